@@ -1,0 +1,1 @@
+//! Plan → the world, one journalled change at a time. Chooses nothing.

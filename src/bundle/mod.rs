@@ -1,0 +1,1 @@
+//! Directories → reproducible artefacts: tree walk, entry digests, canonical zip.

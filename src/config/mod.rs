@@ -1,0 +1,197 @@
+//! `remotion.toml` → [`Config`]: validated, complete, every default filled in.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::media::{Codec, ImageFormat, PixelFormat, X264Preset};
+use crate::names::{
+    AccountId, BucketName, FunctionName, LogGroupName, ProjectName, Region, RoleName, SiteName,
+    StageName,
+};
+
+/// A project's whole configuration for one stage. No `Option` here means "default": defaults are filled in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// The file it was read from.
+    pub path: PathBuf,
+    /// The folder of that file. Relative paths in the file start here; `.rmx/` lies here.
+    pub directory: PathBuf,
+    /// SHA-256 of the file's bytes and the stage, hexadecimal: binds a saved plan to its config.
+    pub digest: crate::digest::Digest,
+    /// The project's name.
+    pub project: ProjectName,
+    /// The `[stage.NAME]` overlay in force.
+    pub stage: Option<StageName>,
+    /// Which cloud.
+    pub target: Target,
+    /// Which region.
+    pub region: Region,
+    /// Refuse to touch any other account than this one.
+    pub account: Option<AccountId>,
+    /// `[function]`
+    pub function: FunctionConfig,
+    /// `[role]`
+    pub role: RoleConfig,
+    /// `[bucket]`
+    pub bucket: BucketConfig,
+    /// `[logs]`
+    pub logs: LogsConfig,
+    /// `[[site]]`, in the order of the file; names are unique.
+    pub sites: Vec<SiteConfig>,
+    /// `[render]`
+    pub render: RenderDefaults,
+}
+
+/// Which cloud a project is deployed to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// The embedded cloud, data below `.rmx/local/`.
+    Local,
+    /// Amazon Web Services.
+    Aws,
+}
+
+/// `[function]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FunctionConfig {
+    /// Memory, 512 to 10 240 MB (AWS: 128 to 10 240; Chromium does not start below 512).
+    pub memory_mb: u32,
+    /// Timeout, 1 to 900 s.
+    pub timeout_s: u32,
+    /// Size of `/tmp`, 512 to 10 240 MB.
+    pub disk_mb: u32,
+    /// Instruction set.
+    pub architecture: Architecture,
+    /// How many identical functions, 1 to 32.
+    pub replicas: u32,
+    /// Environment variables. Secret values are references that `apply` resolves.
+    pub environment: BTreeMap<String, EnvironmentValue>,
+    /// Layer version ARNs, at most 5.
+    pub layers: Vec<String>,
+    /// Network the function is attached to.
+    pub vpc: Option<VpcConfig>,
+    /// A folder whose content is packed instead of the worker found next to `rmx`.
+    pub package: Option<PathBuf>,
+}
+
+/// Instruction set of the function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Architecture {
+    /// 64-bit Arm.
+    #[serde(rename = "arm64")]
+    Arm64,
+    /// 64-bit x86.
+    #[serde(rename = "x86_64")]
+    X86_64,
+}
+
+/// Value of an environment variable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EnvironmentValue {
+    /// Written in the file, not secret.
+    Plain(String),
+    /// `env:NAME`: read from rmx's own environment when it is needed. Secret: only its digest is recorded.
+    FromEnvironment(String),
+}
+
+/// `[function.vpc]`
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct VpcConfig {
+    /// Subnet ids, sorted.
+    pub subnet_ids: Vec<String>,
+    /// Security group ids, sorted.
+    pub security_group_ids: Vec<String>,
+}
+
+/// `[role]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RoleConfig {
+    /// rmx owns the role.
+    Managed {
+        /// `permissions_boundary`, a policy ARN.
+        permissions_boundary: Option<String>,
+        /// `path`, begins and ends with `/`.
+        path: String,
+    },
+    /// `arn`: a role of your own, never changed by rmx.
+    Existing {
+        /// Its ARN.
+        arn: String,
+    },
+}
+
+/// `[bucket]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BucketConfig {
+    /// Given name; derived where absent.
+    pub name: Option<BucketName>,
+    /// Objects below `renders/` expire after so many days; `None` keeps them.
+    pub expire_renders_days: Option<u32>,
+    /// Whether `destroy` may delete a bucket that still has objects.
+    pub force_destroy: bool,
+}
+
+/// `[logs]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogsConfig {
+    /// rmx owns the log group and its retention.
+    Managed {
+        /// One of the values CloudWatch Logs allows (`PutRetentionPolicy`).
+        retention_days: u32,
+    },
+    /// Lambda makes the log group when it first writes to it; rmx leaves it alone.
+    Unmanaged,
+}
+
+/// `[[site]]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SiteConfig {
+    /// Its name.
+    pub name: SiteName,
+    /// The folder that is uploaded, absolute. It must hold an `index.html` by the time of `plan`.
+    pub folder: PathBuf,
+    /// A shell command, run in the config's folder before `plan` and `apply` read the folder.
+    pub build: Option<String>,
+}
+
+/// `[render]`: what `rmx render` uses where its flags are silent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RenderDefaults {
+    /// The site, if not the only one.
+    pub site: Option<SiteName>,
+    /// Codec.
+    pub codec: Codec,
+    /// Constant rate factor; the codec's default where absent.
+    pub crf: Option<u8>,
+    /// libx264 preset.
+    pub x264_preset: X264Preset,
+    /// Pixel format.
+    pub pixel_format: PixelFormat,
+    /// How frames leave the browser; the composition's own wish, then JPEG, where absent.
+    pub image_format: Option<ImageFormat>,
+    /// JPEG quality, 0 to 100.
+    pub jpeg_quality: u8,
+    /// Device scale factor.
+    pub scale: f64,
+    /// Frames a chunk; Remotion's rule where absent. Not together with `concurrency`.
+    pub frames_per_lambda: Option<u32>,
+    /// Chunks at the same time; Remotion's rule where absent.
+    pub concurrency: Option<u32>,
+    /// `delayRender` timeout, milliseconds.
+    pub timeout_ms: u32,
+    /// Retries of a chunk.
+    pub max_retries: u32,
+}
+
+/// The AWS names of everything a config declares. Derived from project, stage, account and region alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResourceNames {
+    /// `rmx-PROJECT[-STAGE]`, and `-2`, `-3`, ... for further replicas.
+    pub functions: Vec<FunctionName>,
+    /// `rmx-PROJECT[-STAGE]-REGION`: roles are global to an account, functions are not.
+    pub role: RoleName,
+    /// The given name, or `rmx-PROJECT[-STAGE]-ACCOUNT-REGION`, shortened by a hash where it is too long.
+    pub bucket: BucketName,
+    /// `/aws/lambda/` and the first function's name; all replicas log there.
+    pub log_group: LogGroupName,
+}

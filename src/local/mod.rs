@@ -1,0 +1,5 @@
+//! The embedded cloud: S3, Lambda (control plane and execution), IAM, STS and CloudWatch Logs over loopback
+//! HTTP in AWS's own wire formats. It knows AWS's contract and does not know rmx.
+
+mod http;
+mod store;

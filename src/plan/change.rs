@@ -1,0 +1,146 @@
+//! The values a plan is made of and made from.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::resource::{Address, Resource};
+use crate::state::CloudIdentity;
+
+/// What the config asks for, with every default filled in.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Desired {
+    /// By address.
+    pub resources: BTreeMap<Address, Resource>,
+}
+
+/// What the cloud answered just now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Observed {
+    /// The account and region that answered.
+    pub identity: CloudIdentity,
+    /// By address: everything desired and everything recorded.
+    pub resources: BTreeMap<Address, Observation>,
+}
+
+/// One resource as the cloud has it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Observation {
+    /// There is none.
+    Absent,
+    /// There is one, and it carries our lineage.
+    Present(Box<Present>),
+    /// There is one of that name, and it is not ours.
+    Foreign {
+        /// ARN or name.
+        id: String,
+        /// The `rmx:stack` tag it carries, if any.
+        owner: Option<String>,
+    },
+}
+
+/// A resource of ours as it is now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Present {
+    /// Its spec, normalised with the same defaults as a desired one.
+    pub spec: Resource,
+    /// What AWS assigned; see [`crate::state::Record::outputs`].
+    pub outputs: BTreeMap<String, String>,
+    /// Changes whenever the live object does: Lambda's `RevisionId`, else a hash of what was read.
+    pub revision: String,
+}
+
+/// Ordered changes and the base they were computed from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Where it is to be applied.
+    pub identity: CloudIdentity,
+    /// One entry for every address, in the order of execution; no-ops included.
+    pub changes: Vec<Change>,
+    /// What changed behind rmx's back since the last apply.
+    pub drift: Vec<Drift>,
+}
+
+impl Plan {
+    /// Whether applying it would do nothing.
+    pub fn is_empty(&self) -> bool {
+        self.changes
+            .iter()
+            .all(|change| change.action == Action::NoOp)
+    }
+}
+
+/// One planned step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    /// Of which resource.
+    pub address: Address,
+    /// What is done to it.
+    pub action: Action,
+    /// As it is; `None` for a create.
+    pub before: Option<Resource>,
+    /// As it will be; `None` for a delete.
+    pub after: Option<Resource>,
+    /// Fields that differ between the two.
+    pub fields: Vec<FieldChange>,
+    /// Outputs of the live object, for steps that need them.
+    pub outputs: BTreeMap<String, String>,
+    /// The live object's revision that this step was planned on.
+    pub revision: Option<String>,
+}
+
+/// What is done to a resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Nothing.
+    NoOp,
+    /// Create it.
+    Create,
+    /// Change it in place.
+    Update,
+    /// Destroy it, then create it anew.
+    Replace,
+    /// Destroy it.
+    Delete,
+    /// It exists and is ours, but is not recorded: record it.
+    Adopt,
+    /// It is recorded, but gone and no longer wanted: drop the record.
+    Forget,
+}
+
+/// A field that differs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FieldChange {
+    /// Dotted path within the spec, for example `memory_mb` or `environment.NAME`.
+    pub path: String,
+    /// As it is. `None`: not set.
+    pub before: Option<FieldValue>,
+    /// As it will be. `None`: unset.
+    pub after: Option<FieldValue>,
+    /// Whether this field cannot be changed in place.
+    pub forces_replacement: bool,
+}
+
+/// A field's value as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FieldValue {
+    /// The value.
+    Known(serde_json::Value),
+    /// Only its digest is known; it is never shown.
+    Secret(crate::digest::Digest),
+    /// AWS will assign it.
+    KnownAfterApply,
+}
+
+/// A resource that differs from what was last applied.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Drift {
+    /// Of which resource.
+    pub address: Address,
+    /// Whether it is gone altogether.
+    pub deleted: bool,
+    /// Fields that differ: `before` as applied, `after` as observed.
+    pub fields: Vec<FieldChange>,
+}

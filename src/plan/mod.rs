@@ -1,0 +1,3 @@
+//! Desired × Observed × State → [`Plan`]. Pure but for `observe.rs`.
+
+pub mod change;

@@ -1,0 +1,1 @@
+//! Request → chunk plan → scheduler → segments → stitched output.
