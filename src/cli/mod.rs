@@ -1,8 +1,182 @@
 //! Words in, words out: one verb a file. The only room that prints.
+//!
+//! A verb is a file with `XArgs` (its doc comments are the help text) and
+//! `cmd_x(context, args) -> Result<ExitStatus, CommandError>`. To add one: a `mod` line, and a line in each of
+//! [`Verb`] and [`run`]. A verb parses nothing and decides no exit code by itself: `error.rs` maps errors to codes.
 
+mod completions;
+#[allow(dead_code, reason = "helpers for verbs that land one by one")]
+mod context;
+#[allow(dead_code, reason = "kinds and helpers for verbs that land one by one")]
+mod error;
+#[allow(dead_code, reason = "helpers for verbs that land one by one")]
+mod ui;
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, PanicHookInfo};
 use std::process::ExitCode;
+use std::time::Duration;
 
-/// Parses the command line, runs the verb, and turns its result into an exit code.
+use clap::{CommandFactory as _, FromArgMatches as _};
+use tracing_subscriber::EnvFilter;
+
+use crate::env::Env;
+use context::{Context, GlobalOptions};
+use error::{CommandError, CommandErrorKind, ExitStatus};
+use ui::Ui;
+
+/// Plan, apply and render: a serverless video render farm, declared in remotion.toml.
+#[derive(Debug, clap::Parser)]
+#[command(
+    name = "rmx",
+    version,
+    disable_help_subcommand = true,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "`rmx VERB --help` says more about a verb."
+)]
+struct Cli {
+    #[command(flatten)]
+    global: GlobalOptions,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// What to do.
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    Completions(completions::CompletionsArgs),
+}
+
+#[allow(clippy::unused_async, reason = "verbs that wait land one by one")]
+async fn run(context: &Context, verb: &Verb) -> Result<ExitStatus, CommandError> {
+    match verb {
+        Verb::Completions(args) => completions::cmd_completions(context, args),
+    }
+}
+
+/// The command line as clap knows it, for completions and the generated reference.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+/// Reads the surroundings and the command line, runs the verb, and turns its result into an exit code.
 pub fn main() -> ExitCode {
-    ExitCode::FAILURE
+    let arguments: Vec<_> = std::env::args_os().collect();
+    let env = match Env::read() {
+        Ok(env) => env,
+        Err(error) => {
+            let error = CommandError::error("Cannot read the process's surroundings").cause(error);
+            return error.report(&Ui::plain());
+        }
+    };
+    // `--json` and `--color` are wanted before clap has parsed, since they shape clap's own errors too.
+    let ui = Ui::new(&env, &arguments);
+    install_panic_hook(ui.json());
+    guard(|| match parse(env, ui.clone(), &arguments) {
+        Ok((context, verb)) => match block_on(&context, &verb) {
+            Ok(status) => status.code(),
+            Err(error) => error.report(&ui),
+        },
+        Err(Outcome::Help(text)) => match ui.print_raw(&text) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => error.report(&ui),
+        },
+        Err(Outcome::Usage(error)) => error.report(&ui),
+    })
+}
+
+/// Why parsing did not yield a verb.
+enum Outcome {
+    /// `--help` or `--version`: text for standard output.
+    Help(String),
+    /// The command line is wrong.
+    Usage(CommandError),
+}
+
+fn parse(env: Env, ui: Ui, arguments: &[std::ffi::OsString]) -> Result<(Context, Verb), Outcome> {
+    let cli = Cli::command()
+        .try_get_matches_from(arguments)
+        .and_then(|matches| Cli::from_arg_matches(&matches))
+        .map_err(|error| match error.kind() {
+            clap::error::ErrorKind::DisplayHelp | clap::error::ErrorKind::DisplayVersion => {
+                let text = error.render();
+                Outcome::Help(if ui.colors_stdout() {
+                    text.ansi().to_string()
+                } else {
+                    text.to_string()
+                })
+            }
+            _ => Outcome::Usage(CommandError::from_clap(&error)),
+        })?;
+    let context = Context::new(env, ui, cli.global).map_err(Outcome::Usage)?;
+    start_log(&context).map_err(Outcome::Usage)?;
+    Ok((context, cli.verb))
+}
+
+fn block_on(context: &Context, verb: &Verb) -> Result<ExitStatus, CommandError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CommandError::error("Cannot start the runtime").cause(error))?;
+    let result = runtime.block_on(run(context, verb));
+    // Work that still blocks (a name lookup, a read) must not hold up the end of the process.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    result
+}
+
+/// `RMX_LOG` is a `tracing` filter such as `debug` or `rmx::apply=trace`. The log goes to standard error.
+fn start_log(context: &Context) -> Result<(), CommandError> {
+    let Some(filter) = context.env.variable("RMX_LOG") else {
+        return Ok(());
+    };
+    let filter = filter.parse::<EnvFilter>().map_err(|error| {
+        CommandError::usage("RMX_LOG is not a log filter")
+            .detail(format!("RMX_LOG is `{filter}`."))
+            .cause(error)
+            .hint("set RMX_LOG=debug, or unset it")
+    })?;
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(context.ui.colors_stderr());
+    // A second initialisation can only happen in tests within one process; the first one stays.
+    drop(log.try_init());
+    Ok(())
+}
+
+/// Runs `body`; a panic in it ends the process with the code of a bug in rmx. The hook has told the user by then.
+fn guard(body: impl FnOnce() -> ExitCode) -> ExitCode {
+    std::panic::catch_unwind(AssertUnwindSafe(body))
+        .unwrap_or_else(|_payload: Box<dyn Any + Send>| CommandErrorKind::Internal.exit_code())
+}
+
+fn install_panic_hook(json: bool) {
+    std::panic::set_hook(Box::new(move |info: &PanicHookInfo<'_>| {
+        let what = info.payload_as_str().unwrap_or("no message");
+        let place = info.location().map(ToString::to_string).unwrap_or_default();
+        CommandError::new(CommandErrorKind::Internal, "This is a bug in rmx")
+            .detail(format!(
+                "rmx {} met a situation it believed to be impossible, at {place}: {what}",
+                env!("CARGO_PKG_VERSION")
+            ))
+            .hint("please report this text together with the command you ran")
+            .report(&Ui::plain().with_json(json));
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn a_panic_ends_with_code_70() {
+        let code = guard(|| panic!("a bug, on purpose"));
+        assert_eq!(format!("{code:?}"), format!("{:?}", ExitCode::from(70)));
+    }
 }

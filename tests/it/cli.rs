@@ -1,0 +1,72 @@
+//! The frame around all verbs: exit codes, which stream gets what, colours, errors as JSON.
+
+use crate::support::TestProject;
+
+#[test]
+fn a_wrong_command_line_is_64_and_says_so_on_standard_error() {
+    let project = TestProject::new();
+    for arguments in [&["nonsense"][..], &["completions"], &["--nonsense"], &[]] {
+        let output = project.rmx(arguments).expect_status(64);
+        assert_eq!(output.stdout, "", "{arguments:?}");
+        assert!(output.stderr.starts_with("Error: "), "{output}");
+    }
+}
+
+#[test]
+fn an_error_is_one_json_object_with_json() {
+    let output = TestProject::new()
+        .rmx(&["--json", "completions", "nonsense"])
+        .expect_status(64);
+    assert_eq!(output.stdout, "");
+    let error: serde_json::Value = serde_json::from_str(&output.stderr).unwrap();
+    assert_eq!(error["diagnostic"]["severity"], "error");
+    assert_eq!(error["kind"], "usage");
+    assert_eq!(error["exit_code"], 64);
+}
+
+#[test]
+fn help_version_and_data_go_to_standard_output() {
+    let project = TestProject::new();
+    for arguments in [&["--help"][..], &["--version"], &["completions", "bash"]] {
+        let output = project.rmx(arguments).expect_status(0);
+        assert_eq!(output.stderr, "", "{arguments:?}");
+        assert!(output.stdout.contains("rmx"), "{output}");
+    }
+}
+
+#[test]
+fn colours_only_where_wanted() {
+    let mut project = TestProject::new();
+    let colored = |output: &str| output.contains('\u{1b}');
+    let plain = project.rmx(&["nonsense"]).expect_status(64);
+    assert!(!colored(&plain.stderr), "not on a terminal");
+    let forced = project
+        .rmx(&["--color", "always", "nonsense"])
+        .expect_status(64);
+    assert!(colored(&forced.stderr));
+    let json = project
+        .rmx(&["--color=always", "--json", "nonsense"])
+        .expect_status(64);
+    assert!(!json.stderr.contains("\\u001b"), "{json}");
+    project.set_variable("NO_COLOR", "1");
+    let silent = project
+        .rmx(&["--color", "never", "nonsense"])
+        .expect_status(64);
+    assert!(!colored(&silent.stderr));
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_wrong_usage() {
+    let output = TestProject::new()
+        .rmx(&["-C", "nowhere", "completions", "bash"])
+        .expect_status(64);
+    assert!(output.stderr.contains("`nowhere`"), "{output}");
+}
+
+#[test]
+fn a_log_filter_that_is_none_is_wrong_usage() {
+    let mut project = TestProject::new();
+    project.set_variable("RMX_LOG", "rmx=loud");
+    let output = project.rmx(&["completions", "bash"]).expect_status(64);
+    assert!(output.stderr.contains("rmx=loud"), "{output}");
+}

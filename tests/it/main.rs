@@ -1,0 +1,7 @@
+//! Integration tests: one crate, so that they link once. Each runs the real `rmx` in a folder of its own.
+
+#![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+
+mod cli;
+#[allow(dead_code, reason = "helpers for tests that land one by one")]
+mod support;
