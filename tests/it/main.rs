@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
+mod architecture;
 mod cli;
 #[allow(dead_code, reason = "helpers for tests that land one by one")]
 mod support;
