@@ -1,1 +1,188 @@
 //! The only room that names `aws_sdk_*`: narrow async functions, SDK types inside, domain types outside.
+//!
+//! The real cloud and the embedded one differ by an endpoint and nothing else, so nothing above this room can
+//! tell which of the two it talks to. Every wait is bounded: connecting, waiting for an answer, retries. The one
+//! long wait is an invocation: Lambda answers after up to 15 minutes, and trying it again by itself would run the
+//! work twice, so invocations have their own client without retries.
+
+mod error;
+mod invoke;
+mod objects;
+mod upload;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, ConfigLoader};
+use aws_credential_types::Credentials;
+use aws_smithy_http_client::tls::{self, rustls_provider::CryptoMode};
+use aws_smithy_types::checksum_config::{RequestChecksumCalculation, ResponseChecksumValidation};
+
+use crate::names::Region;
+
+pub use error::{CloudError, CloudErrorKind};
+pub use invoke::{InvokeEvent, InvokeReply, InvokeStream};
+pub use objects::{ObjectInfo, ObjectReader, PutOptions, PutOutcome};
+
+/// The longest wait for a TCP and TLS connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The longest wait for the first byte of an answer, counted from the first byte of the request. Uploads of a
+/// part or of a function zip on a slow line fit into it.
+const READ_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// The longest wait for the answer to an invocation: Lambda's longest timeout (900 s) and a minute for the way.
+const INVOKE_READ_TIMEOUT: Duration = Duration::from_secs(960);
+
+/// Attempts of one request, the first included. Only throttling, 5xx and transport errors are tried again.
+const ATTEMPTS_MAX: u32 = 4;
+
+/// How to reach a cloud.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    /// The region.
+    pub region: Region,
+    /// The embedded cloud or another stand-in; `None` is AWS itself.
+    pub endpoint_url: Option<String>,
+    /// Fixed credentials; `None` is the usual chain (environment, profile, SSO, instance role).
+    pub credentials: Option<StaticCredentials>,
+}
+
+/// Credentials given by value.
+#[derive(Clone)]
+pub struct StaticCredentials {
+    /// Access key id.
+    pub access_key_id: String,
+    /// Secret access key.
+    pub secret_access_key: String,
+    /// Session token of temporary credentials.
+    pub session_token: Option<String>,
+}
+
+impl fmt::Debug for StaticCredentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StaticCredentials")
+            .field("access_key_id", &self.access_key_id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A connected cloud. Cheap to clone.
+#[derive(Clone)]
+pub struct Cloud {
+    clients: Arc<Clients>,
+}
+
+struct Clients {
+    region: Region,
+    endpoint_url: Option<String>,
+    s3: aws_sdk_s3::Client,
+    /// Lambda without retries and with a read timeout beyond the longest invocation.
+    invoke: aws_sdk_lambda::Client,
+}
+
+impl fmt::Debug for Cloud {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cloud")
+            .field("region", &self.clients.region)
+            .field("endpoint_url", &self.clients.endpoint_url)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Cloud {
+    /// Prepares clients for `connection`. Nothing is sent: bad credentials show at the first call.
+    pub async fn connect(connection: &Connection) -> Self {
+        let mut loader = loader().region(aws_config::Region::new(
+            connection.region.as_str().to_owned(),
+        ));
+        if let Some(url) = &connection.endpoint_url {
+            loader = loader.endpoint_url(url);
+        }
+        if let Some(given) = &connection.credentials {
+            loader = loader.credentials_provider(Credentials::new(
+                &given.access_key_id,
+                &given.secret_access_key,
+                given.session_token.clone(),
+                None,
+                "rmx",
+            ));
+        }
+        Self::of(&loader.load().await, connection.region.clone())
+    }
+
+    /// Connects with what the surroundings offer: a Lambda's own role, region and `AWS_ENDPOINT_URL`.
+    ///
+    /// # Errors
+    /// No region is given and the surroundings name none.
+    pub async fn connect_ambient(region: Option<Region>) -> Result<Self, CloudError> {
+        let mut loader = loader();
+        if let Some(region) = &region {
+            loader = loader.region(aws_config::Region::new(region.as_str().to_owned()));
+        }
+        let config = loader.load().await;
+        let region = config
+            .region()
+            .and_then(|region| region.as_ref().parse().ok())
+            .ok_or_else(|| CloudError {
+                operation: "connect",
+                subject: "the cloud".to_owned(),
+                kind: CloudErrorKind::Invalid,
+                code: None,
+                request_id: None,
+                message: "no region is set; set AWS_REGION".to_owned(),
+            })?;
+        Ok(Self::of(&config, region))
+    }
+
+    fn of(config: &aws_config::SdkConfig, region: Region) -> Self {
+        let s3 = aws_sdk_s3::config::Builder::from(config)
+            .force_path_style(config.endpoint_url().is_some())
+            .build();
+        let invoke = aws_sdk_lambda::config::Builder::from(config)
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(
+                TimeoutConfig::builder()
+                    .connect_timeout(CONNECT_TIMEOUT)
+                    .read_timeout(INVOKE_READ_TIMEOUT)
+                    .build(),
+            )
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .build();
+        Self {
+            clients: Arc::new(Clients {
+                region,
+                endpoint_url: config.endpoint_url().map(str::to_owned),
+                s3: aws_sdk_s3::Client::from_conf(s3),
+                invoke: aws_sdk_lambda::Client::from_conf(invoke),
+            }),
+        }
+    }
+
+    /// The region it is connected to.
+    pub fn region(&self) -> &Region {
+        &self.clients.region
+    }
+}
+
+fn loader() -> ConfigLoader {
+    let http = aws_smithy_http_client::Builder::new()
+        .tls_provider(tls::Provider::Rustls(CryptoMode::Ring))
+        .build_https();
+    aws_config::defaults(BehaviorVersion::latest())
+        .http_client(http)
+        .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS_MAX))
+        .timeout_config(
+            TimeoutConfig::builder()
+                .connect_timeout(CONNECT_TIMEOUT)
+                .read_timeout(READ_TIMEOUT)
+                .build(),
+        )
+        // Bodies are already protected by TLS and signed lengths; checksums cost a second pass over each of them.
+        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+        .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+}

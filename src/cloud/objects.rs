@@ -1,0 +1,357 @@
+//! S3 objects: read, write once or again, list, delete, presign.
+
+use std::fmt;
+use std::ops::Range;
+use std::time::Duration;
+
+use aws_sdk_s3::error::SdkError;
+use aws_sdk_s3::presigning::PresigningConfig;
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{Delete, ObjectIdentifier};
+use bytes::Bytes;
+use tokio::io::AsyncRead;
+
+use super::error::cloud_error;
+use super::{Cloud, CloudError, CloudErrorKind};
+use crate::names::BucketName;
+
+/// Pages of a listing that are read before it is refused as too large: a million objects.
+const LIST_PAGES_MAX: usize = 1_000;
+
+/// Objects that one `DeleteObjects` call takes.
+const DELETE_BATCH: usize = 1_000;
+
+/// Attempts of a conditional write that keeps colliding with another writer.
+const COLLISION_ATTEMPTS_MAX: usize = 5;
+
+/// How an object is written.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PutOptions {
+    /// `Content-Type`.
+    pub content_type: Option<String>,
+    /// `Cache-Control`.
+    pub cache_control: Option<String>,
+    /// Write only if there is no object of that key yet. Of several writers exactly one wins.
+    pub if_absent: bool,
+}
+
+/// What became of a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PutOutcome {
+    /// The object is the one just written.
+    Written,
+    /// There was one already, and it was left as it is.
+    AlreadyThere,
+}
+
+/// An object as a listing shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectInfo {
+    /// Key.
+    pub key: String,
+    /// Size.
+    pub size_bytes: u64,
+    /// Entity tag without quotes: the content's MD5, unless it was uploaded in parts.
+    pub etag: String,
+}
+
+/// An object being read.
+pub struct ObjectReader {
+    /// Size of what is being read: of the range, if one was asked for.
+    pub size_bytes: u64,
+    /// `Content-Type`.
+    pub content_type: Option<String>,
+    /// The content, as it arrives.
+    pub body: Box<dyn AsyncRead + Send + Unpin>,
+}
+
+impl fmt::Debug for ObjectReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ObjectReader")
+            .field("size_bytes", &self.size_bytes)
+            .field("content_type", &self.content_type)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Cloud {
+    /// Writes an object that is held in memory.
+    pub async fn put_object(
+        &self,
+        bucket: &BucketName,
+        key: &str,
+        content: Bytes,
+        options: &PutOptions,
+    ) -> Result<PutOutcome, CloudError> {
+        let send = || {
+            self.clients
+                .s3
+                .put_object()
+                .bucket(bucket.as_str())
+                .key(key)
+                .body(ByteStream::from(content.clone()))
+                .set_content_type(options.content_type.clone())
+                .set_cache_control(options.cache_control.clone())
+                .set_if_none_match(options.if_absent.then(|| "*".to_owned()))
+                .send()
+        };
+        let mut attempt = 1;
+        loop {
+            let outcome = write_outcome(send().await.map(|_| ()), options.if_absent, bucket, key);
+            match outcome {
+                // Two conditional writes at the same moment: S3 asks the loser to try again.
+                Err(error)
+                    if options.if_absent
+                        && error.kind == CloudErrorKind::Conflict
+                        && attempt < COLLISION_ATTEMPTS_MAX =>
+                {
+                    attempt += 1;
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// Reads a whole object into memory; for small ones.
+    pub async fn get_object(&self, bucket: &BucketName, key: &str) -> Result<Bytes, CloudError> {
+        let operation = "read the object";
+        let answer = self
+            .clients
+            .s3
+            .get_object()
+            .bucket(bucket.as_str())
+            .key(key)
+            .send()
+            .await
+            .map_err(|error| cloud_error(operation, subject(bucket, key), &error))?;
+        let content = answer.body.collect().await.map_err(|error| {
+            CloudError::own(
+                operation,
+                subject(bucket, key),
+                CloudErrorKind::Unavailable,
+                format!("the connection broke: {error}"),
+            )
+        })?;
+        Ok(content.into_bytes())
+    }
+
+    /// Opens an object, or the bytes `range` of it, for reading as it arrives.
+    pub async fn read_object(
+        &self,
+        bucket: &BucketName,
+        key: &str,
+        range: Option<Range<u64>>,
+    ) -> Result<ObjectReader, CloudError> {
+        let range = range.map(|r| format!("bytes={}-{}", r.start, r.end.saturating_sub(1)));
+        let answer = self
+            .clients
+            .s3
+            .get_object()
+            .bucket(bucket.as_str())
+            .key(key)
+            .set_range(range)
+            .send()
+            .await
+            .map_err(|error| cloud_error("read the object", subject(bucket, key), &error))?;
+        Ok(ObjectReader {
+            size_bytes: size(answer.content_length),
+            content_type: answer.content_type,
+            body: Box::new(answer.body.into_async_read()),
+        })
+    }
+
+    /// What there is at `key`; `None` if nothing.
+    pub async fn head_object(
+        &self,
+        bucket: &BucketName,
+        key: &str,
+    ) -> Result<Option<ObjectInfo>, CloudError> {
+        let answer = self
+            .clients
+            .s3
+            .head_object()
+            .bucket(bucket.as_str())
+            .key(key)
+            .send()
+            .await
+            .map_err(|error| cloud_error("look at the object", subject(bucket, key), &error));
+        match answer {
+            Ok(head) => Ok(Some(ObjectInfo {
+                key: key.to_owned(),
+                size_bytes: size(head.content_length),
+                etag: unquoted(head.e_tag),
+            })),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// All objects whose key begins with `prefix`, in the order of their keys.
+    ///
+    /// # Errors
+    /// More than a million of them, besides what the service refuses.
+    pub async fn list_objects(
+        &self,
+        bucket: &BucketName,
+        prefix: &str,
+    ) -> Result<Vec<ObjectInfo>, CloudError> {
+        let operation = "list the objects";
+        let mut objects = Vec::new();
+        let mut continuation = None;
+        for _ in 0..LIST_PAGES_MAX {
+            let page = self
+                .clients
+                .s3
+                .list_objects_v2()
+                .bucket(bucket.as_str())
+                .prefix(prefix)
+                .set_continuation_token(continuation)
+                .send()
+                .await
+                .map_err(|error| cloud_error(operation, subject(bucket, prefix), &error))?;
+            objects.extend(
+                page.contents
+                    .unwrap_or_default()
+                    .into_iter()
+                    .filter_map(|object| {
+                        Some(ObjectInfo {
+                            key: object.key?,
+                            size_bytes: size(object.size),
+                            etag: unquoted(object.e_tag),
+                        })
+                    }),
+            );
+            continuation = page.next_continuation_token;
+            if continuation.is_none() {
+                return Ok(objects);
+            }
+        }
+        Err(CloudError::own(
+            operation,
+            subject(bucket, prefix),
+            CloudErrorKind::Other,
+            format!("more than {} objects", LIST_PAGES_MAX * 1_000),
+        ))
+    }
+
+    /// Deletes objects. Keys without an object are no error.
+    pub async fn delete_objects(
+        &self,
+        bucket: &BucketName,
+        keys: &[String],
+    ) -> Result<(), CloudError> {
+        let operation = "delete the objects";
+        for batch in keys.chunks(DELETE_BATCH) {
+            let invalid = |error: aws_sdk_s3::error::BuildError| {
+                CloudError::own(
+                    operation,
+                    bucket,
+                    CloudErrorKind::Invalid,
+                    error.to_string(),
+                )
+            };
+            let identifiers = batch
+                .iter()
+                .map(|key| ObjectIdentifier::builder().key(key).build())
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(invalid)?;
+            let delete = Delete::builder()
+                .set_objects(Some(identifiers))
+                .quiet(true)
+                .build()
+                .map_err(invalid)?;
+            let answer = self
+                .clients
+                .s3
+                .delete_objects()
+                .bucket(bucket.as_str())
+                .delete(delete)
+                .send()
+                .await
+                .map_err(|error| cloud_error(operation, bucket, &error))?;
+            if let Some(first) = answer.errors().first() {
+                let denied = first.code() == Some("AccessDenied");
+                return Err(CloudError {
+                    operation,
+                    subject: subject(bucket, first.key().unwrap_or_default()),
+                    kind: if denied {
+                        CloudErrorKind::AccessDenied
+                    } else {
+                        CloudErrorKind::Other
+                    },
+                    code: first.code().map(str::to_owned),
+                    request_id: None,
+                    message: first.message().unwrap_or("not deleted").to_owned(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// A link with which anybody may read the object for `valid_for` (at most 7 days, S3's limit).
+    pub async fn presign_get(
+        &self,
+        bucket: &BucketName,
+        key: &str,
+        valid_for: Duration,
+    ) -> Result<String, CloudError> {
+        let operation = "make a link to the object";
+        let presigning = PresigningConfig::expires_in(valid_for).map_err(|error| {
+            CloudError::own(
+                operation,
+                subject(bucket, key),
+                CloudErrorKind::Invalid,
+                error.to_string(),
+            )
+        })?;
+        let request = self
+            .clients
+            .s3
+            .get_object()
+            .bucket(bucket.as_str())
+            .key(key)
+            .presigned(presigning)
+            .await
+            .map_err(|error| cloud_error(operation, subject(bucket, key), &error))?;
+        Ok(request.uri().to_owned())
+    }
+}
+
+/// `BUCKET/KEY`, as errors name an object.
+pub(super) fn subject(bucket: &BucketName, key: &str) -> String {
+    format!("s3://{bucket}/{key}")
+}
+
+/// The outcome of a write that may have been conditional.
+pub(super) fn write_outcome<E>(
+    result: Result<(), SdkError<E>>,
+    if_absent: bool,
+    bucket: &BucketName,
+    key: &str,
+) -> Result<PutOutcome, CloudError>
+where
+    E: aws_sdk_s3::error::ProvideErrorMetadata + std::error::Error + 'static,
+{
+    match result {
+        Ok(()) => Ok(PutOutcome::Written),
+        Err(error) => {
+            let error = cloud_error("write the object", subject(bucket, key), &error);
+            if if_absent && error.kind == CloudErrorKind::PreconditionFailed {
+                Ok(PutOutcome::AlreadyThere)
+            } else {
+                Err(error)
+            }
+        }
+    }
+}
+
+fn size(length: Option<i64>) -> u64 {
+    length
+        .and_then(|length| u64::try_from(length).ok())
+        .unwrap_or(0)
+}
+
+fn unquoted(etag: Option<String>) -> String {
+    etag.unwrap_or_default().trim_matches('"').to_owned()
+}
