@@ -110,6 +110,7 @@ fn imported(text: &str) -> Vec<(usize, String)> {
             }
         }
     }
+    rooms.retain(|(_, word)| !word.is_empty()); // behind a trailing comma
     rooms
 }
 
