@@ -1,5 +1,8 @@
 //! What rmx can own: a closed enum of specs. Pure data; a spec is complete, with every default filled in.
 
+pub mod policy;
+pub mod role;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;

@@ -1,0 +1,169 @@
+//! What a worker's role may do: exactly what the worker does, on its own resources.
+
+use serde_json::{Value, json};
+
+use crate::names::{AccountId, BucketName, FunctionName, LogGroupName, Region, RoleName};
+
+/// What a worker's permissions depend on.
+#[derive(Debug, Clone)]
+pub struct WorkerAccess<'a> {
+    /// The account.
+    pub account: &'a AccountId,
+    /// The region.
+    pub region: &'a Region,
+    /// The bucket of sites and renders.
+    pub bucket: &'a BucketName,
+    /// The functions of the farm: a worker may invoke its own kind.
+    pub functions: &'a [FunctionName],
+    /// Where they log.
+    pub log_group: &'a LogGroupName,
+    /// Whether rmx makes the log group. If not, Lambda does, with this role.
+    pub log_group_managed: bool,
+    /// Whether the functions are attached to a VPC: Lambda makes their network interfaces with this role.
+    pub in_vpc: bool,
+}
+
+/// The inline policy of a worker's role.
+pub fn policy_document(access: &WorkerAccess<'_>) -> Value {
+    let WorkerAccess {
+        account,
+        region,
+        bucket,
+        functions,
+        log_group,
+        log_group_managed,
+        in_vpc,
+    } = access;
+    let partition = partition(region);
+    let bucket_arn = format!("arn:{partition}:s3:::{bucket}");
+    let log_group_arn = format!("arn:{partition}:logs:{region}:{account}:log-group:{log_group}");
+    let function_arns: Vec<String> = functions
+        .iter()
+        .flat_map(|name| {
+            let arn = format!("arn:{partition}:lambda:{region}:{account}:function:{name}");
+            [arn.clone(), format!("{arn}:*")]
+        })
+        .collect();
+    let mut log_actions = vec!["logs:CreateLogStream", "logs:PutLogEvents"];
+    if !log_group_managed {
+        log_actions.insert(0, "logs:CreateLogGroup");
+    }
+    let mut statements = vec![
+        allow(
+            "Read",
+            &["s3:GetObject"],
+            &[
+                format!("{bucket_arn}/renders/*"),
+                format!("{bucket_arn}/sites/*"),
+            ],
+        ),
+        allow(
+            "Write",
+            &["s3:PutObject", "s3:AbortMultipartUpload"],
+            &[format!("{bucket_arn}/renders/*")],
+        ),
+        // Without it S3 answers 403 instead of 404 where there is no object.
+        allow("List", &["s3:ListBucket"], &[bucket_arn]),
+        allow("Invoke", &["lambda:InvokeFunction"], &function_arns),
+        allow(
+            "Log",
+            &log_actions,
+            &[log_group_arn.clone(), format!("{log_group_arn}:*")],
+        ),
+    ];
+    if *in_vpc {
+        // The list of AWSLambdaVPCAccessExecutionRole; these actions know no narrower resource.
+        statements.push(allow(
+            "Network",
+            &[
+                "ec2:AssignPrivateIpAddresses",
+                "ec2:CreateNetworkInterface",
+                "ec2:DeleteNetworkInterface",
+                "ec2:DescribeNetworkInterfaces",
+                "ec2:DescribeSubnets",
+                "ec2:UnassignPrivateIpAddresses",
+            ],
+            &["*".to_owned()],
+        ));
+    }
+    json!({ "Version": "2012-10-17", "Statement": statements })
+}
+
+/// Lets Lambda, and nobody else, use the role.
+pub fn trust_policy() -> Value {
+    json!({
+        "Version": "2012-10-17",
+        "Statement": [{
+            "Effect": "Allow",
+            "Principal": { "Service": "lambda.amazonaws.com" },
+            "Action": "sts:AssumeRole",
+        }],
+    })
+}
+
+/// The ARN that a role of this name and path has or will have.
+pub fn role_arn(region: &Region, account: &AccountId, path: &str, name: &RoleName) -> String {
+    format!("arn:{}:iam::{account}:role{path}{name}", partition(region))
+}
+
+/// The partition a region belongs to: the second word of every ARN.
+pub fn partition(region: &Region) -> &'static str {
+    match region.as_str().split('-').next() {
+        Some("cn") => "aws-cn",
+        _ if region.as_str().starts_with("us-gov-") => "aws-us-gov",
+        _ => "aws",
+    }
+}
+
+fn allow(sid: &str, actions: &[&str], resources: &[String]) -> Value {
+    json!({ "Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resources })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn actions(log_group_managed: bool, in_vpc: bool) -> Vec<String> {
+        let functions = ["rmx-demo".parse().unwrap(), "rmx-demo-2".parse().unwrap()];
+        let document = policy_document(&WorkerAccess {
+            account: &"123456789012".parse().unwrap(),
+            region: &"eu-central-1".parse().unwrap(),
+            bucket: &"rmx-demo-bucket".parse().unwrap(),
+            functions: &functions,
+            log_group: &"/aws/lambda/rmx-demo".parse().unwrap(),
+            log_group_managed,
+            in_vpc,
+        });
+        let statements = document["Statement"].as_array().unwrap();
+        for statement in statements {
+            let everything = statement["Resource"][0] == "*";
+            assert_eq!(everything, statement["Sid"] == "Network", "{statement}");
+        }
+        statements
+            .iter()
+            .flat_map(|statement| statement["Action"].as_array().unwrap())
+            .map(|action| action.as_str().unwrap().to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn grants_no_more_than_the_farm_needs() {
+        let plain = actions(true, false);
+        assert!(plain.iter().all(|action| !action.contains('*')));
+        assert!(!plain.contains(&"logs:CreateLogGroup".to_owned()));
+        assert!(!plain.iter().any(|action| action.starts_with("ec2:")));
+        assert!(actions(false, false).contains(&"logs:CreateLogGroup".to_owned()));
+        assert!(actions(true, true).contains(&"ec2:CreateNetworkInterface".to_owned()));
+    }
+
+    #[test]
+    fn partitions_follow_the_region() {
+        for (region, expected) in [
+            ("eu-central-1", "aws"),
+            ("cn-north-1", "aws-cn"),
+            ("us-gov-west-1", "aws-us-gov"),
+        ] {
+            assert_eq!(partition(&region.parse().unwrap()), expected);
+        }
+    }
+}
