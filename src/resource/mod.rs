@@ -217,6 +217,10 @@ pub struct FunctionSpec {
     pub log_group: LogGroupName,
     /// SHA-256 of the function zip: Lambda's `CodeSha256`.
     pub code_sha256: Digest,
+    /// The `live` alias points to a version with exactly this code and configuration, and Lambda does not try
+    /// failed asynchronous invocations again. Always wanted; observed as `false` when somebody moved or removed
+    /// the alias, or when an apply was interrupted before it got there.
+    pub published: bool,
 }
 
 /// The role a function runs as.
