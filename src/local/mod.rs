@@ -4,4 +4,6 @@
 #[allow(dead_code, reason = "the services land one by one")]
 mod http;
 #[allow(dead_code, reason = "the services land one by one")]
+mod lambda;
+#[allow(dead_code, reason = "the services land one by one")]
 mod store;
