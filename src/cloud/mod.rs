@@ -5,11 +5,18 @@
 //! long wait is an invocation: Lambda answers after up to 15 minutes, and trying it again by itself would run the
 //! work twice, so invocations have their own client without retries.
 
+mod bucket;
 mod error;
+mod function;
+mod iam;
+mod identity;
 mod invoke;
+mod logs;
 mod objects;
 mod upload;
+pub mod wait;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,9 +31,22 @@ use aws_smithy_types::checksum_config::{RequestChecksumCalculation, ResponseChec
 
 use crate::names::Region;
 
+pub use bucket::{BucketDescription, BucketLifecycle, BucketPresence};
 pub use error::{CloudError, CloudErrorKind};
+pub use function::{
+    FunctionCode, FunctionDescription, FunctionPhase, FunctionSettings, LIVE_ALIAS,
+};
+pub use iam::RoleDescription;
+pub use identity::{AccountSettings, Identity};
 pub use invoke::{InvokeEvent, InvokeReply, InvokeStream};
+pub use logs::LogGroupDescription;
 pub use objects::{ObjectInfo, ObjectReader, PutOptions, PutOutcome};
+
+/// Tags of a resource.
+pub type Tags = BTreeMap<String, String>;
+
+/// The tag that says which deployment a resource belongs to. Its value is the state's lineage.
+pub const STACK_TAG: &str = "rmx:stack";
 
 /// The longest wait for a TCP and TLS connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -80,7 +100,11 @@ pub struct Cloud {
 struct Clients {
     region: Region,
     endpoint_url: Option<String>,
+    iam: aws_sdk_iam::Client,
+    lambda: aws_sdk_lambda::Client,
+    logs: aws_sdk_cloudwatchlogs::Client,
     s3: aws_sdk_s3::Client,
+    sts: aws_sdk_sts::Client,
     /// Lambda without retries and with a read timeout beyond the longest invocation.
     invoke: aws_sdk_lambda::Client,
 }
@@ -157,7 +181,11 @@ impl Cloud {
             clients: Arc::new(Clients {
                 region,
                 endpoint_url: config.endpoint_url().map(str::to_owned),
+                iam: aws_sdk_iam::Client::new(config),
+                lambda: aws_sdk_lambda::Client::new(config),
+                logs: aws_sdk_cloudwatchlogs::Client::new(config),
                 s3: aws_sdk_s3::Client::from_conf(s3),
+                sts: aws_sdk_sts::Client::new(config),
                 invoke: aws_sdk_lambda::Client::from_conf(invoke),
             }),
         }

@@ -83,6 +83,18 @@ impl Cloud {
         content: Bytes,
         options: &PutOptions,
     ) -> Result<PutOutcome, CloudError> {
+        let etag = self.write_object(bucket, key, content, options).await?;
+        Ok(outcome(etag.as_deref()))
+    }
+
+    /// Like [`Cloud::put_object`], but answers the new object's entity tag, or `None` if it was already there.
+    pub async fn write_object(
+        &self,
+        bucket: &BucketName,
+        key: &str,
+        content: Bytes,
+        options: &PutOptions,
+    ) -> Result<Option<String>, CloudError> {
         let send = || {
             self.clients
                 .s3
@@ -97,8 +109,8 @@ impl Cloud {
         };
         let mut attempt = 1;
         loop {
-            let outcome = write_outcome(send().await.map(|_| ()), options.if_absent, bucket, key);
-            match outcome {
+            let etag = send().await.map(|answer| answer.e_tag);
+            match written(etag, options.if_absent, bucket, key) {
                 // Two conditional writes at the same moment: S3 asks the loser to try again.
                 Err(error)
                     if options.if_absent
@@ -323,26 +335,34 @@ pub(super) fn subject(bucket: &BucketName, key: &str) -> String {
     format!("s3://{bucket}/{key}")
 }
 
-/// The outcome of a write that may have been conditional.
-pub(super) fn write_outcome<E>(
-    result: Result<(), SdkError<E>>,
+/// The entity tag that a write made, or `None` if it was conditional and there was an object already.
+pub(super) fn written<E>(
+    result: Result<Option<String>, SdkError<E>>,
     if_absent: bool,
     bucket: &BucketName,
     key: &str,
-) -> Result<PutOutcome, CloudError>
+) -> Result<Option<String>, CloudError>
 where
     E: aws_sdk_s3::error::ProvideErrorMetadata + std::error::Error + 'static,
 {
     match result {
-        Ok(()) => Ok(PutOutcome::Written),
+        Ok(etag) => Ok(Some(unquoted(etag))),
         Err(error) => {
             let error = cloud_error("write the object", subject(bucket, key), &error);
             if if_absent && error.kind == CloudErrorKind::PreconditionFailed {
-                Ok(PutOutcome::AlreadyThere)
+                Ok(None)
             } else {
                 Err(error)
             }
         }
+    }
+}
+
+/// The outcome for those who need no entity tag.
+pub(super) fn outcome(etag: Option<&str>) -> PutOutcome {
+    match etag {
+        Some(_) => PutOutcome::Written,
+        None => PutOutcome::AlreadyThere,
     }
 }
 

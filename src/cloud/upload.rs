@@ -8,7 +8,7 @@ use futures::StreamExt as _;
 use futures::TryStreamExt as _;
 
 use super::error::cloud_error;
-use super::objects::{subject, write_outcome};
+use super::objects::{outcome, subject, written};
 use super::{Cloud, CloudError, CloudErrorKind, PutOptions, PutOutcome};
 use crate::names::BucketName;
 
@@ -48,6 +48,18 @@ impl Cloud {
         path: &Path,
         options: &PutOptions,
     ) -> Result<PutOutcome, CloudError> {
+        let etag = self.write_object_file(bucket, key, path, options).await?;
+        Ok(outcome(etag.as_deref()))
+    }
+
+    /// Like [`Cloud::put_object_file`], but answers the new object's entity tag, or `None` if it was already there.
+    pub async fn write_object_file(
+        &self,
+        bucket: &BucketName,
+        key: &str,
+        path: &Path,
+        options: &PutOptions,
+    ) -> Result<Option<String>, CloudError> {
         let size_bytes = tokio::fs::metadata(path)
             .await
             .map_err(|error| unreadable(path, &error))?
@@ -65,10 +77,11 @@ impl Cloud {
         let content = tokio::fs::read(path)
             .await
             .map_err(|error| unreadable(path, &error))?;
-        self.put_object(bucket, key, content.into(), options).await
+        self.write_object(bucket, key, content.into(), options)
+            .await
     }
 
-    async fn put_in_parts(&self, upload: Upload<'_>) -> Result<PutOutcome, CloudError> {
+    async fn put_in_parts(&self, upload: Upload<'_>) -> Result<Option<String>, CloudError> {
         let Upload {
             bucket,
             key,
@@ -76,7 +89,7 @@ impl Cloud {
             ..
         } = upload;
         if options.if_absent && self.head_object(bucket, key).await?.is_some() {
-            return Ok(PutOutcome::AlreadyThere);
+            return Ok(None);
         }
         let s3 = &self.clients.s3;
         let upload_id = s3
@@ -90,8 +103,8 @@ impl Cloud {
             .map_err(|error| cloud_error(OPERATION, subject(bucket, key), &error))?
             .upload_id
             .unwrap_or_default();
-        let outcome = self.send_parts(upload, &upload_id).await;
-        if !matches!(outcome, Ok(PutOutcome::Written)) {
+        let etag = self.send_parts(upload, &upload_id).await;
+        if !matches!(etag, Ok(Some(_))) {
             // The bucket's lifecycle removes what this cannot, so its failure does not hide the first one.
             let aborted = s3
                 .abort_multipart_upload()
@@ -104,14 +117,14 @@ impl Cloud {
                 tracing::debug!(%bucket, key, %error, "could not remove the parts of a failed upload");
             }
         }
-        outcome
+        etag
     }
 
     async fn send_parts(
         &self,
         upload: Upload<'_>,
         upload_id: &str,
-    ) -> Result<PutOutcome, CloudError> {
+    ) -> Result<Option<String>, CloudError> {
         let Upload {
             bucket,
             key,
@@ -169,15 +182,15 @@ impl Cloud {
             )
             .send()
             .await;
-        let outcome = write_outcome(completed.map(|_| ()), options.if_absent, bucket, key);
-        match outcome {
+        let etag = completed.map(|answer| answer.e_tag);
+        match written(etag, options.if_absent, bucket, key) {
             // Another conditional write is ending at the same moment; whoever it is, the key is taken if it shows.
             Err(error)
                 if options.if_absent
                     && error.kind == CloudErrorKind::Conflict
                     && self.head_object(bucket, key).await?.is_some() =>
             {
-                Ok(PutOutcome::AlreadyThere)
+                Ok(None)
             }
             other => other,
         }

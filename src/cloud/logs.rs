@@ -1,0 +1,130 @@
+//! CloudWatch log groups.
+
+use super::error::cloud_error;
+use super::iam::gone_is_fine;
+use super::{Cloud, CloudError, Tags};
+use crate::names::LogGroupName;
+
+/// A log group as CloudWatch has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogGroupDescription {
+    /// ARN, without a trailing `:*`.
+    pub arn: String,
+    /// Days until events expire; `None`: never.
+    pub retention_days: Option<u32>,
+    /// Tags.
+    pub tags: Tags,
+}
+
+impl Cloud {
+    /// The log group of that name; `None` if there is none.
+    pub async fn log_group(
+        &self,
+        name: &LogGroupName,
+    ) -> Result<Option<LogGroupDescription>, CloudError> {
+        let operation = "read the log group";
+        // Of all names with this prefix the name itself sorts first, so the first page has it.
+        let page = self
+            .clients
+            .logs
+            .describe_log_groups()
+            .log_group_name_prefix(name.as_str())
+            .send()
+            .await
+            .map_err(|error| cloud_error(operation, name, &error))?;
+        let Some(group) = page
+            .log_groups
+            .unwrap_or_default()
+            .into_iter()
+            .find(|group| group.log_group_name.as_deref() == Some(name.as_str()))
+        else {
+            return Ok(None);
+        };
+        let arn = group.arn.unwrap_or_default();
+        let arn = arn.strip_suffix(":*").unwrap_or(&arn).to_owned();
+        let tags = self
+            .clients
+            .logs
+            .list_tags_for_resource()
+            .resource_arn(&arn)
+            .send()
+            .await
+            .map_err(|error| cloud_error("read the tags of log group", name, &error));
+        let tags = match tags {
+            Ok(answer) => answer.tags.unwrap_or_default(),
+            // Deleted in between.
+            Err(error) if error.is_not_found() => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        Ok(Some(LogGroupDescription {
+            arn,
+            retention_days: group
+                .retention_in_days
+                .and_then(|days| u32::try_from(days).ok()),
+            tags: tags.into_iter().collect(),
+        }))
+    }
+
+    /// Creates a log group that keeps its events for ever.
+    ///
+    /// # Errors
+    /// `AlreadyExists`, besides what CloudWatch refuses.
+    pub async fn create_log_group(
+        &self,
+        name: &LogGroupName,
+        tags: &Tags,
+    ) -> Result<(), CloudError> {
+        self.clients
+            .logs
+            .create_log_group()
+            .log_group_name(name.as_str())
+            .set_tags(Some(tags.clone().into_iter().collect()))
+            .send()
+            .await
+            .map_err(|error| cloud_error("create the log group", name, &error))?;
+        Ok(())
+    }
+
+    /// Sets how long events are kept; `None`: for ever.
+    pub async fn set_retention(
+        &self,
+        name: &LogGroupName,
+        retention_days: Option<u32>,
+    ) -> Result<(), CloudError> {
+        let operation = "set the retention of log group";
+        let logs = &self.clients.logs;
+        match retention_days {
+            Some(days) => logs
+                .put_retention_policy()
+                .log_group_name(name.as_str())
+                .retention_in_days(i32::try_from(days).unwrap_or(i32::MAX))
+                .send()
+                .await
+                .map(|_| ())
+                .map_err(|error| cloud_error(operation, name, &error)),
+            None => logs
+                .delete_retention_policy()
+                .log_group_name(name.as_str())
+                .send()
+                .await
+                .map(|_| ())
+                .map_err(|error| cloud_error(operation, name, &error)),
+        }
+    }
+
+    /// Deletes a log group with its events. Success if there is none.
+    pub async fn delete_log_group(&self, name: &LogGroupName) -> Result<(), CloudError> {
+        let deleted = self
+            .clients
+            .logs
+            .delete_log_group()
+            .log_group_name(name.as_str())
+            .send()
+            .await;
+        gone_is_fine(
+            deleted
+                .map(|_| ())
+                .map_err(|error| cloud_error("delete the log group", name, &error)),
+        )
+    }
+}
