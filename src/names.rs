@@ -103,22 +103,29 @@ name! {
 }
 name! {
     /// An AWS region such as `eu-central-1`.
-    Region, "region", "lower-case words and a number joined by `-`, such as `eu-central-1`",
-    |text| lower_kebab(text, 32)
-        && text.split('-').count() >= 3
-        && text.rsplit('-').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()))
+    Region, "region",
+    "2 or more lower-case words and a number, joined by `-`, such as `eu-central-1`, at most 20 characters",
+    |text| {
+        let parts: Vec<_> = text.split('-').collect();
+        let (number, words) = parts.split_last().unwrap_or((&"", &[]));
+        text.len() <= 20
+            && words.len() >= 2
+            && words.iter().all(|word| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase()))
+            && (1..=2).contains(&number.len())
+            && number.bytes().all(|b| b.is_ascii_digit())
+    }
 }
 name! {
     /// The project's name in `remotion.toml`.
     ProjectName, "project name",
-    "1 to 32 lower-case letters, digits and `-`, beginning and ending with a letter or digit",
-    |text| lower_kebab(text, 32)
+    "1 to 32 lower-case letters, digits and `-`, beginning and ending with a letter or digit, without `--`",
+    |text| lower_kebab(text, 32) && !text.contains("--")
 }
 name! {
     /// A stage: the `NAME` of `[stage.NAME]`.
     StageName, "stage name",
-    "1 to 16 lower-case letters, digits and `-`, beginning and ending with a letter or digit",
-    |text| lower_kebab(text, 16)
+    "1 to 16 lower-case letters, digits and `-`, beginning and ending with a letter or digit, without `--`",
+    |text| lower_kebab(text, 16) && !text.contains("--")
 }
 name! {
     /// The name of a site: one folder below `sites/` in the bucket.
@@ -129,7 +136,8 @@ name! {
     /// An S3 bucket's name.
     BucketName, "bucket name",
     "3 to 63 lower-case letters, digits, `-` and `.`, beginning and ending with a letter or digit, \
-     not shaped like an IP address, without `..`, and not beginning with `xn--`",
+     not shaped like an IP address, without `..`, and without the beginnings and endings that S3 reserves \
+     (`xn--`, `sthree-`, `amzn-s3-demo-`, `-s3alias`, `--ol-s3`, `.mrap`, `--x-s3`, `--table-s3`)",
     |text| {
         let edge = |byte: Option<u8>| byte.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
         (3..=63).contains(&text.len())
@@ -137,7 +145,8 @@ name! {
             && edge(text.bytes().next())
             && edge(text.bytes().last())
             && !text.contains("..")
-            && !text.starts_with("xn--")
+            && !["xn--", "sthree-", "amzn-s3-demo-"].iter().any(|start| text.starts_with(start))
+            && !["-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3"].iter().any(|end| text.ends_with(end))
             && text.parse::<std::net::Ipv4Addr>().is_err()
     }
 }
@@ -184,6 +193,8 @@ mod tests {
             "xn--abc",
             "-abc",
             "abc-",
+            "abc--x-s3",
+            "sthree-abc",
             &"a".repeat(64),
         ] {
             assert!(bad.parse::<BucketName>().is_err(), "{bad}");

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::config::{self, Config, ConfigError, LoadOptions};
 use crate::env::Env;
 
 use super::error::CommandError;
@@ -59,6 +60,64 @@ impl Context {
             }
         }
         Ok(Self { env, ui, global })
+    }
+
+    /// The configuration, for the stage that was asked for.
+    ///
+    /// # Errors
+    /// The file cannot be read or is not valid; every problem of it is told at once.
+    pub(crate) fn config(&self) -> Result<Config, CommandError> {
+        self.load(false)
+    }
+
+    /// As [`Context::config`], and the folders it names are there. Wanted before they are read; a `destroy` does
+    /// not care.
+    ///
+    /// # Errors
+    /// As for [`Context::config`].
+    pub(crate) fn config_with_folders(&self) -> Result<Config, CommandError> {
+        self.load(true)
+    }
+
+    fn load(&self, check_folders: bool) -> Result<Config, CommandError> {
+        config::load(&self.load_options(check_folders)).map_err(|error| self.config_error(error))
+    }
+
+    pub(super) fn load_options(&self, check_folders: bool) -> LoadOptions {
+        LoadOptions {
+            path: self.path(&self.global.config),
+            shown_as: self.global.config.display().to_string(),
+            stage: self.global.stage.clone(),
+            check_folders,
+        }
+    }
+
+    pub(super) fn config_error(&self, error: ConfigError) -> CommandError {
+        match error {
+            ConfigError::Read { path, error } => {
+                let missing = error.kind() == std::io::ErrorKind::NotFound;
+                let error = CommandError::error("Cannot read the configuration")
+                    .detail(format!("The file is {}.", path.display()))
+                    .cause(error);
+                if missing {
+                    error.hint("run `rmx init` to write one, or name another with --config or -C")
+                } else {
+                    error
+                }
+            }
+            ConfigError::Invalid(problems) => {
+                let summary = match problems.count() {
+                    1 => "The configuration is not valid".to_owned(),
+                    count => format!("The configuration is not valid: {count} problems"),
+                };
+                let color = self.ui.colors_stderr() && !self.ui.json();
+                problems
+                    .render(color)
+                    .into_iter()
+                    .fold(CommandError::error(summary), CommandError::detail)
+                    .diagnostics(problems.diagnostics())
+            }
+        }
     }
 
     /// `path` as the user means it: relative to the working directory or to `-C`.

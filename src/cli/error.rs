@@ -19,6 +19,8 @@ use super::ui::{Style, Ui};
 pub(crate) enum ExitStatus {
     /// Done: 0.
     Success,
+    /// `validate --json` has told what is wrong: 1.
+    Invalid,
     /// The user did not say `yes`: 1.
     Declined,
     /// `plan --detailed-exitcode` has changes: 2.
@@ -31,7 +33,7 @@ impl ExitStatus {
     pub(super) fn code(self) -> ExitCode {
         ExitCode::from(match self {
             Self::Success => 0,
-            Self::Declined => 1,
+            Self::Invalid | Self::Declined => 1,
             Self::Changes => 2,
             Self::FormatDiffers => 3,
         })

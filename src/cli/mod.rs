@@ -11,6 +11,7 @@ mod context;
 mod error;
 #[allow(dead_code, reason = "helpers for verbs that land one by one")]
 mod ui;
+mod validate;
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, PanicHookInfo};
@@ -45,12 +46,14 @@ struct Cli {
 /// What to do.
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
+    Validate(validate::ValidateArgs),
     Completions(completions::CompletionsArgs),
 }
 
 #[allow(clippy::unused_async, reason = "verbs that wait land one by one")]
 async fn run(context: &Context, verb: &Verb) -> Result<ExitStatus, CommandError> {
     match verb {
+        Verb::Validate(args) => validate::cmd_validate(context, args),
         Verb::Completions(args) => completions::cmd_completions(context, args),
     }
 }

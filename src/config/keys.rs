@@ -1,0 +1,559 @@
+//! Every key of `remotion.toml`, once: what it may hold, what holds without it, and what it means.
+//!
+//! The check, the JSON Schema and `docs/configuration.md` are all made from this table, so they cannot disagree.
+
+use crate::media::{Codec, ImageFormat, PixelFormat, X264Preset};
+use crate::names::{AccountId, BucketName, ProjectName, Region, SiteName};
+
+/// A key.
+pub(super) struct Key {
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
+    pub(super) default: Default,
+    /// What it means, in Markdown sentences.
+    pub(super) doc: &'static str,
+}
+
+/// What holds where a key is absent.
+pub(super) enum Default {
+    /// It must be there.
+    Required,
+    /// This value, as it would be written in the file.
+    Value(&'static str),
+    /// Something that depends, in words.
+    Words(&'static str),
+}
+
+/// What a key may hold.
+pub(super) enum Kind {
+    /// A text that follows a rule.
+    Text(&'static TextRule),
+    /// One of these words.
+    Word(fn() -> Vec<&'static str>),
+    /// A whole number, both ends included.
+    Whole { min: i64, max: i64 },
+    /// One of these whole numbers.
+    WholeOf(&'static [i64]),
+    /// A number above one and at most the other.
+    Number { above: f64, max: f64 },
+    /// `true` or `false`.
+    Switch,
+    /// A list of texts that follow a rule.
+    Texts {
+        rule: &'static TextRule,
+        count_min: usize,
+        count_max: usize,
+    },
+    /// A table.
+    Table(&'static TableRule),
+    /// An array of tables.
+    Tables(&'static TableRule),
+    /// Names and values of environment variables.
+    Environment,
+    /// Tables of overlays by stage name.
+    Stages,
+}
+
+/// A rule for a text.
+pub(super) struct TextRule {
+    /// What it is, as in `a project name`.
+    pub(super) what: &'static str,
+    /// The rule in words.
+    pub(super) rule: &'static str,
+    pub(super) valid: fn(&str) -> bool,
+}
+
+/// A rule for a table.
+pub(super) struct TableRule {
+    /// The keys, in groups that tables share.
+    pub(super) groups: &'static [&'static [Key]],
+    /// Pairs of keys that cannot stand together; an overlay's one displaces the other below it.
+    pub(super) exclusive: &'static [(&'static str, &'static str)],
+}
+
+impl TableRule {
+    pub(super) fn keys(&self) -> impl Iterator<Item = &'static Key> {
+        self.groups.iter().copied().flatten()
+    }
+
+    pub(super) fn key(&self, name: &str) -> Option<&'static Key> {
+        self.keys().find(|key| key.name == name)
+    }
+}
+
+/// The whole file.
+pub(super) static ROOT: TableRule = TableRule {
+    groups: &[PROJECT, SHARED, STAGES],
+    exclusive: &[],
+};
+
+/// `[stage.NAME]`.
+pub(super) static STAGE: TableRule = TableRule {
+    groups: &[SHARED],
+    exclusive: &[],
+};
+
+static PROJECT: &[Key] = &[Key {
+    name: "project",
+    kind: Kind::Text(&TextRule {
+        what: "a project name",
+        rule: ProjectName::RULE,
+        valid: |text| text.parse::<ProjectName>().is_ok(),
+    }),
+    default: Default::Required,
+    doc: "The project's name. Everything rmx makes is named after it.",
+}];
+
+static STAGES: &[Key] = &[Key {
+    name: "stage",
+    kind: Kind::Stages,
+    default: Default::Words("no stages"),
+    doc: "Overlays by name: `[stage.NAME]` may hold every key above but `project`, and `--stage NAME` lays it over \
+          the rest. Tables merge key by key, sites by name. A stage is a deployment of its own, with its own names \
+          and its own state.",
+}];
+
+static SHARED: &[Key] = &[
+    Key {
+        name: "target",
+        kind: Kind::Word(|| vec!["local", "aws"]),
+        default: Default::Value("\"local\""),
+        doc: "Which cloud: `local` is the embedded one, which needs no account and keeps its data below \
+              `.rmx/local/`; `aws` is Amazon Web Services.",
+    },
+    Key {
+        name: "region",
+        kind: Kind::Text(&TextRule {
+            what: "a region",
+            rule: Region::RULE,
+            valid: |text| text.parse::<Region>().is_ok(),
+        }),
+        default: Default::Value("\"us-east-1\""),
+        doc: "The AWS region.",
+    },
+    Key {
+        name: "account",
+        kind: Kind::Text(&TextRule {
+            what: "an AWS account id",
+            rule: AccountId::RULE,
+            valid: |text| text.parse::<AccountId>().is_ok(),
+        }),
+        default: Default::Words("any account"),
+        doc: "A guard: rmx refuses to touch any other account than this one.",
+    },
+    Key {
+        name: "function",
+        kind: Kind::Table(&FUNCTION),
+        default: Default::Words("every default"),
+        doc: "The Lambda function that renders.",
+    },
+    Key {
+        name: "role",
+        kind: Kind::Table(&ROLE),
+        default: Default::Words("a role that rmx owns"),
+        doc: "The IAM role the function runs as. rmx owns it, unless `arn` names one of your own.",
+    },
+    Key {
+        name: "bucket",
+        kind: Kind::Table(&BUCKET),
+        default: Default::Words("every default"),
+        doc: "The S3 bucket for sites, segments and outputs.",
+    },
+    Key {
+        name: "logs",
+        kind: Kind::Table(&LOGS),
+        default: Default::Words("every default"),
+        doc: "The CloudWatch log group of the function.",
+    },
+    Key {
+        name: "site",
+        kind: Kind::Tables(&SITE),
+        default: Default::Words("no sites"),
+        doc: "A site: a folder with an `index.html` that can draw frames. One `[[site]]` each.",
+    },
+    Key {
+        name: "render",
+        kind: Kind::Table(&RENDER),
+        default: Default::Words("every default"),
+        doc: "What `rmx render` and `rmx still` use where their flags are silent.",
+    },
+];
+
+static FUNCTION: TableRule = TableRule {
+    groups: &[&[
+        Key {
+            name: "memory_mb",
+            kind: Kind::Whole {
+                min: 512,
+                max: 10_240,
+            },
+            default: Default::Value("2048"),
+            doc: "Memory in MB. Lambda gives processor time in proportion: one whole processor at 1769 MB. Chromium \
+                  does not start below 512 MB.",
+        },
+        Key {
+            name: "timeout_s",
+            kind: Kind::Whole { min: 1, max: 900 },
+            default: Default::Value("240"),
+            doc: "Longest run of one invocation, in seconds.",
+        },
+        Key {
+            name: "disk_mb",
+            kind: Kind::Whole {
+                min: 512,
+                max: 10_240,
+            },
+            default: Default::Value("2048"),
+            doc: "Size of `/tmp` in MB.",
+        },
+        Key {
+            name: "architecture",
+            kind: Kind::Word(|| vec!["arm64", "x86_64"]),
+            default: Default::Words("`arm64` on AWS, this machine's own on the local target"),
+            doc: "Instruction set. The worker's binary must have been built for it.",
+        },
+        Key {
+            name: "replicas",
+            kind: Kind::Whole { min: 1, max: 32 },
+            default: Default::Value("1"),
+            doc: "How many identical functions.",
+        },
+        Key {
+            name: "environment",
+            kind: Kind::Environment,
+            default: Default::Words("no variables"),
+            doc: "Environment variables of the function: `NAME = \"text\"`, or `NAME = { secret = \"env:OTHER\" }` to \
+                  take the value from the variable `OTHER` that rmx itself finds when it applies. Secret values are \
+                  never recorded, only their digests. Names that Lambda reserves (`AWS_...`, `LAMBDA_...`) are refused.",
+        },
+        Key {
+            name: "layers",
+            kind: Kind::Texts {
+                rule: &TextRule {
+                    what: "the ARN of a layer version",
+                    rule: "arn:aws:lambda:REGION:ACCOUNT:layer:NAME:VERSION",
+                    valid: |text| {
+                        arn(text, "lambda", |rest| {
+                            let parts: Vec<_> = rest.split(':').collect();
+                            matches!(parts[..], ["layer", name, version]
+                            if !name.is_empty() && version.parse::<u32>().is_ok())
+                        })
+                    },
+                },
+                count_min: 0,
+                count_max: 5,
+            },
+            default: Default::Value("[]"),
+            doc: "ARNs of layer versions, in the order in which Lambda lays them over each other.",
+        },
+        Key {
+            name: "vpc",
+            kind: Kind::Table(&VPC),
+            default: Default::Words("no network of yours"),
+            doc: "The network the function is attached to.",
+        },
+        Key {
+            name: "package",
+            kind: Kind::Text(&FOLDER),
+            default: Default::Words("the worker found next to `rmx`"),
+            doc: "A folder whose content is packed as the function's code instead of the worker; it must hold a \
+                  `bootstrap`.",
+        },
+    ]],
+    exclusive: &[],
+};
+
+static VPC: TableRule = TableRule {
+    groups: &[&[
+        Key {
+            name: "subnet_ids",
+            kind: Kind::Texts {
+                rule: &TextRule {
+                    what: "a subnet id",
+                    rule: "`subnet-` and 8 or 17 hexadecimal digits",
+                    valid: |text| aws_id(text, "subnet-"),
+                },
+                count_min: 1,
+                count_max: 16,
+            },
+            default: Default::Required,
+            doc: "Subnets.",
+        },
+        Key {
+            name: "security_group_ids",
+            kind: Kind::Texts {
+                rule: &TextRule {
+                    what: "a security group id",
+                    rule: "`sg-` and 8 or 17 hexadecimal digits",
+                    valid: |text| aws_id(text, "sg-"),
+                },
+                count_min: 1,
+                count_max: 5,
+            },
+            default: Default::Required,
+            doc: "Security groups.",
+        },
+    ]],
+    exclusive: &[],
+};
+
+static ROLE: TableRule = TableRule {
+    groups: &[&[
+        Key {
+            name: "arn",
+            kind: Kind::Text(&TextRule {
+                what: "the ARN of a role",
+                rule: "arn:aws:iam::ACCOUNT:role/NAME",
+                valid: |text| {
+                    arn(text, "iam", |rest| {
+                        rest.strip_prefix("role/")
+                            .is_some_and(|name| !name.is_empty() && !name.ends_with('/'))
+                    })
+                },
+            }),
+            default: Default::Words("rmx makes a role with just the permissions the worker needs"),
+            doc: "A role of your own. rmx uses it and never changes it.",
+        },
+        Key {
+            name: "permissions_boundary",
+            kind: Kind::Text(&TextRule {
+                what: "the ARN of a policy",
+                rule: "arn:aws:iam::ACCOUNT:policy/NAME",
+                valid: |text| {
+                    arn(text, "iam", |rest| {
+                        rest.strip_prefix("policy/")
+                            .is_some_and(|name| !name.is_empty())
+                    })
+                },
+            }),
+            default: Default::Words("none"),
+            doc: "The policy that bounds the role rmx makes.",
+        },
+        Key {
+            name: "path",
+            kind: Kind::Text(&TextRule {
+                what: "an IAM path",
+                rule: "at most 512 visible ASCII characters, beginning and ending with `/`",
+                valid: |text| {
+                    (1..=512).contains(&text.len())
+                        && text.starts_with('/')
+                        && text.ends_with('/')
+                        && text.bytes().all(|byte| byte.is_ascii_graphic())
+                },
+            }),
+            default: Default::Value("\"/\""),
+            doc: "The IAM path of the role rmx makes.",
+        },
+    ]],
+    exclusive: &[("arn", "permissions_boundary"), ("arn", "path")],
+};
+
+static BUCKET: TableRule = TableRule {
+    groups: &[&[
+        Key {
+            name: "name",
+            kind: Kind::Text(&TextRule {
+                what: "a bucket name",
+                rule: BucketName::RULE,
+                valid: |text| text.parse::<BucketName>().is_ok(),
+            }),
+            default: Default::Words("derived from project, stage, account and region"),
+            doc: "The bucket's name.",
+        },
+        Key {
+            name: "expire_renders_days",
+            kind: Kind::Whole { min: 1, max: 3_650 },
+            default: Default::Words("kept for ever"),
+            doc: "Objects below `renders/` are deleted after so many days.",
+        },
+        Key {
+            name: "force_destroy",
+            kind: Kind::Switch,
+            default: Default::Value("false"),
+            doc: "Whether `rmx destroy` may delete the bucket while it still holds objects that rmx did not put there \
+                  as a site, renders for instance.",
+        },
+    ]],
+    exclusive: &[],
+};
+
+static LOGS: TableRule = TableRule {
+    groups: &[&[
+        Key {
+            name: "retention_days",
+            // The values that PutRetentionPolicy takes, CloudWatch Logs API reference.
+            kind: Kind::WholeOf(&[
+                1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192,
+                2557, 2922, 3288, 3653,
+            ]),
+            default: Default::Value("14"),
+            doc: "Log events are deleted after so many days.",
+        },
+        Key {
+            name: "managed",
+            kind: Kind::Switch,
+            default: Default::Value("true"),
+            doc: "`false`: Lambda makes the log group when it first writes to it, and rmx leaves it alone.",
+        },
+    ]],
+    exclusive: &[("managed", "retention_days")],
+};
+
+static SITE: TableRule = TableRule {
+    groups: &[&[
+        Key {
+            name: "name",
+            kind: Kind::Text(&TextRule {
+                what: "a site name",
+                rule: SiteName::RULE,
+                valid: |text| text.parse::<SiteName>().is_ok(),
+            }),
+            default: Default::Required,
+            doc: "The site's name; no two sites share one.",
+        },
+        Key {
+            name: "folder",
+            kind: Kind::Text(&FOLDER),
+            default: Default::Required,
+            doc: "The folder that is uploaded. It must hold an `index.html`.",
+        },
+        Key {
+            name: "build",
+            kind: Kind::Text(&TextRule {
+                what: "a shell command",
+                rule: "a command such as `npx remotion bundle`",
+                valid: |text| !text.trim().is_empty(),
+            }),
+            default: Default::Words("the folder is taken as it is"),
+            doc: "A shell command that makes the folder, run next to `remotion.toml` before `plan` and `apply` read it.",
+        },
+    ]],
+    exclusive: &[],
+};
+
+static RENDER: TableRule = TableRule {
+    groups: &[&[
+        Key {
+            name: "site",
+            kind: Kind::Text(&TextRule {
+                what: "a site name",
+                rule: SiteName::RULE,
+                valid: |text| text.parse::<SiteName>().is_ok(),
+            }),
+            default: Default::Words("the only site there is"),
+            doc: "The site to render from.",
+        },
+        Key {
+            name: "codec",
+            kind: Kind::Word(|| Codec::ALL.iter().map(|word| word.as_str()).collect()),
+            default: Default::Value("\"h264\""),
+            doc: "The codec of the video.",
+        },
+        Key {
+            name: "crf",
+            kind: Kind::Whole { min: 0, max: 51 },
+            default: Default::Words("the codec's own: 18 for `h264`"),
+            doc: "Constant rate factor: 0 is lossless, less is better and larger.",
+        },
+        Key {
+            name: "x264_preset",
+            kind: Kind::Word(|| X264Preset::ALL.iter().map(|word| word.as_str()).collect()),
+            default: Default::Value("\"medium\""),
+            doc: "How much work libx264 puts into making the file small.",
+        },
+        Key {
+            name: "pixel_format",
+            kind: Kind::Word(|| PixelFormat::ALL.iter().map(|word| word.as_str()).collect()),
+            default: Default::Value("\"yuv420p\""),
+            doc: "The pixel format of the video.",
+        },
+        Key {
+            name: "image_format",
+            kind: Kind::Word(|| ImageFormat::ALL.iter().map(|word| word.as_str()).collect()),
+            default: Default::Words("what the composition wants, else `jpeg`"),
+            doc: "How frames leave the browser.",
+        },
+        Key {
+            name: "jpeg_quality",
+            kind: Kind::Whole { min: 0, max: 100 },
+            default: Default::Value("80"),
+            doc: "Quality of JPEG frames.",
+        },
+        Key {
+            name: "scale",
+            kind: Kind::Number {
+                above: 0.0,
+                max: 16.0,
+            },
+            default: Default::Value("1"),
+            doc: "Device scale factor: the output is this many times as wide and high as the composition.",
+        },
+        Key {
+            name: "frames_per_lambda",
+            kind: Kind::Whole {
+                min: 1,
+                max: 1_000_000,
+            },
+            default: Default::Words("Remotion's rule, from the number of frames"),
+            doc: "Frames a chunk.",
+        },
+        Key {
+            name: "concurrency",
+            kind: Kind::Whole { min: 1, max: 200 },
+            default: Default::Words("Remotion's rule, from the number of frames"),
+            doc: "How many chunks are rendered at the same time.",
+        },
+        Key {
+            name: "timeout_ms",
+            kind: Kind::Whole {
+                min: 1_000,
+                max: 900_000,
+            },
+            default: Default::Value("30000"),
+            doc: "How long one `delayRender` of a page may take, in milliseconds.",
+        },
+        Key {
+            name: "max_retries",
+            kind: Kind::Whole { min: 0, max: 10 },
+            default: Default::Value("1"),
+            doc: "How often a failed chunk is tried again.",
+        },
+    ]],
+    exclusive: &[("frames_per_lambda", "concurrency")],
+};
+
+static FOLDER: TextRule = TextRule {
+    what: "a folder",
+    rule: "a path, relative to the folder of this file",
+    valid: |text| !text.is_empty() && !text.contains('\0'),
+};
+
+/// `arn:PARTITION:SERVICE:REGION:ACCOUNT:REST`.
+fn arn(text: &str, service: &str, rest_valid: fn(&str) -> bool) -> bool {
+    let parts: Vec<_> = text.splitn(6, ':').collect();
+    matches!(parts[..], ["arn", partition, named, _, _, rest]
+        if partition.starts_with("aws") && named == service && rest_valid(rest))
+}
+
+fn aws_id(text: &str, prefix: &str) -> bool {
+    text.strip_prefix(prefix).is_some_and(|digits| {
+        matches!(digits.len(), 8 | 17)
+            && digits
+                .bytes()
+                .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    })
+}
+
+/// Names of environment variables as Lambda takes them.
+pub(super) fn variable_name_valid(name: &str) -> bool {
+    name.len() >= 2
+        && name.starts_with(|first: char| first.is_ascii_alphabetic())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+/// Names that Lambda keeps for itself (Lambda developer guide, "Defined runtime environment variables").
+pub(super) fn variable_name_reserved(name: &str) -> bool {
+    name.starts_with("AWS_") || name.starts_with("LAMBDA_") || name.starts_with('_')
+}
