@@ -1,1 +1,3 @@
 //! Request → chunk plan → scheduler → segments → stitched output.
+
+pub mod chunks;
