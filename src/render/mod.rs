@@ -1,3 +1,4 @@
 //! Request → chunk plan → scheduler → segments → stitched output.
 
 pub mod chunks;
+pub mod scheduler;

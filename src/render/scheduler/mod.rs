@@ -1,0 +1,557 @@
+//! Who renders which chunk when: a state machine without IO.
+//!
+//! Events and the time go in, commands come out. Nothing here waits, sends or reads a clock, so `rmx render` can
+//! drive it with tokio and the simulator in `simulation.rs` with a virtual clock and thousands of imaginary workers:
+//! what holds there holds here, since it is the same code.
+//!
+//! ```text
+//!            ┌── retry, after a pause ──┐
+//!            ▼                          │ a retryable failure, retries left
+//! chunk:  pending ──Invoke──▶ running ──┼──▶ done
+//!            ▲                          │
+//!            └── at once ── throttled ──┘
+//! ```
+//!
+//! An invocation of a chunk is a *copy*. A chunk has one running copy, or two when the first one straggles and
+//! nothing else is left to do. Segments are written by conditional put, so whichever copy ends first has won and the
+//! other one is harmless; its later messages are ignored.
+//!
+//! Every copy has three deadlines (first message, silence, whole chunk) and the render has one, so a render ends
+//! whatever its workers do.
+
+mod copies;
+#[cfg(test)]
+mod simulation;
+mod window;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::cloud::CloudError;
+use crate::protocol::TaskFailure;
+
+use copies::Copy;
+use window::Window;
+
+/// The pause before a chunk's first retry; it doubles with every further one.
+const RETRY_PAUSE_MS: u64 = 250;
+
+/// The longest pause before a retry.
+const RETRY_PAUSE_MS_MAX: u64 = 8_000;
+
+/// How often running copies are looked at for stragglers when nothing else is left to do.
+const STRAGGLER_CHECK_MS: u64 = 500;
+
+/// What the scheduler may do and how long it waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Copies at the same time, at least 1.
+    pub concurrency_max: u32,
+    /// Retries of one chunk.
+    pub retries_per_chunk: u32,
+    /// Retries of the whole render.
+    pub retry_budget: u32,
+    /// Backup copies of the whole render.
+    pub backup_budget: u32,
+    /// From the invocation to the first message. Covers a cold start.
+    pub first_message_ms: u64,
+    /// From one message to the next. Several heartbeats.
+    pub silence_ms: u64,
+    /// From the invocation to the end of the chunk: the function's timeout and a little for the way.
+    pub chunk_ms: u64,
+    /// From the first invocation to the end of the render.
+    pub render_ms: u64,
+}
+
+/// One invocation of a chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CopyId(u32);
+
+/// Something happened.
+#[derive(Debug)]
+pub enum Event {
+    /// Time has passed; nothing else.
+    Tick,
+    /// The first message of a copy.
+    Started(CopyId),
+    /// A later message, with the frames captured so far if it said so.
+    Alive {
+        /// The copy.
+        copy: CopyId,
+        /// Frames captured so far.
+        rendered: Option<u32>,
+    },
+    /// The copy's segment is in the bucket.
+    Done(CopyId),
+    /// The copy was refused because too many run (429).
+    Throttled(CopyId),
+    /// The copy failed.
+    Failed {
+        /// The copy.
+        copy: CopyId,
+        /// How.
+        failure: ChunkFailure,
+    },
+    /// The user wants it to stop.
+    Cancel,
+}
+
+/// What is to be done about it.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Invoke a worker with a chunk.
+    Invoke {
+        /// Name of the new copy, for later events.
+        copy: CopyId,
+        /// Index of the chunk.
+        chunk: u32,
+        /// 1 for the chunk's first copy.
+        attempt: u32,
+    },
+    /// Stop listening to a copy.
+    Cancel(CopyId),
+    /// Send [`Event::Tick`] at this time, unless something happens before.
+    WakeAt(u64),
+    /// All chunks are done. The last command.
+    Finished,
+    /// The render has failed. The last command.
+    Failed(RenderFailure),
+}
+
+/// Why a copy of a chunk failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChunkFailure {
+    /// The worker said so.
+    #[error(transparent)]
+    Task(TaskFailure),
+    /// Lambda ended the invocation: out of memory, timeout, a crash.
+    #[error("the function ended with {code}{}", details.as_ref().map(|d| format!(": {d}")).unwrap_or_default())]
+    Crashed {
+        /// Lambda's error code.
+        code: String,
+        /// What Lambda says about it.
+        details: Option<String>,
+    },
+    /// The answer ended in the middle.
+    #[error("the worker's answer was cut off")]
+    CutOff,
+    /// The answer is not in our protocol.
+    #[error("the function's answer is not that of an rmx worker: {0}")]
+    Protocol(String),
+    /// The invocation was refused or the connection broke.
+    #[error("{error}")]
+    Cloud {
+        /// The error.
+        error: CloudError,
+        /// Whether the same call may succeed on another try.
+        retryable: bool,
+    },
+    /// No first message in time.
+    #[error("the worker sent nothing within {} s of being invoked", waited_ms / 1_000)]
+    NeverStarted {
+        /// How long it had.
+        waited_ms: u64,
+    },
+    /// No message for too long.
+    #[error("the worker has not been heard of for {} s", silent_ms / 1_000)]
+    Silent {
+        /// How long it was silent.
+        silent_ms: u64,
+    },
+    /// The whole chunk took too long.
+    #[error("the worker took longer than {} s", waited_ms / 1_000)]
+    TooLong {
+        /// How long it had.
+        waited_ms: u64,
+    },
+}
+
+impl ChunkFailure {
+    /// Whether the same chunk may succeed on another try.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Task(failure) => failure.retryable,
+            Self::Cloud { retryable, .. } => *retryable,
+            Self::Protocol(_) => false,
+            Self::Crashed { .. }
+            | Self::CutOff
+            | Self::NeverStarted { .. }
+            | Self::Silent { .. }
+            | Self::TooLong { .. } => true,
+        }
+    }
+}
+
+/// Why a render failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RenderFailure {
+    /// A chunk cannot be rendered.
+    Chunk {
+        /// Index of the chunk.
+        chunk: u32,
+        /// How often it was tried.
+        attempts: u32,
+        /// The last failure, or the one that no retry can help.
+        failure: Box<ChunkFailure>,
+    },
+    /// Too many retries in all: something is wrong with more than one chunk.
+    RetryBudget {
+        /// Retries made.
+        retries: u32,
+        /// The chunk that failed last.
+        chunk: u32,
+        /// How it failed.
+        failure: Box<ChunkFailure>,
+    },
+    /// The render took too long.
+    Deadline {
+        /// How long it had.
+        waited_ms: u64,
+        /// Whether it was being throttled at the end.
+        throttled: bool,
+    },
+    /// The user stopped it.
+    Cancelled,
+}
+
+/// Where a chunk stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// In [`Scheduler::pending`].
+    Pending,
+    /// One or two copies are running.
+    Running,
+    /// Its segment is in the bucket.
+    Done,
+}
+
+#[derive(Debug)]
+struct ChunkState {
+    frame_count: u32,
+    phase: Phase,
+    /// Copies so far.
+    copies: u32,
+    /// Rounds that failed, a round being a copy and its backup.
+    failures: u32,
+    backed_up: bool,
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct Scheduler {
+    limits: Limits,
+    chunks: Vec<ChunkState>,
+    /// Chunks to be invoked: not before this time, lowest index first.
+    pending: BTreeSet<(u64, u32)>,
+    running: BTreeMap<CopyId, Copy>,
+    window: Window,
+    pace: copies::Pace,
+    next_copy: u32,
+    done: u32,
+    retries: u32,
+    backups: u32,
+    began_ms: Option<u64>,
+    now_ms: u64,
+    ended: bool,
+}
+
+impl Scheduler {
+    /// A scheduler for chunks of these frame counts; those marked as done are not rendered again.
+    pub fn new(limits: Limits, chunks: impl IntoIterator<Item = (u32, bool)>) -> Self {
+        let chunks: Vec<ChunkState> = chunks
+            .into_iter()
+            .map(|(frame_count, done)| ChunkState {
+                frame_count,
+                phase: if done { Phase::Done } else { Phase::Pending },
+                copies: 0,
+                failures: 0,
+                backed_up: false,
+            })
+            .collect();
+        let pending: BTreeSet<_> = (0..)
+            .zip(&chunks)
+            .filter(|(_, chunk)| chunk.phase == Phase::Pending)
+            .map(|(index, _)| (0, index))
+            .collect();
+        Self {
+            window: Window::new(limits.concurrency_max.max(1)),
+            limits,
+            done: count(chunks.len() - pending.len()),
+            chunks,
+            pending,
+            running: BTreeMap::new(),
+            pace: copies::Pace::default(),
+            next_copy: 0,
+            retries: 0,
+            backups: 0,
+            began_ms: None,
+            now_ms: 0,
+            ended: false,
+        }
+    }
+
+    /// Copies that are running now.
+    pub fn running(&self) -> u32 {
+        count(self.running.len())
+    }
+
+    /// Copies that may run at the same time now: less than the limit while the cloud throttles.
+    pub fn window(&self) -> u32 {
+        self.window.size()
+    }
+
+    /// Retries so far.
+    pub fn retries(&self) -> u32 {
+        self.retries
+    }
+
+    /// Backup copies so far.
+    pub fn backups(&self) -> u32 {
+        self.backups
+    }
+
+    /// The chunk a running copy works on.
+    pub fn chunk_of(&self, copy: CopyId) -> Option<u32> {
+        self.running.get(&copy).map(|copy| copy.chunk)
+    }
+
+    /// Takes an event at the time `now_ms` (of any clock that does not run backwards) and says what to do.
+    ///
+    /// Events of copies that have been cancelled or have ended are ignored. After [`Command::Finished`] or
+    /// [`Command::Failed`] there are no more commands.
+    pub fn handle(&mut self, now_ms: u64, event: Event) -> Vec<Command> {
+        let mut commands = Vec::new();
+        if self.ended {
+            return commands;
+        }
+        self.now_ms = self.now_ms.max(now_ms);
+        let began_ms = *self.began_ms.get_or_insert(self.now_ms);
+        let outcome = self
+            .take(event, &mut commands)
+            .and_then(|()| self.enforce_deadlines(began_ms, &mut commands));
+        match outcome {
+            Err(failure) => self.end(Command::Failed(failure), &mut commands),
+            Ok(()) if self.done == count(self.chunks.len()) => {
+                self.end(Command::Finished, &mut commands);
+            }
+            Ok(()) => {
+                self.launch(&mut commands);
+                self.back_up_stragglers(&mut commands);
+                commands.push(Command::WakeAt(self.next_wake(began_ms)));
+            }
+        }
+        commands
+    }
+
+    fn take(&mut self, event: Event, commands: &mut Vec<Command>) -> Result<(), RenderFailure> {
+        match event {
+            Event::Tick => {}
+            Event::Started(copy) => self.heard_of(copy, None),
+            Event::Alive { copy, rendered } => self.heard_of(copy, rendered),
+            Event::Done(copy) => {
+                if let Some(copy) = self.running.remove(&copy) {
+                    self.window.heard(copy.invoked_ms);
+                    self.pace.learn_chunk(&copy, self.now_ms);
+                    self.finish_chunk(copy.chunk, commands);
+                }
+            }
+            Event::Throttled(copy) => {
+                if let Some(copy) = self.running.remove(&copy) {
+                    self.window
+                        .throttled(self.now_ms, count(self.running.len()));
+                    // It never ran, so it was no attempt.
+                    self.chunks[copy.chunk as usize].copies -= 1;
+                    if !self.is_running(copy.chunk) {
+                        self.requeue(copy.chunk, 0);
+                    }
+                }
+            }
+            Event::Failed { copy, failure } => return self.fail(copy, failure),
+            Event::Cancel => return Err(RenderFailure::Cancelled),
+        }
+        Ok(())
+    }
+
+    fn heard_of(&mut self, copy: CopyId, rendered: Option<u32>) {
+        if let Some(copy) = self.running.get_mut(&copy) {
+            if copy.started_ms.is_none() {
+                self.pace.learn_start(self.now_ms - copy.invoked_ms);
+            }
+            copy.heard(self.now_ms, rendered);
+            self.window.heard(copy.invoked_ms);
+        }
+    }
+
+    /// A copy has ended without a segment.
+    fn fail(&mut self, copy: CopyId, failure: ChunkFailure) -> Result<(), RenderFailure> {
+        let Some(copy) = self.running.remove(&copy) else {
+            return Ok(());
+        };
+        let index = copy.chunk;
+        let chunk = &mut self.chunks[index as usize];
+        if failure.is_retryable() && self.running.values().any(|other| other.chunk == index) {
+            // Its twin may still make it.
+            return Ok(());
+        }
+        chunk.failures += 1;
+        let failures = chunk.failures;
+        if !failure.is_retryable() || failures > self.limits.retries_per_chunk {
+            return Err(RenderFailure::Chunk {
+                chunk: index,
+                attempts: chunk.copies,
+                failure: Box::new(failure),
+            });
+        }
+        if self.retries >= self.limits.retry_budget {
+            return Err(RenderFailure::RetryBudget {
+                retries: self.retries,
+                chunk: index,
+                failure: Box::new(failure),
+            });
+        }
+        self.retries += 1;
+        let pause_ms = RETRY_PAUSE_MS
+            .saturating_mul(1 << failures.saturating_sub(1).min(10))
+            .min(RETRY_PAUSE_MS_MAX);
+        self.requeue(index, self.now_ms + pause_ms);
+        Ok(())
+    }
+
+    fn finish_chunk(&mut self, index: u32, commands: &mut Vec<Command>) {
+        let twins: Vec<CopyId> = self
+            .running
+            .iter()
+            .filter(|(_, copy)| copy.chunk == index)
+            .map(|(id, _)| *id)
+            .collect();
+        for twin in twins {
+            self.running.remove(&twin);
+            commands.push(Command::Cancel(twin));
+        }
+        self.chunks[index as usize].phase = Phase::Done;
+        self.done += 1;
+    }
+
+    fn requeue(&mut self, index: u32, not_before_ms: u64) {
+        let chunk = &mut self.chunks[index as usize];
+        chunk.phase = Phase::Pending;
+        chunk.backed_up = false;
+        self.pending.insert((not_before_ms, index));
+    }
+
+    fn is_running(&self, index: u32) -> bool {
+        self.running.values().any(|copy| copy.chunk == index)
+    }
+
+    fn enforce_deadlines(
+        &mut self,
+        began_ms: u64,
+        commands: &mut Vec<Command>,
+    ) -> Result<(), RenderFailure> {
+        if self.now_ms >= began_ms.saturating_add(self.limits.render_ms)
+            && self.done < count(self.chunks.len())
+        {
+            return Err(RenderFailure::Deadline {
+                waited_ms: self.limits.render_ms,
+                throttled: self.window.is_throttled(),
+            });
+        }
+        let overdue: Vec<(CopyId, ChunkFailure)> = self
+            .running
+            .iter()
+            .filter_map(|(id, copy)| Some((*id, copy.overdue(self.now_ms, &self.limits)?)))
+            .collect();
+        for (id, failure) in overdue {
+            commands.push(Command::Cancel(id));
+            self.fail(id, failure)?;
+        }
+        Ok(())
+    }
+
+    fn launch(&mut self, commands: &mut Vec<Command>) {
+        self.window.rise(
+            self.now_ms,
+            count(self.running.len()),
+            !self.pending.is_empty(),
+        );
+        while let Some(&(not_before_ms, index)) = self.pending.first() {
+            if not_before_ms > self.now_ms || !self.has_room() {
+                return;
+            }
+            self.pending.remove(&(not_before_ms, index));
+            self.invoke(index, commands);
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.window.admits(self.now_ms, count(self.running.len()))
+    }
+
+    fn invoke(&mut self, index: u32, commands: &mut Vec<Command>) {
+        let id = CopyId(self.next_copy);
+        self.next_copy += 1;
+        let chunk = &mut self.chunks[index as usize];
+        chunk.phase = Phase::Running;
+        chunk.copies += 1;
+        self.running
+            .insert(id, Copy::new(index, chunk.frame_count, self.now_ms));
+        commands.push(Command::Invoke {
+            copy: id,
+            chunk: index,
+            attempt: chunk.copies,
+        });
+    }
+
+    /// When nothing waits and there is room, the slowest copies get a twin, each chunk at most one at a time.
+    fn back_up_stragglers(&mut self, commands: &mut Vec<Command>) {
+        if !self.may_back_up() {
+            return;
+        }
+        let median = self.pace.median_rate(self.running.values());
+        while self.may_back_up() {
+            let slowest = self
+                .running
+                .values()
+                .filter(|copy| !self.chunks[copy.chunk as usize].backed_up)
+                .filter_map(|copy| {
+                    let holds_up_ms = self.pace.holds_up_ms(copy, median, self.now_ms)?;
+                    Some((holds_up_ms, copy.chunk))
+                })
+                .max();
+            let Some((_, index)) = slowest else { return };
+            self.chunks[index as usize].backed_up = true;
+            self.backups += 1;
+            self.invoke(index, commands);
+        }
+    }
+
+    fn may_back_up(&self) -> bool {
+        self.pending.is_empty() && self.backups < self.limits.backup_budget && self.has_room()
+    }
+
+    /// The earliest time at which something is to be done even if nothing happens.
+    fn next_wake(&self, began_ms: u64) -> u64 {
+        let mut wake_ms = began_ms.saturating_add(self.limits.render_ms);
+        for copy in self.running.values() {
+            wake_ms = wake_ms.min(copy.next_deadline_ms(&self.limits));
+        }
+        if let Some(&(not_before_ms, _)) = self.pending.first() {
+            let room_ms = self.window.room_ms(self.now_ms, count(self.running.len()));
+            wake_ms = wake_ms.min(not_before_ms.max(room_ms));
+        }
+        if self.may_back_up() {
+            wake_ms = wake_ms.min(self.now_ms + STRAGGLER_CHECK_MS);
+        }
+        wake_ms.max(self.now_ms + 1)
+    }
+
+    fn end(&mut self, last: Command, commands: &mut Vec<Command>) {
+        self.ended = true;
+        let running = std::mem::take(&mut self.running);
+        commands.extend(running.into_keys().map(Command::Cancel));
+        commands.push(last);
+    }
+}
+
+fn count(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}
