@@ -1,7 +1,9 @@
 //! What rmx can own: a closed enum of specs. Pure data; a spec is complete, with every default filled in.
 
+pub mod function;
 pub mod policy;
 pub mod role;
+pub mod site;
 
 use std::collections::BTreeMap;
 use std::fmt;
