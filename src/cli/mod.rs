@@ -9,6 +9,8 @@ mod completions;
 mod context;
 #[allow(dead_code, reason = "kinds and helpers for verbs that land one by one")]
 mod error;
+mod init;
+mod schema;
 #[allow(dead_code, reason = "helpers for verbs that land one by one")]
 mod ui;
 mod validate;
@@ -46,14 +48,18 @@ struct Cli {
 /// What to do.
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
+    Init(init::InitArgs),
     Validate(validate::ValidateArgs),
+    Schema(schema::SchemaArgs),
     Completions(completions::CompletionsArgs),
 }
 
 #[allow(clippy::unused_async, reason = "verbs that wait land one by one")]
 async fn run(context: &Context, verb: &Verb) -> Result<ExitStatus, CommandError> {
     match verb {
+        Verb::Init(args) => init::cmd_init(context, args),
         Verb::Validate(args) => validate::cmd_validate(context, args),
+        Verb::Schema(args) => schema::cmd_schema(context, args),
         Verb::Completions(args) => completions::cmd_completions(context, args),
     }
 }

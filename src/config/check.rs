@@ -62,7 +62,7 @@ pub(super) fn required(
     for key in rule.keys() {
         match (&key.kind, table.entry(key.name)) {
             (_, None) => {
-                if matches!(key.default, Default::Required) {
+                if matches!(key.default, Default::Required(_)) {
                     let summary = format!("`{}` is missing in {}", key.name, shown(at));
                     problems.push(
                         match place {

@@ -1,6 +1,7 @@
 //! Every key of `remotion.toml`, once: what it may hold, what holds without it, and what it means.
 //!
-//! The check, the JSON Schema and `docs/configuration.md` are all made from this table, so they cannot disagree.
+//! The check, the file that `rmx init` writes, the JSON Schema and `docs/configuration.md` are all made from this
+//! table, so they cannot disagree. It is long because there are many keys; there is nothing else in it.
 
 use crate::media::{Codec, ImageFormat, PixelFormat, X264Preset};
 use crate::names::{AccountId, BucketName, ProjectName, Region, SiteName};
@@ -15,13 +16,14 @@ pub(super) struct Key {
 }
 
 /// What holds where a key is absent.
+#[derive(Clone, Copy)]
 pub(super) enum Default {
-    /// It must be there.
-    Required,
+    /// It must be there. With an example.
+    Required(&'static str),
     /// This value, as it would be written in the file.
     Value(&'static str),
-    /// Something that depends, in words.
-    Words(&'static str),
+    /// Something that depends, in words, and an example of a value.
+    Words(&'static str, &'static str),
 }
 
 /// What a key may hold.
@@ -100,14 +102,14 @@ static PROJECT: &[Key] = &[Key {
         rule: ProjectName::RULE,
         valid: |text| text.parse::<ProjectName>().is_ok(),
     }),
-    default: Default::Required,
+    default: Default::Required("\"hello\""),
     doc: "The project's name. Everything rmx makes is named after it.",
 }];
 
 static STAGES: &[Key] = &[Key {
     name: "stage",
     kind: Kind::Stages,
-    default: Default::Words("no stages"),
+    default: Default::Words("no stages", ""),
     doc: "Overlays by name: `[stage.NAME]` may hold every key above but `project`, and `--stage NAME` lays it over \
           the rest. Tables merge key by key, sites by name. A stage is a deployment of its own, with its own names \
           and its own state.",
@@ -138,43 +140,43 @@ static SHARED: &[Key] = &[
             rule: AccountId::RULE,
             valid: |text| text.parse::<AccountId>().is_ok(),
         }),
-        default: Default::Words("any account"),
+        default: Default::Words("any account", "\"123456789012\""),
         doc: "A guard: rmx refuses to touch any other account than this one.",
     },
     Key {
         name: "function",
         kind: Kind::Table(&FUNCTION),
-        default: Default::Words("every default"),
+        default: Default::Words("every default", ""),
         doc: "The Lambda function that renders.",
     },
     Key {
         name: "role",
         kind: Kind::Table(&ROLE),
-        default: Default::Words("a role that rmx owns"),
+        default: Default::Words("a role that rmx owns", ""),
         doc: "The IAM role the function runs as. rmx owns it, unless `arn` names one of your own.",
     },
     Key {
         name: "bucket",
         kind: Kind::Table(&BUCKET),
-        default: Default::Words("every default"),
+        default: Default::Words("every default", ""),
         doc: "The S3 bucket for sites, segments and outputs.",
     },
     Key {
         name: "logs",
         kind: Kind::Table(&LOGS),
-        default: Default::Words("every default"),
+        default: Default::Words("every default", ""),
         doc: "The CloudWatch log group of the function.",
     },
     Key {
         name: "site",
         kind: Kind::Tables(&SITE),
-        default: Default::Words("no sites"),
+        default: Default::Words("no sites", ""),
         doc: "A site: a folder with an `index.html` that can draw frames. One `[[site]]` each.",
     },
     Key {
         name: "render",
         kind: Kind::Table(&RENDER),
-        default: Default::Words("every default"),
+        default: Default::Words("every default", ""),
         doc: "What `rmx render` and `rmx still` use where their flags are silent.",
     },
 ];
@@ -209,7 +211,10 @@ static FUNCTION: TableRule = TableRule {
         Key {
             name: "architecture",
             kind: Kind::Word(|| vec!["arm64", "x86_64"]),
-            default: Default::Words("`arm64` on AWS, this machine's own on the local target"),
+            default: Default::Words(
+                "`arm64` on AWS, this machine's own on the local target",
+                "\"arm64\"",
+            ),
             doc: "Instruction set. The worker's binary must have been built for it.",
         },
         Key {
@@ -221,7 +226,10 @@ static FUNCTION: TableRule = TableRule {
         Key {
             name: "environment",
             kind: Kind::Environment,
-            default: Default::Words("no variables"),
+            default: Default::Words(
+                "no variables",
+                "{ LOG_LEVEL = \"debug\", TOKEN = { secret = \"env:TOKEN\" } }",
+            ),
             doc: "Environment variables of the function: `NAME = \"text\"`, or `NAME = { secret = \"env:OTHER\" }` to \
                   take the value from the variable `OTHER` that rmx itself finds when it applies. Secret values are \
                   never recorded, only their digests. Names that Lambda reserves (`AWS_...`, `LAMBDA_...`) are refused.",
@@ -249,13 +257,16 @@ static FUNCTION: TableRule = TableRule {
         Key {
             name: "vpc",
             kind: Kind::Table(&VPC),
-            default: Default::Words("no network of yours"),
+            default: Default::Words(
+                "no network of yours",
+                "{ subnet_ids = [\"subnet-0123456789abcdef0\"], security_group_ids = [\"sg-0123456789abcdef0\"] }",
+            ),
             doc: "The network the function is attached to.",
         },
         Key {
             name: "package",
             kind: Kind::Text(&FOLDER),
-            default: Default::Words("the worker found next to `rmx`"),
+            default: Default::Words("the worker found next to `rmx`", "\"build/function\""),
             doc: "A folder whose content is packed as the function's code instead of the worker; it must hold a \
                   `bootstrap`.",
         },
@@ -276,7 +287,7 @@ static VPC: TableRule = TableRule {
                 count_min: 1,
                 count_max: 16,
             },
-            default: Default::Required,
+            default: Default::Required("[\"subnet-0123456789abcdef0\"]"),
             doc: "Subnets.",
         },
         Key {
@@ -290,7 +301,7 @@ static VPC: TableRule = TableRule {
                 count_min: 1,
                 count_max: 5,
             },
-            default: Default::Required,
+            default: Default::Required("[\"sg-0123456789abcdef0\"]"),
             doc: "Security groups.",
         },
     ]],
@@ -311,7 +322,10 @@ static ROLE: TableRule = TableRule {
                     })
                 },
             }),
-            default: Default::Words("rmx makes a role with just the permissions the worker needs"),
+            default: Default::Words(
+                "rmx makes a role with just the permissions the worker needs",
+                "\"arn:aws:iam::123456789012:role/renderer\"",
+            ),
             doc: "A role of your own. rmx uses it and never changes it.",
         },
         Key {
@@ -326,7 +340,7 @@ static ROLE: TableRule = TableRule {
                     })
                 },
             }),
-            default: Default::Words("none"),
+            default: Default::Words("none", "\"arn:aws:iam::123456789012:policy/boundary\""),
             doc: "The policy that bounds the role rmx makes.",
         },
         Key {
@@ -357,13 +371,16 @@ static BUCKET: TableRule = TableRule {
                 rule: BucketName::RULE,
                 valid: |text| text.parse::<BucketName>().is_ok(),
             }),
-            default: Default::Words("derived from project, stage, account and region"),
+            default: Default::Words(
+                "derived from project, stage, account and region",
+                "\"my-renders\"",
+            ),
             doc: "The bucket's name.",
         },
         Key {
             name: "expire_renders_days",
             kind: Kind::Whole { min: 1, max: 3_650 },
-            default: Default::Words("kept for ever"),
+            default: Default::Words("kept for ever", "30"),
             doc: "Objects below `renders/` are deleted after so many days.",
         },
         Key {
@@ -408,13 +425,13 @@ static SITE: TableRule = TableRule {
                 rule: SiteName::RULE,
                 valid: |text| text.parse::<SiteName>().is_ok(),
             }),
-            default: Default::Required,
+            default: Default::Required("\"hello\""),
             doc: "The site's name; no two sites share one.",
         },
         Key {
             name: "folder",
             kind: Kind::Text(&FOLDER),
-            default: Default::Required,
+            default: Default::Required("\"bundles/hello\""),
             doc: "The folder that is uploaded. It must hold an `index.html`.",
         },
         Key {
@@ -424,7 +441,7 @@ static SITE: TableRule = TableRule {
                 rule: "a command such as `npx remotion bundle`",
                 valid: |text| !text.trim().is_empty(),
             }),
-            default: Default::Words("the folder is taken as it is"),
+            default: Default::Words("the folder is taken as it is", "\"npx remotion bundle\""),
             doc: "A shell command that makes the folder, run next to `remotion.toml` before `plan` and `apply` read it.",
         },
     ]],
@@ -440,7 +457,7 @@ static RENDER: TableRule = TableRule {
                 rule: SiteName::RULE,
                 valid: |text| text.parse::<SiteName>().is_ok(),
             }),
-            default: Default::Words("the only site there is"),
+            default: Default::Words("the only site there is", "\"hello\""),
             doc: "The site to render from.",
         },
         Key {
@@ -452,7 +469,7 @@ static RENDER: TableRule = TableRule {
         Key {
             name: "crf",
             kind: Kind::Whole { min: 0, max: 51 },
-            default: Default::Words("the codec's own: 18 for `h264`"),
+            default: Default::Words("the codec's own: 18 for `h264`", "18"),
             doc: "Constant rate factor: 0 is lossless, less is better and larger.",
         },
         Key {
@@ -470,7 +487,7 @@ static RENDER: TableRule = TableRule {
         Key {
             name: "image_format",
             kind: Kind::Word(|| ImageFormat::ALL.iter().map(|word| word.as_str()).collect()),
-            default: Default::Words("what the composition wants, else `jpeg`"),
+            default: Default::Words("what the composition wants, else `jpeg`", "\"png\""),
             doc: "How frames leave the browser.",
         },
         Key {
@@ -494,13 +511,13 @@ static RENDER: TableRule = TableRule {
                 min: 1,
                 max: 1_000_000,
             },
-            default: Default::Words("Remotion's rule, from the number of frames"),
+            default: Default::Words("Remotion's rule, from the number of frames", "20"),
             doc: "Frames a chunk.",
         },
         Key {
             name: "concurrency",
             kind: Kind::Whole { min: 1, max: 200 },
-            default: Default::Words("Remotion's rule, from the number of frames"),
+            default: Default::Words("Remotion's rule, from the number of frames", "50"),
             doc: "How many chunks are rendered at the same time.",
         },
         Key {

@@ -9,14 +9,12 @@
 
 mod build;
 mod check;
-#[expect(
-    dead_code,
-    reason = "the schema reads the documentation and lands next"
-)]
 mod keys;
 mod names;
 mod overlay;
 mod problem;
+mod schema;
+mod template;
 mod tree;
 
 use std::collections::BTreeMap;
@@ -29,6 +27,8 @@ use crate::names::{
 };
 
 pub use problem::Problems;
+pub use schema::{reference, schema};
+pub use template::template;
 
 use problem::Problem;
 

@@ -4,5 +4,6 @@
 
 mod architecture;
 mod cli;
+mod config;
 #[allow(dead_code, reason = "helpers for tests that land one by one")]
 mod support;
