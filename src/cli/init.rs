@@ -1,7 +1,6 @@
 //! `rmx init`: a commented configuration to begin with.
 
 use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
@@ -11,6 +10,7 @@ use crate::names::{NameError, ProjectName, SiteName};
 
 use super::context::Context;
 use super::error::{CommandError, ExitStatus};
+use super::files;
 
 /// Write a commented remotion.toml to begin with
 #[derive(Debug, clap::Args)]
@@ -96,34 +96,22 @@ fn site_name(folder: &Path) -> Result<SiteName, CommandError> {
     })
 }
 
-/// Writes the file whole or not at all.
 fn write(path: &Path, text: &str, force: bool) -> Result<(), CommandError> {
-    let failed = |error: std::io::Error| {
-        CommandError::error("Cannot write the configuration")
-            .detail(format!("The file is {}.", path.display()))
-            .cause(error)
-    };
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    let mut file = tempfile::Builder::new()
-        .permissions(std::fs::Permissions::from_mode(0o666))
-        .tempfile_in(folder)
-        .map_err(failed)?;
-    file.write_all(text.as_bytes()).map_err(failed)?;
-    file.as_file().sync_all().map_err(failed)?;
     let result = if force {
-        file.persist(path)
+        files::replace(path, text.as_bytes())
     } else {
-        file.persist_noclobber(path)
+        files::create(path, text.as_bytes())
     };
-    match result {
-        Ok(_) => Ok(()),
-        Err(error) if error.error.kind() == std::io::ErrorKind::AlreadyExists => {
-            Err(CommandError::error("There is a configuration already")
+    result.map_err(|error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => {
+            CommandError::error("There is a configuration already")
                 .detail(format!("{} is left as it was.", path.display()))
-                .hint("pass --force to write over it"))
+                .hint("pass --force to write over it")
         }
-        Err(error) => Err(failed(error.error)),
-    }
+        _ => CommandError::error("Cannot write the configuration")
+            .detail(format!("The file is {}.", path.display()))
+            .cause(error),
+    })
 }
 
 /// Adds `.rmx/` to the `.gitignore` beside the file, if there is one or if the folder is in a git repository.

@@ -9,6 +9,8 @@ mod completions;
 mod context;
 #[allow(dead_code, reason = "kinds and helpers for verbs that land one by one")]
 mod error;
+mod files;
+mod fmt;
 mod init;
 mod schema;
 #[allow(dead_code, reason = "helpers for verbs that land one by one")]
@@ -50,6 +52,7 @@ struct Cli {
 enum Verb {
     Init(init::InitArgs),
     Validate(validate::ValidateArgs),
+    Fmt(fmt::FmtArgs),
     Schema(schema::SchemaArgs),
     Completions(completions::CompletionsArgs),
 }
@@ -59,6 +62,7 @@ async fn run(context: &Context, verb: &Verb) -> Result<ExitStatus, CommandError>
     match verb {
         Verb::Init(args) => init::cmd_init(context, args),
         Verb::Validate(args) => validate::cmd_validate(context, args),
+        Verb::Fmt(args) => fmt::cmd_fmt(context, args),
         Verb::Schema(args) => schema::cmd_schema(context, args),
         Verb::Completions(args) => completions::cmd_completions(context, args),
     }

@@ -9,6 +9,7 @@
 
 mod build;
 mod check;
+mod format;
 mod keys;
 mod names;
 mod overlay;
@@ -26,6 +27,7 @@ use crate::names::{
     StageName,
 };
 
+pub use format::format;
 pub use problem::Problems;
 pub use schema::{reference, schema};
 pub use template::template;
@@ -118,13 +120,7 @@ pub fn parse(text: &str, options: &LoadOptions) -> Result<Config, ConfigError> {
                 .as_ref()
                 .is_none_or(|at| !lines.contains(&line(at)))
         });
-        problems.extend(syntax_errors.iter().map(|error| Problem {
-            summary: "this is not TOML".to_owned(),
-            span: Some(error.span().unwrap_or_default()),
-            label: error.message().to_owned(),
-            other: None,
-            help: None,
-        }));
+        problems.extend(syntax_errors.iter().map(syntax_problem));
     }
     if problems.is_empty()
         && let Some(config) = build::config(&root, stage, text, options)
@@ -137,6 +133,11 @@ pub fn parse(text: &str, options: &LoadOptions) -> Result<Config, ConfigError> {
         text: text.to_owned(),
         list: problems,
     }))
+}
+
+fn syntax_problem(error: &toml::de::Error) -> Problem {
+    let span = error.span().unwrap_or_default();
+    Problem::new("this is not TOML", &span, error.message())
 }
 
 /// Lays the chosen stage over `root`.

@@ -368,11 +368,37 @@ fn what_init_shows_can_be_uncommented() {
 #[test]
 fn the_sample_project_is_valid_and_what_init_writes() {
     let root = env!("CARGO_MANIFEST_DIR");
-    let output = TestProject::new().rmx(&["-C", root, "validate"]);
-    assert_eq!(output.expect_status(0).stderr, "");
+    let outside = TestProject::new();
+    for arguments in [
+        &["-C", root, "validate"][..],
+        &["-C", root, "fmt", "--check"],
+    ] {
+        assert_eq!(outside.rmx(arguments).expect_status(0).stderr, "");
+    }
     let project = TestProject::new();
     let arguments = ["init", "--project", "hello", "--site", "bundles/hello"];
     assert_eq!(project.rmx(&arguments).expect_status(0).stdout, "");
     let sample = std::fs::read_to_string(format!("{root}/remotion.toml")).unwrap();
     assert_eq!(sample, project.read("remotion.toml"));
+}
+
+#[test]
+fn fmt_changes_the_layout_and_check_only_tells() {
+    let project = TestProject::new();
+    let untidy = "project=\"hello\"  # mine\n";
+    project.write("remotion.toml", untidy);
+    let checked = project.rmx(&["fmt", "--check"]).expect_status(3);
+    assert_eq!(checked.stdout, "remotion.toml\n");
+    assert_eq!(project.read("remotion.toml"), untidy);
+    let changed = project.rmx(&["fmt"]).expect_status(0);
+    assert_eq!(changed.stdout, "remotion.toml\n");
+    assert_eq!(
+        project.read("remotion.toml"),
+        "project = \"hello\" # mine\n"
+    );
+    assert_eq!(project.rmx(&["fmt", "--check"]).expect_status(0).stdout, "");
+    project.write("remotion.toml", "project =\n");
+    let refused = project.rmx(&["fmt"]).expect_status(1);
+    assert!(refused.stderr.contains("remotion.toml:1:"), "{refused}");
+    assert_eq!(project.read("remotion.toml"), "project =\n");
 }
