@@ -346,6 +346,7 @@ impl LambdaService {
                 }
                 Ok(before)
             })?;
+        self.executor.retire(&place, &reference.name);
         self.forget_unused(&place, before)?;
         Ok(answer(StatusCode::NO_CONTENT, "application/json", ""))
     }

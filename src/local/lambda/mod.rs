@@ -13,7 +13,9 @@
 mod code;
 mod configuration;
 mod error;
+mod executor;
 mod functions;
+mod invoke;
 mod model;
 mod reference;
 mod route;
@@ -25,18 +27,24 @@ mod view;
 
 use std::fmt;
 use std::io;
+use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures::future::BoxFuture;
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use crate::local::http::{Body, Request, answer};
 use crate::local::store::Store;
 
 use code::CodeStore;
 use error::ServiceError;
+use executor::Executor;
+#[allow(unused_imports, reason = "the services land one by one")]
+pub(crate) use executor::{AppendLogs, ExecutorSettings, FunctionCredentials};
 pub(crate) use reference::Place;
 use route::Operation;
 
@@ -84,12 +92,37 @@ impl fmt::Debug for Neighbours {
 pub(crate) struct LambdaService {
     store: Store,
     neighbours: Neighbours,
+    executor: Executor,
+    events: Arc<Semaphore>,
+    /// How long a failed asynchronous invocation waits for its first retry; the second waits twice that.
+    event_retry_pause: Duration,
 }
+
+impl Drop for LambdaService {
+    fn drop(&mut self) {
+        self.executor.end();
+    }
+}
+
+/// AWS waits a minute before the first retry of an asynchronous invocation.
+const EVENT_RETRY_PAUSE: Duration = Duration::from_secs(60);
 
 impl LambdaService {
     /// A service over the data in `store`.
-    pub(crate) fn new(store: Store, neighbours: Neighbours) -> Self {
-        Self { store, neighbours }
+    pub(crate) fn new(settings: ExecutorSettings, neighbours: Neighbours) -> Self {
+        Self {
+            store: settings.store.clone(),
+            neighbours,
+            executor: Executor::new(settings),
+            events: invoke::event_slots(),
+            event_retry_pause: EVENT_RETRY_PAUSE,
+        }
+    }
+
+    /// Ends every process the service has started. Dropping the service does the same without waiting for log
+    /// lines to be stored.
+    pub(crate) async fn shutdown(&self) {
+        self.executor.shutdown().await;
     }
 
     fn codes(&self, place: &Place) -> CodeStore {
@@ -123,10 +156,8 @@ impl LambdaService {
             O::UpdateAlias(name, alias) => self.update_alias(request, &name, &alias),
             O::DeleteAlias(name, alias) => self.delete_alias(request, &name, &alias),
             O::GetPolicy(name) => self.get_policy(request, &name),
-            O::Invoke(_) | O::InvokeWithResponseStream(_) => Err(ServiceError::new(
-                error::Kind::NotImplemented,
-                "the embedded cloud does not implement lambda Invoke yet",
-            )),
+            O::Invoke(name) => self.invoke(request, &name).await,
+            O::InvokeWithResponseStream(name) => self.invoke_with_response_stream(request, &name),
             O::TagResource(arn) => self.tag_resource(request, &arn),
             O::UntagResource(arn) => self.untag_resource(request, &arn),
             O::ListTags(arn) => self.list_tags(request, &arn),

@@ -1,7 +1,7 @@
-//! The control plane spoken to in its own wire format, without a server in between.
+//! The service spoken to in its own wire format, without a server in between: here the control plane, in
+//! `execution` what runs functions.
 
 use std::io::Write as _;
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,6 +10,9 @@ use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 
 use super::*;
+
+mod execution;
+
 use crate::digest::Digest;
 
 const FUNCTIONS: &str = "/2015-03-31/functions";
@@ -27,7 +30,17 @@ fn service(folder: &std::path::Path) -> LambdaService {
             })
         }),
     };
-    LambdaService::new(Store::open(folder).unwrap(), neighbours)
+    let settings = ExecutorSettings {
+        store: Store::open(folder).unwrap(),
+        endpoint_url: "http://127.0.0.1:1".to_owned(),
+        credentials: FunctionCredentials {
+            access_key_id: "id".to_owned(),
+            secret_access_key: "secret".to_owned(),
+        },
+        worker_environment: std::collections::BTreeMap::new(),
+        append_logs: Arc::new(|_, _, _, _| Ok(())),
+    };
+    LambdaService::new(settings, neighbours)
 }
 
 fn zip(text: &str) -> Vec<u8> {
@@ -85,8 +98,33 @@ fn create(name: &str) -> Value {
     })
 }
 
-async fn settle() {
-    tokio::time::sleep(Duration::from_millis(model::PHASE_MS + 20)).await;
+/// Moves what has just been changed into the future, so that its phase lasts, or into the past, so that it is
+/// over: no test depends on how long a phase is.
+fn phase(service: &LambdaService, lasts: bool) {
+    let time_ms = if lasts { u64::MAX / 2 } else { 1 };
+    let change = |functions: &mut model::Functions| {
+        for function in functions.0.values_mut() {
+            for version in function.versions.values_mut().chain([&mut function.latest]) {
+                if version.modified_ms == version.created_ms {
+                    version.created_ms = time_ms;
+                    version.modified_ms = time_ms;
+                } else {
+                    version.created_ms = 0;
+                    version.modified_ms = time_ms;
+                }
+            }
+        }
+        Ok::<_, io::Error>(())
+    };
+    service
+        .store
+        .update("lambda-eu-central-1.json", change)
+        .unwrap();
+}
+
+/// Lets every phase be over.
+fn settle(service: &LambdaService) {
+    phase(service, false);
 }
 
 #[tokio::test]
@@ -97,6 +135,7 @@ async fn a_function_from_creation_to_deletion() {
     let (status, _, created) = call(&service, Method::POST, FUNCTIONS, create("f")).await;
     assert_eq!((status, &created["State"]), (201, &json!("Pending")));
     assert_eq!(created["CodeSha256"], Digest::of(zip("one")).base64());
+    phase(&service, true);
     let changed = json!({ "MemorySize": 256 });
     let (status, kind, _) = call(
         &service,
@@ -108,7 +147,7 @@ async fn a_function_from_creation_to_deletion() {
     assert_eq!((status, kind.as_str()), (409, "ResourceConflictException"));
     let (_, kind, _) = call(&service, Method::POST, FUNCTIONS, create("f")).await;
     assert_eq!(kind, "ResourceConflictException");
-    settle().await;
+    settle(&service);
 
     // Publishing twice without a change gives one version; a change gives the next.
     let versions = format!("{one}/versions");
@@ -144,9 +183,10 @@ async fn a_function_from_creation_to_deletion() {
     )
     .await;
     assert_eq!(updated["LastUpdateStatus"], "InProgress");
+    phase(&service, true);
     let (_, kind, _) = call(&service, Method::POST, &versions, Value::Null).await;
     assert_eq!(kind, "ResourceConflictException");
-    settle().await;
+    settle(&service);
 
     // A dry run shows the new code and changes nothing.
     let code = json!({ "ZipFile": STANDARD.encode(zip("two")), "DryRun": true });
