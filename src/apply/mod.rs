@@ -1,1 +1,478 @@
 //! Plan → the world, one journalled change at a time. Chooses nothing.
+//!
+//! Each change is recorded in the state as begun before its first call and as complete after its last, so whatever
+//! kills an apply, the next plan sees what was under way and looks at the object itself. Each change converges: it
+//! reads the object, does what is missing, and reads it again. Doing it twice is the same as doing it once.
+
+mod bucket;
+mod error;
+mod event;
+mod function;
+mod log_group;
+mod role;
+mod site;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sha2::{Digest as _, Sha256};
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::cloud::{Cloud, CloudErrorKind, STACK_TAG, Tags};
+use crate::digest::Digest;
+use crate::names::SiteName;
+use crate::plan::change::{Action, Change, Observation, Plan, Present};
+use crate::plan::observe::Observer;
+use crate::resource::{Address, BucketSpec, Resource, ResourceKind};
+use crate::state::{Record, RecordStatus, State};
+
+pub use error::{ApplyError, ChangeError};
+pub use event::ApplyEvent;
+
+/// How often a change that takes long says so.
+const STILL_RUNNING_EVERY: Duration = Duration::from_secs(10);
+
+/// How long the change under way may go on after it was asked to stop. CI systems kill after a few seconds.
+const STOP_GRACE: Duration = Duration::from_millis(1_500);
+
+/// Everything an apply needs but the state.
+#[derive(Debug, Clone, Copy)]
+pub struct Inputs<'a> {
+    /// What to do.
+    pub plan: &'a Plan,
+    /// What the plan was made of.
+    pub artefacts: &'a Artefacts,
+    /// Values of secret environment variables of the function, by the variable's name. Never recorded or shown.
+    pub secrets: &'a BTreeMap<String, String>,
+    /// Whether a bucket may be deleted together with objects that are not rmx's own (`force_destroy`).
+    pub delete_bucket_content: bool,
+    /// Where to do it.
+    pub cloud: &'a Cloud,
+    /// Stops between changes, or in a change that takes longer than a moment. What was begun is recorded.
+    pub stop: &'a CancellationToken,
+}
+
+/// Files that changes upload.
+#[derive(Debug, Clone, Default)]
+pub struct Artefacts {
+    /// The function zip.
+    pub code: Option<PathBuf>,
+    /// The folders of the sites.
+    pub sites: BTreeMap<SiteName, PathBuf>,
+}
+
+/// A change that came to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Completed {
+    /// Of which resource.
+    pub address: Address,
+    /// What was done to it.
+    pub action: Action,
+}
+
+/// How far an apply without errors came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied {
+    /// Changes that came to their end, in order.
+    pub done: Vec<Completed>,
+    /// Resources whose changes were not begun or not finished, because apply was asked to stop. Empty otherwise.
+    pub remaining: Vec<Address>,
+}
+
+/// Carries out a plan. `state` is changed and handed to `save` around each change.
+///
+/// # Errors
+/// The first change that failed. The state holds what was done before it and what was begun.
+pub async fn apply(
+    inputs: Inputs<'_>,
+    state: &mut State,
+    save: &mut (dyn FnMut(&mut State) -> Result<(), SaveError> + Send),
+    on_event: &(dyn Fn(ApplyEvent) + Send + Sync),
+) -> Result<Applied, ApplyError> {
+    let changes: Vec<&Change> = inputs
+        .plan
+        .changes
+        .iter()
+        .filter(|change| is_work(change, state))
+        .collect();
+    let mut done = Vec::new();
+    for (index, change) in changes.iter().enumerate() {
+        let remaining = |from: usize| {
+            let rest = changes[from..].iter();
+            rest.map(|change| change.address.clone()).collect()
+        };
+        if inputs.stop.is_cancelled() {
+            return Ok(Applied {
+                done,
+                remaining: remaining(index),
+            });
+        }
+        let mut step = Step {
+            inputs,
+            change,
+            state: &mut *state,
+            save: &mut *save,
+            on_event,
+        };
+        match step.perform().await {
+            Ok(Progress::Finished) => done.push(Completed {
+                address: change.address.clone(),
+                action: change.action,
+            }),
+            Ok(Progress::Stopped) => {
+                return Ok(Applied {
+                    done,
+                    remaining: remaining(index),
+                });
+            }
+            Err(cause) => {
+                return Err(ApplyError {
+                    address: change.address.clone(),
+                    action: change.action,
+                    cause,
+                    done,
+                    remaining: remaining(index + 1),
+                });
+            }
+        }
+    }
+    Ok(Applied {
+        done,
+        remaining: Vec::new(),
+    })
+}
+
+/// Whatever the state's store says when it cannot save.
+pub type SaveError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What AWS assigned; see [`Record::outputs`].
+type Outputs = BTreeMap<String, String>;
+
+/// Nothing to do is no work, unless an earlier run left the record open.
+fn is_work(change: &Change, state: &State) -> bool {
+    change.action != Action::NoOp
+        || state
+            .records
+            .get(&change.address)
+            .is_some_and(|record| record.status == RecordStatus::Pending)
+}
+
+enum Progress {
+    Finished,
+    Stopped,
+}
+
+/// One change with all it needs.
+struct Step<'a> {
+    inputs: Inputs<'a>,
+    change: &'a Change,
+    state: &'a mut State,
+    save: &'a mut (dyn FnMut(&mut State) -> Result<(), SaveError> + Send),
+    on_event: &'a (dyn Fn(ApplyEvent) + Send + Sync),
+}
+
+impl Step<'_> {
+    async fn perform(&mut self) -> Result<Progress, ChangeError> {
+        let change = self.change;
+        self.state.deployed_to = Some(self.inputs.plan.identity.clone());
+        match (change.action, &change.before, &change.after) {
+            (Action::Create, _, Some(after)) => self.write(Action::Create, after).await,
+            (Action::Update, _, Some(after)) => self.write(Action::Update, after).await,
+            (Action::Adopt, _, Some(after)) if !change.fields.is_empty() => {
+                self.write(Action::Update, after).await
+            }
+            (Action::Replace, Some(before), Some(after)) => {
+                match self.delete(before, false).await? {
+                    Progress::Stopped => Ok(Progress::Stopped),
+                    Progress::Finished => self.write(Action::Create, after).await,
+                }
+            }
+            (Action::Delete, Some(before), _) => self.delete(before, true).await,
+            (Action::NoOp | Action::Adopt, _, Some(after)) => {
+                self.record(after, change.outputs.clone(), RecordStatus::Complete)
+            }
+            (Action::Forget, ..) => {
+                self.state.records.remove(&change.address);
+                self.save_state()
+            }
+            // A change whose specs do not fit its action can only come from a damaged plan file.
+            (
+                Action::NoOp
+                | Action::Create
+                | Action::Update
+                | Action::Replace
+                | Action::Delete
+                | Action::Adopt,
+                ..,
+            ) => Err(ChangeError::Moved),
+        }
+    }
+
+    /// Creates or updates, whichever it takes, until the object is as `after` says.
+    async fn write(&mut self, action: Action, after: &Resource) -> Result<Progress, ChangeError> {
+        let address = &self.change.address;
+        let earlier = self.state.records.get(address);
+        let status = earlier.map(|record| record.status);
+        let outputs = earlier.map(|record| record.outputs.clone());
+        self.record(after, outputs.unwrap_or_default(), RecordStatus::Pending)?;
+        let executor = self.executor();
+        let written = self
+            .run(action, executor.converge(action, after, status))
+            .await?;
+        match written {
+            Some(outputs) => self.record(after, outputs, RecordStatus::Complete),
+            None => Ok(Progress::Stopped),
+        }
+    }
+
+    async fn delete(&mut self, before: &Resource, last: bool) -> Result<Progress, ChangeError> {
+        let address = self.change.address.clone();
+        let earlier = self.state.records.get(&address);
+        let status = earlier.map_or(RecordStatus::Complete, |record| record.status);
+        let outputs = self.change.outputs.clone();
+        self.record(before, outputs, RecordStatus::Pending)?;
+        let executor = self.executor();
+        let work = executor.delete(before, status);
+        let deleted = self.run(Action::Delete, work).await?;
+        match deleted {
+            Some(()) if last => {
+                self.state.records.remove(&address);
+                self.save_state()
+            }
+            Some(()) => Ok(Progress::Finished),
+            None => Ok(Progress::Stopped),
+        }
+    }
+
+    /// Tells of the beginning, the going on and the end of `work`. `None` if it was stopped in the middle.
+    async fn run<T>(
+        &self,
+        action: Action,
+        work: impl Future<Output = Result<T, ChangeError>>,
+    ) -> Result<Option<T>, ChangeError> {
+        let address = self.change.address.clone();
+        (self.on_event)(ApplyEvent::Started {
+            address: address.clone(),
+            action,
+        });
+        let start = Instant::now();
+        let mut ticks = tokio::time::interval_at(start + STILL_RUNNING_EVERY, STILL_RUNNING_EVERY);
+        let stopped = async {
+            self.inputs.stop.cancelled().await;
+            tokio::time::sleep(STOP_GRACE).await;
+        };
+        tokio::pin!(work, stopped);
+        loop {
+            let address = address.clone();
+            tokio::select! {
+                biased;
+                result = &mut work => {
+                    let elapsed = start.elapsed();
+                    (self.on_event)(match result {
+                        Ok(_) => ApplyEvent::Done { address, action, elapsed },
+                        Err(_) => ApplyEvent::Failed { address, action, elapsed },
+                    });
+                    return result.map(Some);
+                }
+                () = &mut stopped => return Ok(None),
+                _ = ticks.tick() => (self.on_event)(ApplyEvent::StillRunning {
+                    address,
+                    action,
+                    elapsed: start.elapsed(),
+                }),
+            }
+        }
+    }
+
+    fn record(
+        &mut self,
+        applied: &Resource,
+        outputs: Outputs,
+        status: RecordStatus,
+    ) -> Result<Progress, ChangeError> {
+        let record = Record {
+            applied: applied.clone(),
+            outputs,
+            status,
+        };
+        self.state
+            .records
+            .insert(self.change.address.clone(), record);
+        self.save_state()
+    }
+
+    fn save_state(&mut self) -> Result<Progress, ChangeError> {
+        (self.save)(self.state).map_err(ChangeError::SaveState)?;
+        Ok(Progress::Finished)
+    }
+
+    fn executor(&self) -> Executor<'_> {
+        Executor {
+            inputs: self.inputs,
+            change: self.change,
+            state: self.state,
+            on_event: self.on_event,
+        }
+    }
+}
+
+/// Does the work of one change. What each kind of resource takes is in a file of its own.
+struct Executor<'a> {
+    inputs: Inputs<'a>,
+    change: &'a Change,
+    state: &'a State,
+    on_event: &'a (dyn Fn(ApplyEvent) + Send + Sync),
+}
+
+impl Executor<'_> {
+    /// Makes the object what `after` says, whatever it is now, and returns what AWS assigned.
+    async fn converge(
+        &self,
+        action: Action,
+        after: &Resource,
+        status: Option<RecordStatus>,
+    ) -> Result<Outputs, ChangeError> {
+        match self.look(after, status).await? {
+            Some(now) => {
+                let planned = self.change.revision.as_ref();
+                let moved = action == Action::Update && planned.is_some_and(|r| *r != now.revision);
+                if moved {
+                    return Err(ChangeError::Moved);
+                }
+                self.update(&now, after).await?;
+            }
+            None => match self.create(after).await {
+                Ok(()) => {}
+                // Its creation was confirmed to nobody: the answer got lost on the way.
+                Err(ChangeError::Cloud(error)) if error.kind == CloudErrorKind::AlreadyExists => {
+                    let now = self.look(after, Some(RecordStatus::Pending)).await?;
+                    let now = now.ok_or(ChangeError::Cloud(error))?;
+                    self.update(&now, after).await?;
+                }
+                Err(error) => return Err(error),
+            },
+        }
+        let written = self.look(after, Some(RecordStatus::Pending)).await?;
+        written.map_or(Err(ChangeError::Vanished), |written| Ok(written.outputs))
+    }
+
+    /// Reads the object that `spec` names; what is not ours is refused.
+    async fn look(
+        &self,
+        spec: &Resource,
+        status: Option<RecordStatus>,
+    ) -> Result<Option<Present>, ChangeError> {
+        let observer = Observer {
+            cloud: self.inputs.cloud,
+            identity: &self.inputs.plan.identity,
+            lineage: &self.state.lineage,
+        };
+        // The same specs in the same order as when the plan was made, so that values are told the same way.
+        let known: Vec<&Resource> = [&self.change.after, &self.change.before]
+            .into_iter()
+            .flatten()
+            .collect();
+        match observer.read(spec, &known, status).await? {
+            Observation::Absent => Ok(None),
+            Observation::Present(present) => Ok(Some(*present)),
+            Observation::Foreign { id, owner } => Err(ChangeError::Foreign { id, owner }),
+        }
+    }
+
+    async fn create(&self, after: &Resource) -> Result<(), ChangeError> {
+        match after {
+            Resource::LogGroup(spec) => self.create_log_group(spec).await,
+            Resource::Role(spec) => self.create_role(spec).await,
+            Resource::Bucket(spec) => self.create_bucket(spec).await,
+            Resource::Function(spec) => self.create_function(spec).await,
+            Resource::Site(spec) => self.upload_site(None, spec).await,
+        }
+    }
+
+    async fn update(&self, now: &Present, after: &Resource) -> Result<(), ChangeError> {
+        match (&now.spec, after) {
+            (Resource::LogGroup(now), Resource::LogGroup(after)) => {
+                self.update_log_group(now, after).await
+            }
+            (Resource::Role(now), Resource::Role(after)) => self.update_role(now, after).await,
+            (Resource::Bucket(now), Resource::Bucket(after)) => {
+                self.update_bucket(now, after).await
+            }
+            (Resource::Function(_), Resource::Function(after)) => self.update_function(after).await,
+            (Resource::Site(now), Resource::Site(after)) => {
+                self.upload_site(Some(now), after).await
+            }
+            // An object is read by its spec, so the kinds are the same.
+            _ => Err(ChangeError::Moved),
+        }
+    }
+
+    async fn delete(&self, before: &Resource, status: RecordStatus) -> Result<(), ChangeError> {
+        // Somebody may have put something else there since the plan was made.
+        if self.look(before, Some(status)).await?.is_none() {
+            return Ok(());
+        }
+        let cloud = self.inputs.cloud;
+        match before {
+            Resource::LogGroup(spec) => Ok(cloud.delete_log_group(&spec.name).await?),
+            Resource::Role(spec) => Ok(cloud.delete_role(&spec.name).await?),
+            Resource::Bucket(spec) => self.delete_bucket(spec).await,
+            Resource::Function(spec) => Ok(cloud.delete_function(&spec.name).await?),
+            Resource::Site(spec) => self.delete_site(spec).await,
+        }
+    }
+
+    /// What everything of ours carries.
+    fn tags(&self) -> Tags {
+        Tags::from([(STACK_TAG.to_owned(), self.state.lineage.to_string())])
+    }
+
+    /// The bucket as it is by now: buckets come before functions and sites.
+    fn bucket(&self) -> Option<&BucketSpec> {
+        let mut records = self.state.records.iter();
+        records.find_map(|(address, record)| match &record.applied {
+            Resource::Bucket(spec) if address.kind == ResourceKind::Bucket => Some(spec),
+            _ => None,
+        })
+    }
+
+    fn wait_for(&self, what: impl Into<String>) {
+        (self.on_event)(ApplyEvent::Waiting {
+            address: self.change.address.clone(),
+            what: what.into(),
+        });
+    }
+}
+
+/// The size of a file whose content is `planned`.
+///
+/// # Errors
+/// The file cannot be read, or its content is another one.
+async fn check_file(path: &Path, planned: Digest) -> Result<u64, ChangeError> {
+    let unreadable = |source| ChangeError::ReadFile {
+        path: path.to_owned(),
+        source,
+    };
+    let owned = path.to_owned();
+    let digested = tokio::task::spawn_blocking(move || {
+        let mut sha256 = Sha256::new();
+        let size_bytes = std::io::copy(&mut File::open(owned)?, &mut sha256)?;
+        Ok((Digest::from_sha256(sha256.finalize().into()), size_bytes))
+    });
+    let (found, size_bytes) = digested
+        .await
+        .unwrap_or_else(|error| Err(std::io::Error::other(error)))
+        .map_err(unreadable)?;
+    if found == planned {
+        return Ok(size_bytes);
+    }
+    Err(ChangeError::Artefact {
+        path: path.to_owned(),
+        planned,
+        found,
+    })
+}

@@ -171,8 +171,25 @@ impl Cloud {
         &self,
         name: &FunctionName,
     ) -> Result<Option<FunctionDescription>, CloudError> {
+        self.settled_at(name, None).await
+    }
+
+    /// The same for a published version, which takes a moment to become usable.
+    pub async fn settled_version(
+        &self,
+        name: &FunctionName,
+        version: &str,
+    ) -> Result<Option<FunctionDescription>, CloudError> {
+        self.settled_at(name, Some(version)).await
+    }
+
+    async fn settled_at(
+        &self,
+        name: &FunctionName,
+        qualifier: Option<&str>,
+    ) -> Result<Option<FunctionDescription>, CloudError> {
         let settled = wait::until(Patience::FUNCTION, async || {
-            Ok(match self.function(name).await? {
+            Ok(match self.function_at(name, qualifier).await? {
                 Some(function) if function.phase == FunctionPhase::Changing => None,
                 other => Some(other),
             })

@@ -16,14 +16,14 @@ use crate::cloud::{
     Tags,
 };
 use crate::digest::Digest;
-use crate::names::{BucketName, FunctionName, LogGroupName, RoleName, SiteName};
+use crate::names::{BucketName, FunctionName, Lineage, LogGroupName, RoleName, SiteName};
 use crate::resource::function::{HANDLER, RUNTIME};
 use crate::resource::site::{self, ListedFile, SiteManifest};
 use crate::resource::{
     Address, BucketSpec, EnvironmentSpec, FunctionSpec, LogGroupSpec, Resource, RoleReference,
-    RoleSpec, SiteSpec, role,
+    RoleSpec, role,
 };
-use crate::state::{CloudIdentity, RecordStatus, State};
+use crate::state::{CloudIdentity, Record, RecordStatus, State};
 
 /// Reads everything that is desired or recorded.
 ///
@@ -40,8 +40,7 @@ pub async fn observe(
     let observer = Observer {
         cloud,
         identity: &identity,
-        desired,
-        state,
+        lineage: &state.lineage,
     };
     let addresses: BTreeSet<&Address> = desired
         .resources
@@ -49,7 +48,9 @@ pub async fn observe(
         .chain(state.records.keys())
         .collect();
     let resources = try_join_all(addresses.into_iter().map(|address| async {
-        Ok::<_, CloudError>((address.clone(), observer.observe(address).await?))
+        let wanted = desired.resources.get(address);
+        let record = state.records.get(address);
+        Ok::<_, CloudError>((address.clone(), observer.either(wanted, record).await?))
     }))
     .await?
     .into_iter()
@@ -60,48 +61,57 @@ pub async fn observe(
     })
 }
 
-#[derive(Clone, Copy)]
-struct Observer<'a> {
-    cloud: &'a Cloud,
-    identity: &'a CloudIdentity,
-    desired: &'a Desired,
-    state: &'a State,
+/// Reads one resource after another, when it is known which ones.
+#[derive(Debug, Clone, Copy)]
+pub struct Observer<'a> {
+    /// Where to look.
+    pub cloud: &'a Cloud,
+    /// What `cloud` is connected to.
+    pub identity: &'a CloudIdentity,
+    /// What is ours.
+    pub lineage: &'a Lineage,
 }
 
 impl Observer<'_> {
-    /// What there is at `address`: under the recorded name, or else under the desired one.
-    async fn observe(&self, address: &Address) -> Result<Observation, CloudError> {
-        let record = self.state.records.get(address);
+    /// What there is under the recorded name, or else under the desired one.
+    async fn either(
+        &self,
+        wanted: Option<&Resource>,
+        record: Option<&Record>,
+    ) -> Result<Observation, CloudError> {
         let recorded = record.map(|record| &record.applied);
-        let wanted = self.desired.resources.get(address);
-        let pending = record.is_some_and(|record| record.status == RecordStatus::Pending);
+        let status = record.map(|record| record.status);
         let known: Vec<&Resource> = wanted.into_iter().chain(recorded).collect();
         if let Some(recorded) = recorded {
-            let found = self.read(recorded, &known, pending).await?;
+            let found = self.read(recorded, &known, status).await?;
             if !matches!(found, Observation::Absent) {
                 return Ok(found);
             }
         }
         match wanted {
             Some(wanted) if recorded.is_none_or(|recorded| !same_object(recorded, wanted)) => {
-                self.read(wanted, &known, pending).await
+                self.read(wanted, &known, status).await
             }
             _ => Ok(Observation::Absent),
         }
     }
 
-    /// Reads the object that `spec` names. `known` are the specs that tell how its values are meant, the desired
-    /// one first. `pending`: a change of it was begun and not recorded as finished.
-    async fn read(
+    /// Reads the object that `spec` names. `known` are the specs that tell how its values are meant (which
+    /// environment variables are secret, which role is ours), the desired one first. `status` is that of its record,
+    /// if there is one.
+    ///
+    /// # Errors
+    /// It could not be read. That it is not there is no error.
+    pub async fn read(
         &self,
         spec: &Resource,
         known: &[&Resource],
-        pending: bool,
+        status: Option<RecordStatus>,
     ) -> Result<Observation, CloudError> {
         match spec {
             Resource::LogGroup(spec) => self.log_group(&spec.name).await,
             Resource::Role(spec) => self.role(&spec.name).await,
-            Resource::Bucket(spec) => self.bucket(&spec.name, pending).await,
+            Resource::Bucket(spec) => self.bucket(&spec.name, status).await,
             Resource::Function(spec) => {
                 let known: Vec<&FunctionSpec> = known
                     .iter()
@@ -112,7 +122,7 @@ impl Observer<'_> {
                     .collect();
                 self.function(&spec.name, &known).await
             }
-            Resource::Site(spec) => self.site(&spec.name, &spec.bucket).await,
+            Resource::Site(spec) => self.site(&spec.name, &spec.bucket, status).await,
         }
     }
 
@@ -143,7 +153,11 @@ impl Observer<'_> {
         Ok(self.owned(&found.tags, Resource::Role(spec), outputs))
     }
 
-    async fn bucket(&self, name: &BucketName, pending: bool) -> Result<Observation, CloudError> {
+    async fn bucket(
+        &self,
+        name: &BucketName,
+        status: Option<RecordStatus>,
+    ) -> Result<Observation, CloudError> {
         let found = match self.cloud.bucket(name).await? {
             BucketPresence::Absent => return Ok(Observation::Absent),
             BucketPresence::Denied => {
@@ -165,7 +179,7 @@ impl Observer<'_> {
         let arn = format!("arn:{}:s3:::{name}", role::partition(region));
         let outputs = outputs([("arn", arn), ("region", region.to_string())]);
         // A bucket gets its tags after its creation. One without any, whose creation we began, is ours.
-        if pending && !found.tags.contains_key(STACK_TAG) {
+        if status == Some(RecordStatus::Pending) && !found.tags.contains_key(STACK_TAG) {
             return Ok(present(spec, outputs));
         }
         Ok(self.owned(&found.tags, spec, outputs))
@@ -253,7 +267,12 @@ impl Observer<'_> {
         }
     }
 
-    async fn site(&self, name: &SiteName, bucket: &BucketName) -> Result<Observation, CloudError> {
+    async fn site(
+        &self,
+        name: &SiteName,
+        bucket: &BucketName,
+        status: Option<RecordStatus>,
+    ) -> Result<Observation, CloudError> {
         let prefix = site::prefix(name);
         let manifest_key = site::manifest_key(name);
         let (listing, manifest) = tokio::join!(
@@ -291,17 +310,18 @@ impl Observer<'_> {
             return Ok(Observation::Absent);
         }
         let owner = manifest.as_ref().map(|manifest| manifest.lineage.clone());
-        let recorded = self.state.records.values().any(|record| {
-            matches!(&record.applied, Resource::Site(SiteSpec { name: n, bucket: b, .. })
-                if n == name && b == bucket)
-        });
-        if owner.as_ref() != Some(&self.state.lineage) && (owner.is_some() || !recorded) {
+        // Without a manifest the record is the only witness.
+        let ours = match &owner {
+            Some(owner) => owner == self.lineage,
+            None => status.is_some(),
+        };
+        if !ours {
             return Ok(Observation::Foreign {
                 id: format!("s3://{bucket}/{prefix}"),
                 owner: owner.map(String::from),
             });
         }
-        let manifest = manifest.unwrap_or_else(|| SiteManifest::claim(self.state.lineage.clone()));
+        let manifest = manifest.unwrap_or_else(|| SiteManifest::claim(self.lineage.clone()));
         let spec = manifest.observed(name.clone(), bucket.clone(), &listing);
         Ok(present(
             Resource::Site(spec),
@@ -312,7 +332,7 @@ impl Observer<'_> {
     /// Present if the tags carry our lineage, foreign otherwise.
     fn owned(&self, tags: &Tags, spec: Resource, outputs: BTreeMap<String, String>) -> Observation {
         let owner = tags.get(STACK_TAG);
-        if owner.map(String::as_str) == Some(self.state.lineage.as_str()) {
+        if owner.map(String::as_str) == Some(self.lineage.as_str()) {
             return present(spec, outputs);
         }
         Observation::Foreign {

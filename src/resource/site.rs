@@ -1,4 +1,4 @@
-//! Where a site lies in the bucket, and the manifest that tells whether it is still as it was uploaded.
+//! Where a site and what belongs to it lie in the bucket, and the manifest that tells whether it is still as it was uploaded.
 //!
 //! S3 knows an entity tag for every object but not the SHA-256 of its content, and asking for each object's
 //! metadata would cost one request a file. So every upload ends with a manifest: path → digest, entity tag, size.
@@ -50,6 +50,14 @@ pub struct ListedFile {
     pub size_bytes: u64,
 }
 
+/// The prefix of what rmx keeps in the bucket for itself.
+pub const OWN_PREFIX: &str = "rmx/";
+
+/// The key of a function zip that is too large for a request.
+pub fn code_key(code_sha256: &Digest) -> String {
+    format!("{OWN_PREFIX}code/{code_sha256}.zip")
+}
+
 /// The prefix of a site's objects: `sites/NAME/`.
 pub fn prefix(site: &SiteName) -> String {
     format!("sites/{site}/")
@@ -57,7 +65,7 @@ pub fn prefix(site: &SiteName) -> String {
 
 /// The key of a site's manifest.
 pub fn manifest_key(site: &SiteName) -> String {
-    format!("rmx/sites/{site}.json")
+    format!("{OWN_PREFIX}sites/{site}.json")
 }
 
 impl SiteManifest {
