@@ -60,6 +60,75 @@ impl Env {
     }
 }
 
+/// A program that rmx runs and does not bring along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tool {
+    /// Chromium's headless shell: the full browser lacks the frame control that the worker draws with.
+    Chromium,
+    /// ffmpeg.
+    Ffmpeg,
+    /// ffprobe.
+    Ffprobe,
+}
+
+impl Tool {
+    /// Every tool.
+    pub const ALL: [Self; 3] = [Self::Chromium, Self::Ffmpeg, Self::Ffprobe];
+
+    /// The variable that names the program where it is not found by itself.
+    pub fn variable(self) -> &'static str {
+        match self {
+            Self::Chromium => "RMX_CHROMIUM",
+            Self::Ffmpeg => "RMX_FFMPEG",
+            Self::Ffprobe => "RMX_FFPROBE",
+        }
+    }
+
+    /// The names it goes by, in the order in which they are looked for in `PATH`.
+    pub fn names(self) -> &'static [&'static str] {
+        match self {
+            Self::Chromium => &[
+                "chromium-headless-shell",
+                "chrome-headless-shell",
+                "headless_shell",
+            ],
+            Self::Ffmpeg => &["ffmpeg"],
+            Self::Ffprobe => &["ffprobe"],
+        }
+    }
+}
+
+impl Env {
+    /// Where `tool` is: what its variable says, else the first of its names in `PATH`.
+    ///
+    /// A variable that names nothing that can be run finds nothing: what was asked for is not replaced in silence.
+    pub fn find_tool(&self, tool: Tool) -> Option<PathBuf> {
+        if let Some(given) = self.variable(tool.variable()) {
+            return if given.contains('/') {
+                Some(self.working_directory.join(given)).filter(|path| is_program(path))
+            } else {
+                self.find_in_path(given)
+            };
+        }
+        tool.names().iter().find_map(|name| self.find_in_path(name))
+    }
+
+    fn find_in_path(&self, name: &str) -> Option<PathBuf> {
+        self.variable("PATH")?
+            .split(':')
+            .filter(|folder| !folder.is_empty())
+            .map(|folder| self.working_directory.join(folder).join(name))
+            .find(|path| is_program(path))
+    }
+}
+
+/// Whether `path` is a file that somebody may run.
+pub fn is_program(path: &std::path::Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    path.metadata()
+        .is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+}
+
 /// The current time, UTC.
 #[expect(
     clippy::disallowed_methods,

@@ -7,7 +7,8 @@
 mod completions;
 #[allow(dead_code, reason = "helpers for verbs that land one by one")]
 mod context;
-#[allow(dead_code, reason = "kinds and helpers for verbs that land one by one")]
+mod doctor;
+#[allow(dead_code, reason = "kinds for verbs that land one by one")]
 mod error;
 mod files;
 mod fmt;
@@ -54,16 +55,17 @@ enum Verb {
     Validate(validate::ValidateArgs),
     Fmt(fmt::FmtArgs),
     Schema(schema::SchemaArgs),
+    Doctor(doctor::DoctorArgs),
     Completions(completions::CompletionsArgs),
 }
 
-#[allow(clippy::unused_async, reason = "verbs that wait land one by one")]
 async fn run(context: &Context, verb: &Verb) -> Result<ExitStatus, CommandError> {
     match verb {
         Verb::Init(args) => init::cmd_init(context, args),
         Verb::Validate(args) => validate::cmd_validate(context, args),
         Verb::Fmt(args) => fmt::cmd_fmt(context, args),
         Verb::Schema(args) => schema::cmd_schema(context, args),
+        Verb::Doctor(args) => doctor::cmd_doctor(context, args).await,
         Verb::Completions(args) => completions::cmd_completions(context, args),
     }
 }

@@ -70,3 +70,29 @@ fn a_log_filter_that_is_none_is_wrong_usage() {
     let output = project.rmx(&["completions", "bash"]).expect_status(64);
     assert!(output.stderr.contains("rmx=loud"), "{output}");
 }
+
+#[test]
+fn doctor_names_what_is_missing_and_how_to_get_it() {
+    let mut project = TestProject::new();
+    project.set_variable("PATH", "/nonexistent");
+    let output = project.rmx(&["doctor"]).expect_status(13);
+    for text in ["chromium-headless-shell", "apt-get install ffmpeg"] {
+        assert!(output.stdout.contains(text), "{output}");
+    }
+    assert!(
+        output.stderr.contains("chromium, ffmpeg, ffprobe"),
+        "{output}"
+    );
+
+    project.set_variable("RMX_FFMPEG", "/bin/true");
+    project.set_variable("RMX_FFPROBE", "/bin/false");
+    let output = project.rmx(&["doctor", "--json"]).expect_status(13);
+    let findings: serde_json::Value = serde_json::from_str(&output.stdout).unwrap();
+    let ok = |name: &str| {
+        let find = |one: &&serde_json::Value| one["name"] == name;
+        findings.as_array().unwrap().iter().find(find).unwrap()["ok"].clone()
+    };
+    assert_eq!(ok("ffmpeg"), true);
+    assert_eq!(ok("ffprobe"), false, "it runs, but fails");
+    assert_eq!(ok("rmx-worker"), true);
+}
