@@ -12,6 +12,7 @@ mod environment;
 mod failure;
 mod output;
 mod process;
+mod prompt;
 mod runtime_api;
 
 use std::collections::{BTreeMap, HashMap};

@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::failure::Failure;
+use super::prompt::Prompt;
 
 /// The most a buffered response may hold: 6 MiB and the allowance AWS gives.
 pub(in crate::local::lambda) const RESPONSE_BYTES_MAX: usize = 6 * 1024 * 1024 + 100;
@@ -157,8 +158,6 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) {
             continue;
         };
         while connections.try_join_next().is_some() {}
-        // Answers are small and awaited: holding them back costs 40 ms each.
-        let _ = stream.set_nodelay(true);
         let shared = shared.clone();
         connections.spawn(async move {
             let service = hyper::service::service_fn(move |request| {
@@ -167,7 +166,7 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) {
             });
             // A connection that breaks is the process's affair; its exit is noticed elsewhere.
             let _ = hyper::server::conn::http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service)
+                .serve_connection(TokioIo::new(Prompt::new(stream)), service)
                 .await;
         });
     }
