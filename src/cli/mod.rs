@@ -13,10 +13,13 @@ mod error;
 mod files;
 mod fmt;
 mod init;
+mod reference;
 mod schema;
 #[allow(dead_code, reason = "helpers for verbs that land one by one")]
 mod ui;
 mod validate;
+
+pub use reference::reference;
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, PanicHookInfo};

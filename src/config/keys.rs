@@ -110,7 +110,7 @@ static STAGES: &[Key] = &[Key {
     name: "stage",
     kind: Kind::Stages,
     default: Default::Words("no stages", ""),
-    doc: "Overlays by name: `[stage.NAME]` may hold every key above but `project`, and `--stage NAME` lays it over \
+    doc: "Overlays by name: `[stage.NAME]` may hold every other key but `project`, and `--stage NAME` lays it over \
           the rest. Tables merge key by key, sites by name. A stage is a deployment of its own, with its own names \
           and its own state.",
 }];

@@ -5,5 +5,6 @@
 mod architecture;
 mod cli;
 mod config;
+mod documents;
 #[allow(dead_code, reason = "helpers for tests that land one by one")]
 mod support;
