@@ -1,9 +1,15 @@
 //! The embedded cloud: S3, Lambda (control plane and execution), IAM, STS and CloudWatch Logs over loopback
 //! HTTP in AWS's own wire formats. It knows AWS's contract and does not know rmx.
 
-#[allow(dead_code, reason = "the services land one by one")]
+mod credentials;
 mod http;
-#[allow(dead_code, reason = "the services land one by one")]
+#[allow(dead_code, reason = "plugged in once its neighbours are there")]
 mod lambda;
-#[allow(dead_code, reason = "the services land one by one")]
+mod s3;
+mod server;
+mod services;
+mod signature;
 mod store;
+
+pub use credentials::Credentials;
+pub use server::{LocalOptions, Running, start};

@@ -54,15 +54,23 @@ impl Store {
         let _lock = self.lock(name, true)?;
         let mut document = self.load(name)?;
         let result = change(&mut document)?;
-        let bytes = serde_json::to_vec(&document).map_err(io::Error::from)?;
-        let mut file = tempfile::NamedTempFile::new_in(&self.directory)?;
-        file.write_all(&bytes)?;
-        file.as_file().sync_all()?;
-        file.persist(self.path(name)).map_err(|error| error.error)?;
+        self.write(name, &document)?;
         Ok(result)
     }
 
-    fn load<T: DeserializeOwned + Default>(&self, name: &str) -> io::Result<T> {
+    /// Writes document `name` whole. For those who hold a [`Store::lock`] that covers it.
+    pub(crate) fn write<T: Serialize>(&self, name: &str, document: &T) -> io::Result<()> {
+        let bytes = serde_json::to_vec(document).map_err(io::Error::from)?;
+        let path = self.path(name);
+        let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(&self.directory))?;
+        file.write_all(&bytes)?;
+        file.as_file().sync_all()?;
+        file.persist(path).map_err(|error| error.error)?;
+        Ok(())
+    }
+
+    /// Reads document `name` without a lock: what was written last, whole.
+    pub(crate) fn load<T: DeserializeOwned + Default>(&self, name: &str) -> io::Result<T> {
         match fs::read(self.path(name)) {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
                 let path = self.path(name);
@@ -79,7 +87,8 @@ impl Store {
         }
     }
 
-    fn lock(&self, name: &str, exclusive: bool) -> io::Result<File> {
+    /// Waits for the kernel lock of `name` and holds it until the file is dropped. Never held across an await.
+    pub(crate) fn lock(&self, name: &str, exclusive: bool) -> io::Result<File> {
         let path = self.directory.join(format!("{name}.lock"));
         let file = File::options()
             .create(true)

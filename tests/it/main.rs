@@ -6,5 +6,6 @@ mod architecture;
 mod cli;
 mod config;
 mod documents;
+mod local_s3;
 #[allow(dead_code, reason = "helpers for tests that land one by one")]
 mod support;

@@ -1,0 +1,76 @@
+//! The embedded cloud's S3: `s3s` speaks the wire format and checks signatures, the data is ours.
+//!
+//! Operations that are not here answer 501 `NotImplemented`.
+
+mod buckets;
+mod data;
+mod listing;
+mod objects;
+mod record;
+mod service;
+mod uploads;
+
+use std::io;
+
+use s3s::service::{S3Service as Wire, S3ServiceBuilder};
+
+use super::credentials::Credentials;
+use super::store::Store;
+use crate::names::{AccountId, Region};
+use data::BucketData;
+
+/// The service behind the wire format.
+#[derive(Debug, Clone)]
+pub(crate) struct S3Data {
+    store: Store,
+    account: AccountId,
+    region: Region,
+}
+
+impl S3Data {
+    /// A service over the data in `store`.
+    pub(crate) fn new(store: Store, account: AccountId, region: Region) -> Self {
+        Self {
+            store,
+            account,
+            region,
+        }
+    }
+
+    /// The service with its wire format in front.
+    pub(crate) fn wire(&self, credentials: &Credentials) -> Wire {
+        let mut builder = S3ServiceBuilder::new(self.clone());
+        builder.set_auth(s3s::auth::SimpleAuth::from_single(
+            credentials.access_key_id.clone(),
+            credentials.secret_access_key.clone(),
+        ));
+        builder.build()
+    }
+
+    /// A whole object, for the Lambda service: S3's error code and message where it cannot be read.
+    pub(crate) async fn read_whole(
+        &self,
+        bucket: &str,
+        key: &str,
+    ) -> Result<Vec<u8>, (String, String)> {
+        let describe = |error: s3s::S3Error| {
+            (
+                error.code().as_str().to_owned(),
+                error.message().unwrap_or_default().to_owned(),
+            )
+        };
+        let bucket = BucketData::open(&self.store, bucket).map_err(describe)?;
+        let object = bucket.existing(key).map_err(describe)?;
+        tokio::fs::read(bucket.blob_path(&object.blob))
+            .await
+            .map_err(|error: io::Error| ("InternalError".to_owned(), error.to_string()))
+    }
+
+    fn bucket(&self, name: &str, expected_owner: Option<&str>) -> s3s::S3Result<BucketData> {
+        let bucket = BucketData::open(&self.store, name)?;
+        if expected_owner.is_some_and(|owner| owner != self.account.as_str()) {
+            return Err(s3s::s3_error!(AccessDenied, "Access Denied"));
+        }
+        Ok(bucket)
+    }
+}

@@ -1,0 +1,83 @@
+//! The services and how they know each other.
+
+use std::fmt;
+use std::io;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+
+use super::credentials::Credentials;
+use super::http::{self as wire, Body};
+use super::s3::S3Data;
+use super::server::LocalOptions;
+use super::store::Store;
+use crate::names::AccountId;
+
+/// Every service of one embedded cloud.
+pub(super) struct Services {
+    pub(super) credentials: Credentials,
+    pub(super) account: AccountId,
+    s3: s3s::service::S3Service,
+}
+
+impl Services {
+    pub(super) fn new(
+        store: Store,
+        options: &LocalOptions,
+        _endpoint_url: &str,
+        credentials: &Credentials,
+    ) -> io::Result<Self> {
+        let data = S3Data::new(store, options.account.clone(), options.region.clone());
+        Ok(Self {
+            s3: data.wire(credentials),
+            credentials: credentials.clone(),
+            account: options.account.clone(),
+        })
+    }
+
+    /// Answers a request of S3, whose signature the service checks itself.
+    pub(super) async fn s3(&self, request: Request<Incoming>) -> Response<Body> {
+        match self.s3.call(request.map(s3s::Body::from)).await {
+            Ok(response) => response.map(|body| body.map_err(io::Error::other).boxed()),
+            Err(error) => {
+                let message = format!("{error:?}");
+                wire::answer(
+                    http::StatusCode::INTERNAL_SERVER_ERROR,
+                    "text/plain",
+                    Bytes::from(message),
+                )
+            }
+        }
+    }
+
+    /// Answers a request whose signature has been checked; `None` where there is no such service.
+    #[allow(
+        clippy::unused_async,
+        reason = "the services are plugged in one by one"
+    )]
+    pub(super) async fn handle(
+        &self,
+        service: &str,
+        request: wire::Request,
+    ) -> Option<Response<Body>> {
+        let _ = (service, request);
+        None
+    }
+
+    /// Ends every process of a function.
+    #[allow(
+        clippy::unused_async,
+        reason = "the services are plugged in one by one"
+    )]
+    pub(super) async fn shutdown(&self) {}
+}
+
+impl fmt::Debug for Services {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Services")
+            .field("account", &self.account)
+            .finish_non_exhaustive()
+    }
+}
