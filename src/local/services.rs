@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 
 use super::credentials::Credentials;
 use super::http::{self as wire, Body};
+use super::logs::LogsService;
 use super::s3::S3Data;
 use super::server::LocalOptions;
 use super::store::Store;
@@ -19,6 +20,7 @@ use crate::names::AccountId;
 pub(super) struct Services {
     pub(super) credentials: Credentials,
     pub(super) account: AccountId,
+    logs: LogsService,
     s3: s3s::service::S3Service,
 }
 
@@ -29,8 +31,10 @@ impl Services {
         _endpoint_url: &str,
         credentials: &Credentials,
     ) -> io::Result<Self> {
+        let logs = LogsService::new(store.clone());
         let data = S3Data::new(store, options.account.clone(), options.region.clone());
         Ok(Self {
+            logs,
             s3: data.wire(credentials),
             credentials: credentials.clone(),
             account: options.account.clone(),
@@ -53,17 +57,15 @@ impl Services {
     }
 
     /// Answers a request whose signature has been checked; `None` where there is no such service.
-    #[allow(
-        clippy::unused_async,
-        reason = "the services are plugged in one by one"
-    )]
     pub(super) async fn handle(
         &self,
         service: &str,
         request: wire::Request,
     ) -> Option<Response<Body>> {
-        let _ = (service, request);
-        None
+        match service {
+            "logs" => Some(self.logs.handle(request).await),
+            _ => None,
+        }
     }
 
     /// Ends every process of a function.
