@@ -461,4 +461,39 @@ mod tests {
         let aws = parse_for_tests("project = \"hello\"\ntarget = \"aws\"", None);
         assert_eq!(aws.function.architecture, Architecture::Arm64);
     }
+
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Whatever the file holds, it ends in a config or in problems that can be shown.
+        #[test]
+        fn nothing_makes_it_panic(
+            pieces in proptest::collection::vec(
+                prop_oneof![
+                    Just("project = \"a\"\n"), Just("[function]\n"), Just("[[site]]\n"), Just("[stage.x]\n"),
+                    Just("memory_mb"), Just("environment"), Just("site"), Just(" = "), Just("."), Just("\n"),
+                    Just("{"), Just("}"), Just("["), Just("]"), Just(","), Just("\""), Just("\"\"\""),
+                    Just("1"), Just("-99999999999999999999"), Just("nan"), Just("1e999"), Just("true"),
+                    Just("ä"), Just("🎬"), Just("\r\n"), Just("\t"), Just("#"), Just("\u{feff}"), Just("\\u00"),
+                ],
+                0..24,
+            )
+        ) {
+            let text = pieces.concat();
+            for stage in [None, Some("x".to_owned())] {
+                let options = LoadOptions {
+                    path: "/nonexistent/remotion.toml".into(),
+                    shown_as: "remotion.toml".to_owned(),
+                    stage,
+                    check_folders: true,
+                };
+                if let Err(ConfigError::Invalid(problems)) = parse(&text, &options) {
+                    prop_assert!(problems.count() > 0, "{text:?}");
+                    prop_assert_eq!(problems.render(false).len(), problems.count());
+                    prop_assert_eq!(problems.diagnostics().len(), problems.count());
+                }
+                let _ = format(&text, &options).map_err(|error| error.to_string());
+            }
+        }
+    }
 }

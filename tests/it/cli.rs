@@ -96,3 +96,32 @@ fn doctor_names_what_is_missing_and_how_to_get_it() {
     assert_eq!(ok("ffprobe"), false, "it runs, but fails");
     assert_eq!(ok("rmx-worker"), true);
 }
+
+#[test]
+fn a_reader_that_has_had_enough_is_no_error_but_a_full_disk_is() {
+    let rmx = |stdout: std::process::Stdio| {
+        std::process::Command::new(env!("CARGO_BIN_EXE_rmx"))
+            .arg("schema")
+            .stdout(stdout)
+            .stderr(std::process::Stdio::piped())
+            .output()
+            .unwrap()
+    };
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = rmx(writer.into());
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(output.stderr, b"");
+
+    let full = std::fs::File::options()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let output = rmx(full.into());
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.starts_with("Error: Cannot write to standard output"),
+        "{said}"
+    );
+}
