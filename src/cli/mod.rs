@@ -10,6 +10,8 @@ mod context;
 mod doctor;
 #[allow(dead_code, reason = "kinds for verbs that land one by one")]
 mod error;
+#[allow(dead_code, reason = "the verbs that connect land one by one")]
+mod farm;
 mod files;
 mod fmt;
 mod init;

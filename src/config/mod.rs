@@ -371,7 +371,7 @@ pub struct ResourceNames {
 }
 
 #[cfg(test)]
-fn parse_for_tests(text: &str, stage: Option<&str>) -> Config {
+pub(crate) fn parse_for_tests(text: &str, stage: Option<&str>) -> Config {
     let options = LoadOptions {
         path: PathBuf::from("/project/remotion.toml"),
         shown_as: "remotion.toml".to_owned(),

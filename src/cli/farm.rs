@@ -1,0 +1,211 @@
+//! Connects a verb to the cloud its configuration names. For the local target that is the embedded cloud, started
+//! within this process for as long as the verb runs.
+
+use std::collections::BTreeMap;
+
+use tokio::net::TcpListener;
+
+use crate::cloud::{Cloud, CloudError, CloudErrorKind, Connection, StaticCredentials};
+use crate::config::{Config, Target};
+use crate::env::Env;
+use crate::local::{self, LocalOptions, Running};
+use crate::names::AccountId;
+use crate::state::CloudIdentity;
+
+use super::context::Context;
+use super::error::{CommandError, CommandErrorKind};
+
+/// The account of the embedded cloud.
+const LOCAL_ACCOUNT: &str = "000000000000";
+
+/// A connected cloud.
+#[derive(Debug)]
+pub(crate) struct Farm {
+    /// The cloud.
+    pub(crate) cloud: Cloud,
+    /// The account and region it is connected to; the config's `account` guard has been asked.
+    pub(crate) identity: CloudIdentity,
+    /// The embedded cloud, if it is that. Keep it for as long as `cloud` is used.
+    pub(crate) local: Option<Running>,
+}
+
+impl Farm {
+    /// Ends the embedded cloud and the processes of its functions; does nothing for AWS.
+    pub(crate) async fn shutdown(self) {
+        if let Some(local) = self.local {
+            local.shutdown().await;
+        }
+    }
+}
+
+/// Connects to the cloud of `config` and asks it who we are.
+///
+/// # Errors
+/// The embedded cloud cannot start, the credentials are missing or bad, or the account is not the one that the
+/// config's `account` allows.
+pub(crate) async fn connect(context: &Context, config: &Config) -> Result<Farm, CommandError> {
+    let (connection, local) = match config.target {
+        Target::Aws => (
+            Connection {
+                region: config.region.clone(),
+                endpoint_url: None,
+                credentials: None,
+            },
+            None,
+        ),
+        Target::Local => {
+            let running = start_local(context, config).await?;
+            let credentials = running.credentials();
+            let connection = Connection {
+                region: config.region.clone(),
+                endpoint_url: Some(running.endpoint_url().to_owned()),
+                credentials: Some(StaticCredentials {
+                    access_key_id: credentials.access_key_id.clone(),
+                    secret_access_key: credentials.secret_access_key.clone(),
+                    session_token: None,
+                }),
+            };
+            (connection, Some(running))
+        }
+    };
+    let cloud = Cloud::connect(&connection).await;
+    let account = cloud.identity().await?.account;
+    guard(config, &account)?;
+    Ok(Farm {
+        cloud,
+        identity: CloudIdentity {
+            account,
+            region: config.region.clone(),
+        },
+        local,
+    })
+}
+
+/// Refuses any other account than the one the config allows.
+fn guard(config: &Config, account: &AccountId) -> Result<(), CommandError> {
+    match &config.account {
+        Some(allowed) if allowed != account => {
+            let error = CommandError::new(
+                CommandErrorKind::Policy,
+                "The credentials belong to another account than the configuration allows",
+            )
+            .detail(format!(
+                "The configuration allows account {allowed}; this is account {account}. Nothing was done."
+            ));
+            Err(match config.target {
+                Target::Aws => error.hint("use credentials of the account that is allowed"),
+                Target::Local => error.hint(format!(
+                    "move `account` to the stage whose target is aws: the embedded cloud is account {account}"
+                )),
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn start_local(context: &Context, config: &Config) -> Result<Running, CommandError> {
+    let options = local_options(context, config);
+    let directory = options.directory.clone();
+    let started = async {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        local::start(options, listener).await
+    };
+    started.await.map_err(|error: std::io::Error| {
+        CommandError::error("Cannot start the embedded cloud")
+            .detail(format!("Its data is in {}.", directory.display()))
+            .cause(error)
+    })
+}
+
+/// Where the embedded cloud of `config` lives, and what its functions find in their environment.
+pub(crate) fn local_options(context: &Context, config: &Config) -> LocalOptions {
+    LocalOptions {
+        directory: config.directory.join(".rmx/local"),
+        account: LOCAL_ACCOUNT.parse().expect("it has 12 digits"),
+        region: config.region.clone(),
+        worker_environment: worker_environment(&context.env),
+    }
+}
+
+/// What a worker process needs to find and run its tools. No credentials: those come from the embedded cloud.
+fn worker_environment(env: &Env) -> BTreeMap<String, String> {
+    const PASSED_ON: [&str; 9] = [
+        "PATH",
+        "HOME",
+        "TMPDIR",
+        "LANG",
+        "TZ",
+        "LD_LIBRARY_PATH",
+        "FONTCONFIG_FILE",
+        "FONTCONFIG_PATH",
+        "XDG_DATA_HOME",
+    ];
+    env.variables
+        .iter()
+        .filter(|(name, _)| PASSED_ON.contains(&name.as_str()) || name.starts_with("RMX_"))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
+}
+
+impl From<CloudError> for CommandError {
+    fn from(error: CloudError) -> Self {
+        match error.kind {
+            CloudErrorKind::Credentials => CommandError::new(
+                CommandErrorKind::Credentials,
+                "There are no usable AWS credentials",
+            )
+            .cause(error)
+            .hint("log in (`aws sso login`, `aws configure`), or set `target = \"local\"`"),
+            CloudErrorKind::AccessDenied => CommandError::error("The cloud refused permission")
+                .cause(error)
+                .hint("allow the action named above to the credentials in use"),
+            CloudErrorKind::Unavailable | CloudErrorKind::Throttled => {
+                CommandError::error("The cloud did not answer as it should")
+                    .cause(error)
+                    .hint("run the same command again: nothing is done twice")
+            }
+            CloudErrorKind::NotFound
+            | CloudErrorKind::AlreadyExists
+            | CloudErrorKind::Conflict
+            | CloudErrorKind::PreconditionFailed
+            | CloudErrorKind::Invalid
+            | CloudErrorKind::RoleNotReady
+            | CloudErrorKind::Other => {
+                CommandError::error("A call to the cloud failed").cause(error)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::ui::Ui;
+    use crate::config::parse_for_tests;
+
+    #[test]
+    fn another_account_is_refused_by_name() {
+        let config = parse_for_tests("project = \"a\"\naccount = \"111111111111\"", None);
+        assert!(guard(&config, &"111111111111".parse().unwrap()).is_ok());
+        let error = guard(&config, &LOCAL_ACCOUNT.parse().unwrap()).unwrap_err();
+        let text = error.render(&Ui::plain());
+        assert!(
+            text.contains("111111111111") && text.contains(LOCAL_ACCOUNT),
+            "{text}"
+        );
+        assert_eq!(error.to_json()["exit_code"], 16);
+    }
+
+    #[test]
+    fn workers_get_tools_and_no_credentials() {
+        let mut env = Env::read().unwrap();
+        for name in ["PATH", "RMX_CHROMIUM", "AWS_SECRET_ACCESS_KEY", "OTHER"] {
+            env.variables.insert(name.to_owned(), "x".to_owned());
+        }
+        let passed_on = worker_environment(&env);
+        assert!(passed_on.contains_key("PATH") && passed_on.contains_key("RMX_CHROMIUM"));
+        assert!(
+            !passed_on.contains_key("AWS_SECRET_ACCESS_KEY") && !passed_on.contains_key("OTHER")
+        );
+    }
+}
