@@ -1,5 +1,334 @@
-//! Request → chunk plan → scheduler → segments → stitched output.
+//! Request → composition → chunk plan → scheduler ⇄ workers → segments → stitched output.
+//!
+//! [`render`] reads aloud from top to bottom. The client orchestrates: no Lambda is paid for waiting, and nothing is kept
+//! in memory alone that a later run could not find in the bucket, so a render whose client dies can be taken up again.
 
 pub mod chunks;
+pub mod dispatch;
+mod document;
+pub mod invocation;
+pub mod output;
+mod progress;
+mod questions;
+pub mod request;
 pub mod scheduler;
 pub mod stitch;
+
+use std::path::PathBuf;
+
+use futures::FutureExt as _;
+use tokio::time::Instant;
+
+use crate::cloud::CloudError;
+use crate::media::FrameRange;
+use crate::names::RenderId;
+use crate::protocol::{Answer, ChunkTask, Composition, WorkerTask};
+
+use dispatch::{Session, Unit};
+use document::RenderDocument;
+use output::{OutputError, OutputFile};
+use request::{RenderRequest, RequestError, Settled};
+use scheduler::{ChunkFailure, RenderFailure};
+use stitch::{SegmentSource, StitchError};
+
+pub use document::{ResumeError, new_render_id};
+pub use progress::{Progress, RenderEvent};
+pub use questions::{compositions, still};
+
+/// How a render is carried out, beside what it is of.
+#[derive(Debug)]
+pub struct RenderJob {
+    /// Its id.
+    pub id: RenderId,
+    /// Whether it was begun before and is to be taken up.
+    pub resume: bool,
+    /// Leave segments and document in the bucket after success.
+    pub keep_segments: bool,
+    /// Where the video goes.
+    pub output: OutputFile,
+}
+
+/// A finished render.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RenderOutput {
+    /// The file.
+    pub path: PathBuf,
+    /// Its size.
+    pub size_bytes: u64,
+    /// Frames in it.
+    pub frame_count: u64,
+    /// What was resolved, rendered and stitched, and how long each took.
+    pub timings: RenderTimings,
+    /// Chunks, and how many of them had been there from before.
+    pub chunks: u32,
+    /// Of these, taken over from before.
+    pub chunks_resumed: u32,
+    /// Retries.
+    pub retries: u32,
+    /// Backup copies.
+    pub backups: u32,
+    /// The chunk that took longest from its invocation to its end, and how long.
+    pub slowest: Option<(FrameRange, u64)>,
+}
+
+/// Wall time of a render's phases, in milliseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RenderTimings {
+    /// Resolving the composition.
+    pub resolve_ms: u64,
+    /// Rendering all chunks.
+    pub render_ms: u64,
+    /// Stitching.
+    pub stitch_ms: u64,
+}
+
+/// Why there is no video.
+#[derive(Debug, thiserror::Error)]
+pub enum RenderError {
+    /// What was asked for cannot be done.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// The site has no such composition.
+    #[error("the site has no composition `{asked}`")]
+    UnknownComposition {
+        /// What was asked for.
+        asked: String,
+        /// The ids there are, the most similar ones first.
+        known: Vec<String>,
+    },
+    /// A worker could not do what it was asked.
+    #[error("{what} failed")]
+    Work {
+        /// What was being done.
+        what: &'static str,
+        /// The frames of the chunk, if it was one.
+        frames: Option<FrameRange>,
+        /// Why.
+        failure: Box<RenderFailure>,
+    },
+    /// A worker answered something else than it was asked.
+    #[error(
+        "a worker answered something else than it was asked; rmx and its workers are of different versions"
+    )]
+    Answer,
+    /// The render cannot be taken up.
+    #[error(transparent)]
+    Resume(#[from] ResumeError),
+    /// The cloud says no.
+    #[error(transparent)]
+    Cloud(#[from] CloudError),
+    /// The segments do not make a video.
+    #[error(transparent)]
+    Stitch(#[from] StitchError),
+    /// The output cannot be written.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+}
+
+/// Renders a video.
+///
+/// # Errors
+/// See [`RenderError`]. Segments that are done stay in the bucket, and the same id can be taken up.
+pub async fn render(
+    request: &RenderRequest,
+    job: RenderJob,
+    session: Session<'_>,
+    mut on_event: impl FnMut(RenderEvent<'_>),
+) -> Result<RenderOutput, RenderError> {
+    let began = Instant::now();
+    let composition = begin(request, &job, session, &mut on_event).await?;
+    let settled = request.settle(composition)?;
+    on_event(RenderEvent::Planned {
+        composition: &settled.composition,
+        chunks: &settled.chunks,
+    });
+    let resolved = Instant::now();
+
+    let mut segments = Segments::of_earlier_runs(&job, session, &settled).await?;
+    let work = segments
+        .render_missing(request, &job, session, &settled, &mut on_event)
+        .await?;
+    let rendered = Instant::now();
+
+    let size_bytes = segments
+        .stitch(&job, session, &settled, &mut on_event)
+        .await?;
+    let path = job.output.commit()?;
+    if !job.keep_segments
+        && let Err(error) = document::remove(session.cloud, &session.workers.bucket, &job.id).await
+    {
+        on_event(RenderEvent::NotCleaned { error: &error });
+    }
+    Ok(RenderOutput {
+        path,
+        size_bytes,
+        frame_count: u64::from(settled.chunks.frames().len()),
+        timings: RenderTimings {
+            resolve_ms: milliseconds(began, resolved),
+            render_ms: milliseconds(resolved, rendered),
+            stitch_ms: milliseconds(rendered, Instant::now()),
+        },
+        chunks: settled.chunks.len(),
+        chunks_resumed: segments.resumed,
+        retries: work.retries,
+        backups: work.backups,
+        slowest: work.slowest,
+    })
+}
+
+/// The composition: of the document of a render that is taken up, or resolved now and written into one.
+async fn begin(
+    request: &RenderRequest,
+    job: &RenderJob,
+    session: Session<'_>,
+    on_event: &mut impl FnMut(RenderEvent<'_>),
+) -> Result<Composition, RenderError> {
+    let Session { cloud, workers, .. } = session;
+    let parts = document::parts(request.identity(), workers);
+    if job.resume {
+        let document = RenderDocument::load(cloud, &workers.bucket, &job.id, &parts).await?;
+        return Ok(document.composition);
+    }
+    let options = request.options();
+    let question = questions::Question {
+        session,
+        page: &options.page,
+        retries: options.retries_per_chunk,
+    };
+    let composition = question.resolve(&options.composition, on_event).await?;
+    // What cannot be rendered anyway leaves no document behind.
+    request.settle(composition.clone())?;
+    let document = RenderDocument::new(parts, composition.clone());
+    document.save(cloud, &workers.bucket, &job.id).await?;
+    Ok(composition)
+}
+
+/// The segments of a render, each in its chunk's place.
+#[derive(Debug)]
+struct Segments {
+    sizes: Vec<Option<u64>>,
+    resumed: u32,
+}
+
+impl Segments {
+    async fn of_earlier_runs(
+        job: &RenderJob,
+        session: Session<'_>,
+        settled: &Settled,
+    ) -> Result<Self, CloudError> {
+        let sizes = if job.resume {
+            document::segments_there(
+                session.cloud,
+                &session.workers.bucket,
+                &job.id,
+                &settled.chunks,
+            )
+            .await?
+        } else {
+            settled.chunks.chunks().map(|_| None).collect()
+        };
+        let resumed = sizes.iter().flatten().count();
+        Ok(Self {
+            sizes,
+            resumed: u32::try_from(resumed).unwrap_or(u32::MAX),
+        })
+    }
+
+    async fn render_missing(
+        &mut self,
+        request: &RenderRequest,
+        job: &RenderJob,
+        session: Session<'_>,
+        settled: &Settled,
+        on_event: &mut impl FnMut(RenderEvent<'_>),
+    ) -> Result<progress::Tally, RenderError> {
+        let chunks: Vec<_> = settled.chunks.chunks().collect();
+        let units: Vec<Unit> = chunks
+            .iter()
+            .zip(&self.sizes)
+            .map(|(chunk, size)| Unit {
+                frame_count: chunk.frames.len(),
+                done: size.is_some(),
+            })
+            .collect();
+        let options = request.options();
+        let task = |index: u32, attempt| {
+            let chunk = chunks[index as usize];
+            WorkerTask::Chunk(Box::new(ChunkTask {
+                page: options.page.task(),
+                render_id: job.id.clone(),
+                chunk: index,
+                attempt,
+                composition: settled.composition.clone(),
+                frames: chunk.frames,
+                capture: settled.capture.clone(),
+                encode: settled.encode.clone(),
+                bucket: session.workers.bucket.clone(),
+                segment_key: document::segment_key(&job.id, chunk.frames),
+                digest_frames: false,
+            }))
+        };
+        let mut tally = progress::Tally::new(&settled.chunks, &units);
+        let limits = session
+            .workers
+            .limits(settled.chunks.len(), options.retries_per_chunk);
+        let answers = dispatch::run(session, limits, &units, task, |event| {
+            tally.take(event, on_event);
+        })
+        .await
+        .map_err(|failure| RenderError::Work {
+            what: "rendering",
+            frames: failure.chunk().map(|index| chunks[index as usize].frames),
+            failure: Box::new(failure),
+        })?;
+        for (size, answer) in self.sizes.iter_mut().zip(answers) {
+            match answer {
+                None => {}
+                Some(Answer::Segment(segment)) => *size = Some(segment.size_bytes),
+                Some(_) => return Err(RenderError::Answer),
+            }
+        }
+        Ok(tally)
+    }
+
+    async fn stitch(
+        &self,
+        job: &RenderJob,
+        session: Session<'_>,
+        settled: &Settled,
+        on_event: &mut impl FnMut(RenderEvent<'_>),
+    ) -> Result<u64, StitchError> {
+        let sources: Vec<SegmentSource> = settled
+            .chunks
+            .chunks()
+            .zip(&self.sizes)
+            .map(|(chunk, size)| SegmentSource {
+                key: document::segment_key(&job.id, chunk.frames),
+                size_bytes: size.unwrap_or(0),
+                frame_count: chunk.frames.len(),
+            })
+            .collect();
+        let (cloud, bucket) = (session.cloud, &session.workers.bucket);
+        let open = move |key: String, range| {
+            async move { cloud.read_object(bucket, &key, Some(range)).await }.boxed()
+        };
+        let frames_total = u64::from(settled.chunks.frames().len());
+        on_event(RenderEvent::Stitching {
+            frames: 0,
+            frames_total,
+        });
+        let fps = settled.composition.fps;
+        let stitched = stitch::stitch(&sources, fps, &open, job.output.part(), |frames| {
+            on_event(RenderEvent::Stitching {
+                frames,
+                frames_total,
+            });
+        })
+        .await?;
+        Ok(stitched.size_bytes)
+    }
+}
+
+fn milliseconds(from: Instant, to: Instant) -> u64 {
+    u64::try_from((to - from).as_millis()).unwrap_or(u64::MAX)
+}

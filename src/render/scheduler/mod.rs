@@ -111,10 +111,44 @@ pub enum Command {
     Cancel(CopyId),
     /// Send [`Event::Tick`] at this time, unless something happens before.
     WakeAt(u64),
+    /// Tell the user.
+    Note(Note),
     /// All chunks are done. The last command.
     Finished,
     /// The render has failed. The last command.
     Failed(RenderFailure),
+}
+
+/// Something the user may want to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Note {
+    /// A copy failed, and the chunk will be tried again.
+    Retrying {
+        /// Index of the chunk.
+        chunk: u32,
+        /// What happened.
+        failure: ChunkFailure,
+    },
+    /// A slow copy got a twin.
+    BackedUp {
+        /// Index of the chunk.
+        chunk: u32,
+    },
+    /// The cloud takes no more than this many copies at the moment.
+    Throttled {
+        /// How many.
+        window: u32,
+    },
+}
+
+impl Note {
+    /// The chunk it is about.
+    pub fn chunk(&self) -> Option<u32> {
+        match self {
+            Self::Retrying { chunk, .. } | Self::BackedUp { chunk } => Some(*chunk),
+            Self::Throttled { .. } => None,
+        }
+    }
 }
 
 /// Why a copy of a chunk failed.
@@ -211,6 +245,16 @@ pub enum RenderFailure {
     },
     /// The user stopped it.
     Cancelled,
+}
+
+impl RenderFailure {
+    /// The chunk it is about.
+    pub fn chunk(&self) -> Option<u32> {
+        match self {
+            Self::Chunk { chunk, .. } | Self::RetryBudget { chunk, .. } => Some(*chunk),
+            Self::Deadline { .. } | Self::Cancelled => None,
+        }
+    }
 }
 
 /// Where a chunk stands.
@@ -356,8 +400,11 @@ impl Scheduler {
             }
             Event::Throttled(copy) => {
                 if let Some(copy) = self.running.remove(&copy) {
-                    self.window
-                        .throttled(self.now_ms, count(self.running.len()));
+                    let running = count(self.running.len());
+                    if self.window.throttled(self.now_ms, running) {
+                        let window = running.max(1);
+                        commands.push(Command::Note(Note::Throttled { window }));
+                    }
                     // It never ran, so it was no attempt.
                     self.chunks[copy.chunk as usize].copies -= 1;
                     if !self.is_running(copy.chunk) {
@@ -365,7 +412,7 @@ impl Scheduler {
                     }
                 }
             }
-            Event::Failed { copy, failure } => return self.fail(copy, failure),
+            Event::Failed { copy, failure } => return self.fail(copy, failure, commands),
             Event::Cancel => return Err(RenderFailure::Cancelled),
         }
         Ok(())
@@ -382,7 +429,12 @@ impl Scheduler {
     }
 
     /// A copy has ended without a segment.
-    fn fail(&mut self, copy: CopyId, failure: ChunkFailure) -> Result<(), RenderFailure> {
+    fn fail(
+        &mut self,
+        copy: CopyId,
+        failure: ChunkFailure,
+        commands: &mut Vec<Command>,
+    ) -> Result<(), RenderFailure> {
         let Some(copy) = self.running.remove(&copy) else {
             return Ok(());
         };
@@ -413,6 +465,10 @@ impl Scheduler {
             .saturating_mul(1 << failures.saturating_sub(1).min(10))
             .min(RETRY_PAUSE_MS_MAX);
         self.requeue(index, self.now_ms + pause_ms);
+        commands.push(Command::Note(Note::Retrying {
+            chunk: index,
+            failure,
+        }));
         Ok(())
     }
 
@@ -462,7 +518,7 @@ impl Scheduler {
             .collect();
         for (id, failure) in overdue {
             commands.push(Command::Cancel(id));
-            self.fail(id, failure)?;
+            self.fail(id, failure, commands)?;
         }
         Ok(())
     }
@@ -520,6 +576,7 @@ impl Scheduler {
             let Some((_, index)) = slowest else { return };
             self.chunks[index as usize].backed_up = true;
             self.backups += 1;
+            commands.push(Command::Note(Note::BackedUp { chunk: index }));
             self.invoke(index, commands);
         }
     }

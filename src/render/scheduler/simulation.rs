@@ -241,6 +241,7 @@ fn simulate(world: &World) -> History {
                 Command::Cancel(copy) => {
                     assert!(heard.remove(&copy).is_some(), "cancels what does not run");
                 }
+                Command::Note(_) => {}
                 Command::WakeAt(time_ms) => {
                     assert!(time_ms > now_ms);
                     wake_ms = time_ms;

@@ -45,8 +45,9 @@ impl Window {
         self.throttled_ms.is_some()
     }
 
-    /// A launch was refused while `running` others run.
-    pub(super) fn throttled(&mut self, now_ms: u64, running: u32) {
+    /// A launch was refused while `running` others run. Says whether this begins a time of throttling.
+    pub(super) fn throttled(&mut self, now_ms: u64, running: u32) -> bool {
+        let begins = self.throttled_ms.is_none();
         self.size = self.size.min((self.size - 1).max(running)).max(1);
         self.throttled_ms = Some(now_ms);
         // The launches of one batch are refused one by one; they count as one.
@@ -59,6 +60,7 @@ impl Window {
             self.paused_until_ms = now_ms + self.pause_ms;
             self.rise_at_ms = self.paused_until_ms + RISE_INTERVAL_MS;
         }
+        begins
     }
 
     /// A copy that was invoked at `invoked_ms` has been heard of, so it was accepted.

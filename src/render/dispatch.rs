@@ -1,0 +1,271 @@
+//! Drives the scheduler: commands become invocations, their messages become events.
+//!
+//! Everything a worker can be asked goes through here, a whole render as well as a single question, so all of it has
+//! the same retries and deadlines.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::cloud::Cloud;
+use crate::names::BucketName;
+use crate::protocol::{Answer, HEARTBEAT_INTERVAL_MS, WorkerMessage, WorkerTask};
+
+use super::invocation::{Invocation, Refusal, WorkerFunction, payload};
+use super::scheduler::{
+    ChunkFailure, Command, CopyId, Event, Limits, Note, RenderFailure, Scheduler,
+};
+
+/// Messages of all workers that may wait to be taken up; senders wait beyond that.
+const MESSAGES_MAX: usize = 1_024;
+
+/// From an invocation to its first message: Lambda's own start (10 s for the runtime to come up), a cold package, a
+/// busy machine.
+const FIRST_MESSAGE_MS: u64 = 90_000;
+
+/// A worker that has not been heard of for this many heartbeats is given up.
+const SILENT_HEARTBEATS: u64 = 20;
+
+/// What a function's timeout is exceeded by before the worker is given up: the way there and back.
+const TIMEOUT_GRACE_MS: u64 = 15_000;
+
+/// Time a render has beyond what its chunks can take at worst.
+const RENDER_GRACE_MS: u64 = 10 * 60 * 1_000;
+
+/// Who does the work, and where results lie.
+#[derive(Debug, Clone)]
+pub struct Workers {
+    /// Identical functions, at least one; copies are dealt out to them in turn.
+    pub functions: Vec<WorkerFunction>,
+    /// Where segments and images are left.
+    pub bucket: BucketName,
+    /// The functions' timeout.
+    pub timeout_s: u32,
+    /// Invocations at the same time.
+    pub concurrency_max: u32,
+}
+
+impl Workers {
+    /// The scheduler's limits for `chunks` chunks with so many retries each.
+    pub(super) fn limits(&self, chunks: u32, retries_per_chunk: u32) -> Limits {
+        let chunk_ms = u64::from(self.timeout_s) * 1_000 + TIMEOUT_GRACE_MS;
+        let retry_budget = match retries_per_chunk {
+            0 => 0,
+            _ => 10 + chunks / 5,
+        };
+        Limits {
+            concurrency_max: self.concurrency_max,
+            retries_per_chunk,
+            retry_budget,
+            backup_budget: 1 + chunks / 20,
+            first_message_ms: FIRST_MESSAGE_MS,
+            silence_ms: SILENT_HEARTBEATS * HEARTBEAT_INTERVAL_MS,
+            chunk_ms,
+            // One after another, with all retries: no healthy render takes longer.
+            render_ms: RENDER_GRACE_MS + chunk_ms * u64::from(chunks + retry_budget),
+        }
+    }
+}
+
+/// What a render works with, and how it is told to stop.
+#[derive(Debug, Clone, Copy)]
+pub struct Session<'a> {
+    /// The cloud.
+    pub cloud: &'a Cloud,
+    /// The workers.
+    pub workers: &'a Workers,
+    /// Cancelled when the user has had enough.
+    pub cancel: &'a CancellationToken,
+}
+
+/// A unit of work: one invocation's worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Unit {
+    /// Frames in it; 1 where nothing is counted.
+    pub(super) frame_count: u32,
+    /// Whether its result is there already.
+    pub(super) done: bool,
+}
+
+/// What happens while the work is being done.
+#[derive(Debug)]
+pub(super) enum DispatchEvent<'a> {
+    /// A worker said something.
+    Message {
+        unit: u32,
+        message: &'a WorkerMessage,
+    },
+    /// A unit is done. `took_ms` counts from its invocation.
+    Done { unit: u32, took_ms: u64 },
+    /// See [`Note`].
+    Note(Note),
+    /// Sent with every change.
+    Status {
+        running: u32,
+        retries: u32,
+        backups: u32,
+    },
+}
+
+/// A message on its way from an invocation to the scheduler.
+enum Report {
+    Message(WorkerMessage),
+    End(Result<Box<Answer>, Refusal>),
+}
+
+/// Does all units of work that are not done, and returns their answers in their places.
+///
+/// # Errors
+/// Why the scheduler gave up. All invocations have been let go by then.
+pub(super) async fn run(
+    session: Session<'_>,
+    limits: Limits,
+    units: &[Unit],
+    task: impl Fn(u32, u32) -> WorkerTask,
+    mut on_event: impl FnMut(DispatchEvent<'_>),
+) -> Result<Vec<Option<Answer>>, RenderFailure> {
+    let Session {
+        cloud,
+        workers,
+        cancel,
+    } = session;
+    let began = Instant::now();
+    let elapsed_ms = || u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let mut scheduler = Scheduler::new(limits, units.iter().map(|u| (u.frame_count, u.done)));
+    let mut answers: Vec<Option<Answer>> = vec![None; units.len()];
+    let mut copies: HashMap<CopyId, (AbortHandle, u64)> = HashMap::new();
+    // Dropping the set ends whatever still runs in it.
+    let mut invocations = JoinSet::new();
+    let mut dealt = 0;
+    let (reports, mut inbox) = mpsc::channel(MESSAGES_MAX);
+    let mut event = Event::Tick;
+    loop {
+        let mut wake_ms = None;
+        for command in scheduler.handle(elapsed_ms(), event) {
+            match command {
+                Command::Invoke {
+                    copy,
+                    chunk,
+                    attempt,
+                } => {
+                    let function = workers.functions[dealt % workers.functions.len()].clone();
+                    dealt += 1;
+                    let payload = payload(&task(chunk, attempt));
+                    let (cloud, reports) = (cloud.clone(), reports.clone());
+                    let handle = invocations.spawn(invoke(cloud, function, payload, copy, reports));
+                    copies.insert(copy, (handle, elapsed_ms()));
+                }
+                Command::Cancel(copy) => {
+                    if let Some((handle, _)) = copies.remove(&copy) {
+                        handle.abort();
+                    }
+                }
+                Command::WakeAt(time_ms) => wake_ms = Some(time_ms),
+                Command::Note(note) => on_event(DispatchEvent::Note(note)),
+                Command::Finished => return Ok(answers),
+                Command::Failed(failure) => return Err(failure),
+            }
+        }
+        on_event(DispatchEvent::Status {
+            running: scheduler.running(),
+            retries: scheduler.retries(),
+            backups: scheduler.backups(),
+        });
+        while invocations.try_join_next().is_some() {}
+        let wake_ms = wake_ms.expect("the scheduler says when it wants to be woken");
+        let wake = began + Duration::from_millis(wake_ms);
+        event = tokio::select! {
+            biased;
+            () = cancel.cancelled() => Event::Cancel,
+            Some((copy, report)) = inbox.recv() => {
+                // Of a copy that was let go, late messages may still lie in the inbox.
+                let unit = scheduler.chunk_of(copy);
+                if !matches!(report, Report::Message(_)) {
+                    let invoked_ms = copies.remove(&copy).map(|(_, invoked_ms)| invoked_ms);
+                    if let (Some(unit), Some(invoked_ms), Report::End(Ok(_))) = (unit, invoked_ms, &report) {
+                        on_event(DispatchEvent::Done { unit, took_ms: elapsed_ms() - invoked_ms });
+                    }
+                }
+                take(copy, unit, report, &mut answers, &mut on_event)
+            }
+            () = tokio::time::sleep_until(wake) => Event::Tick,
+        };
+    }
+}
+
+/// Turns a report into an event for the scheduler.
+fn take(
+    copy: CopyId,
+    unit: Option<u32>,
+    report: Report,
+    answers: &mut [Option<Answer>],
+    on_event: &mut impl FnMut(DispatchEvent<'_>),
+) -> Event {
+    let Some(unit) = unit else { return Event::Tick };
+    match report {
+        Report::Message(message) => {
+            on_event(DispatchEvent::Message {
+                unit,
+                message: &message,
+            });
+            match message {
+                WorkerMessage::Started { .. } => Event::Started(copy),
+                WorkerMessage::Progress { rendered, .. } => Event::Alive {
+                    copy,
+                    rendered: Some(rendered),
+                },
+                WorkerMessage::Log { .. }
+                | WorkerMessage::Done { .. }
+                | WorkerMessage::Failed { .. } => Event::Alive {
+                    copy,
+                    rendered: None,
+                },
+            }
+        }
+        Report::End(Ok(answer)) => {
+            answers[unit as usize] = Some(*answer);
+            Event::Done(copy)
+        }
+        Report::End(Err(Refusal::Throttled)) => Event::Throttled(copy),
+        Report::End(Err(Refusal::Failed(failure))) => Event::Failed { copy, failure },
+    }
+}
+
+/// One invocation, from its task to its end. Nobody listening any more is no error.
+async fn invoke(
+    cloud: Cloud,
+    function: WorkerFunction,
+    payload: Vec<u8>,
+    copy: CopyId,
+    reports: mpsc::Sender<(CopyId, Report)>,
+) {
+    let end = Report::End(converse(&cloud, &function, payload, copy, &reports).await);
+    drop(reports.send((copy, end)).await);
+}
+
+async fn converse(
+    cloud: &Cloud,
+    function: &WorkerFunction,
+    payload: Vec<u8>,
+    copy: CopyId,
+    reports: &mpsc::Sender<(CopyId, Report)>,
+) -> Result<Box<Answer>, Refusal> {
+    let mut invocation = Invocation::begin(cloud, function, payload).await?;
+    loop {
+        match invocation.next().await? {
+            WorkerMessage::Done { answer } => return Ok(answer),
+            WorkerMessage::Failed { failure } => {
+                return Err(Refusal::Failed(ChunkFailure::Task(failure)));
+            }
+            message @ (WorkerMessage::Started { .. }
+            | WorkerMessage::Progress { .. }
+            | WorkerMessage::Log { .. }) => {
+                drop(reports.send((copy, Report::Message(message))).await);
+            }
+        }
+    }
+}

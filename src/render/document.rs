@@ -1,0 +1,237 @@
+//! The render's document in the bucket: what was asked for, so that a render can be taken up again.
+//!
+//! It holds digests of the request's parts and the composition as it was resolved. Props and environment variables are
+//! not in it in clear, but for the resolved props, without which the remaining chunks could come out different from
+//! those that are there.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::cloud::{Cloud, CloudError, PutOptions};
+use crate::digest::Digest;
+use crate::env;
+use crate::media::FrameRange;
+use crate::names::{BucketName, RenderId};
+use crate::protocol::Composition;
+
+use super::chunks::ChunkPlan;
+use super::dispatch::Workers;
+
+/// Raised when the document changes its meaning.
+const FORMAT: u32 = 1;
+
+/// `renders/ID/render.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct RenderDocument {
+    format: u32,
+    rmx_version: String,
+    began_at: String,
+    /// The parts of the request on which frames depend, and their digests.
+    parts: BTreeMap<String, Digest>,
+    /// The composition as it was resolved, before overrides.
+    pub(super) composition: Composition,
+}
+
+/// A render cannot be taken up again.
+#[derive(Debug, thiserror::Error)]
+pub enum ResumeError {
+    /// There is no such render.
+    #[error("there is no render `{0}` to be taken up")]
+    Unknown(RenderId),
+    /// The document is damaged or of another version.
+    #[error("the document of the render `{id}` cannot be read: {reason}")]
+    Damaged {
+        /// The render.
+        id: RenderId,
+        /// Why.
+        reason: String,
+    },
+    /// It would not be the same video.
+    #[error("the render `{id}` was begun with other values: {} differ", parts.join(", "))]
+    Different {
+        /// The render.
+        id: RenderId,
+        /// What differs.
+        parts: Vec<String>,
+    },
+    /// The cloud says no.
+    #[error(transparent)]
+    Cloud(#[from] CloudError),
+}
+
+/// Ten random lower-case letters and digits.
+pub fn new_render_id() -> RenderId {
+    const LETTERS: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
+    let random = uuid::Uuid::new_v4();
+    // The first six bytes and the last four hold no fixed bits of the UUID.
+    let bytes = random.as_bytes();
+    let text: String = bytes[..6]
+        .iter()
+        .chain(&bytes[12..])
+        .map(|byte| char::from(LETTERS[usize::from(*byte) % LETTERS.len()]))
+        .collect();
+    text.parse()
+        .expect("ten letters and digits are a render id")
+}
+
+/// Prefix of everything of a render.
+pub(super) fn prefix(id: &RenderId) -> String {
+    format!("renders/{id}/")
+}
+
+fn document_key(id: &RenderId) -> String {
+    format!("{}render.json", prefix(id))
+}
+
+/// Prefix of a render's segments.
+pub(super) fn segment_prefix(id: &RenderId) -> String {
+    format!("{}segments/", prefix(id))
+}
+
+/// Key of the segment with these frames. Numbers are padded so that listings are in the order of the video.
+pub(super) fn segment_key(id: &RenderId, frames: FrameRange) -> String {
+    format!(
+        "{}{:07}-{:07}.mp4",
+        segment_prefix(id),
+        frames.start(),
+        frames.last()
+    )
+}
+
+/// The parts of a request together with the workers that serve it.
+pub(super) fn parts(
+    mut request: BTreeMap<String, Digest>,
+    workers: &Workers,
+) -> BTreeMap<String, Digest> {
+    let functions: Vec<String> = workers
+        .functions
+        .iter()
+        .map(|function| format!("{}:{}", function.name, function.version))
+        .collect();
+    request.insert(
+        "worker versions".to_owned(),
+        Digest::of(functions.join(" ")),
+    );
+    request
+}
+
+impl RenderDocument {
+    pub(super) fn new(parts: BTreeMap<String, Digest>, composition: Composition) -> Self {
+        Self {
+            format: FORMAT,
+            rmx_version: env!("CARGO_PKG_VERSION").to_owned(),
+            began_at: env::timestamp(env::now()),
+            parts,
+            composition,
+        }
+    }
+
+    /// Writes it, so that the render can be taken up from now on.
+    pub(super) async fn save(
+        &self,
+        cloud: &Cloud,
+        bucket: &BucketName,
+        id: &RenderId,
+    ) -> Result<(), CloudError> {
+        let content = serde_json::to_vec_pretty(self)
+            .expect("a document has string keys only, so it can be written as JSON");
+        let options = PutOptions {
+            content_type: Some("application/json".to_owned()),
+            ..PutOptions::default()
+        };
+        cloud
+            .put_object(bucket, &document_key(id), Bytes::from(content), &options)
+            .await?;
+        Ok(())
+    }
+
+    /// Reads the document of a render that was begun with these parts.
+    pub(super) async fn load(
+        cloud: &Cloud,
+        bucket: &BucketName,
+        id: &RenderId,
+        parts: &BTreeMap<String, Digest>,
+    ) -> Result<Self, ResumeError> {
+        let content = match cloud.get_object(bucket, &document_key(id)).await {
+            Ok(content) => content,
+            Err(error) if error.is_not_found() => return Err(ResumeError::Unknown(id.clone())),
+            Err(error) => return Err(error.into()),
+        };
+        let document: Self =
+            serde_json::from_slice(&content).map_err(|error| ResumeError::Damaged {
+                id: id.clone(),
+                reason: error.to_string(),
+            })?;
+        if document.format != FORMAT {
+            return Err(ResumeError::Damaged {
+                id: id.clone(),
+                reason: format!("it has format {}, not {FORMAT}", document.format),
+            });
+        }
+        let differing: Vec<String> = parts
+            .iter()
+            .filter(|(part, digest)| document.parts.get(*part) != Some(digest))
+            .map(|(part, _)| part.clone())
+            .collect();
+        if differing.is_empty() {
+            Ok(document)
+        } else {
+            Err(ResumeError::Different {
+                id: id.clone(),
+                parts: differing,
+            })
+        }
+    }
+}
+
+/// Sizes of the segments that are there, each in its chunk's place.
+pub(super) async fn segments_there(
+    cloud: &Cloud,
+    bucket: &BucketName,
+    id: &RenderId,
+    chunks: &ChunkPlan,
+) -> Result<Vec<Option<u64>>, CloudError> {
+    let objects: BTreeMap<String, u64> = cloud
+        .list_objects(bucket, &segment_prefix(id))
+        .await?
+        .into_iter()
+        .map(|object| (object.key, object.size_bytes))
+        .collect();
+    Ok(chunks
+        .chunks()
+        .map(|chunk| objects.get(&segment_key(id, chunk.frames)).copied())
+        .collect())
+}
+
+/// Removes everything of a render from the bucket.
+pub(super) async fn remove(
+    cloud: &Cloud,
+    bucket: &BucketName,
+    id: &RenderId,
+) -> Result<(), CloudError> {
+    let objects = cloud.list_objects(bucket, &prefix(id)).await?;
+    let keys: Vec<String> = objects.into_iter().map(|object| object.key).collect();
+    cloud.delete_objects(bucket, &keys).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_ten_letters_and_differ() {
+        let ids: std::collections::BTreeSet<_> = (0..100).map(|_| new_render_id()).collect();
+        assert_eq!(ids.len(), 100);
+        assert!(ids.iter().all(|id| id.as_str().len() == 10));
+    }
+
+    #[test]
+    fn keys_sort_as_the_video_runs() {
+        let id: RenderId = "abc".parse().unwrap();
+        let key = |start, end| segment_key(&id, FrameRange::new(start, end).unwrap());
+        assert_eq!(key(0, 20), "renders/abc/segments/0000000-0000019.mp4");
+        assert!(key(9_980, 10_000) < key(10_000, 10_020));
+    }
+}

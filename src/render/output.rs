@@ -1,0 +1,127 @@
+//! The output file: found to be writable before any work is done, there under its name only when it is whole.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The file is written under a name with `.part` at its end and renamed at the end. Dropped before that, it is removed.
+#[derive(Debug)]
+pub struct OutputFile {
+    path: PathBuf,
+    part: PathBuf,
+    committed: bool,
+}
+
+/// The output cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub enum OutputError {
+    /// It exists and must not be replaced.
+    #[error("`{}` exists", .0.display())]
+    Exists(PathBuf),
+    /// It is a folder.
+    #[error("`{}` is a folder", .0.display())]
+    Folder(PathBuf),
+    /// The system refuses.
+    #[error("`{}` cannot be written", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        error: io::Error,
+    },
+}
+
+impl OutputFile {
+    /// Prepares to write `path`, making folders as needed.
+    ///
+    /// # Errors
+    /// It cannot be written, or it exists and `overwrite` is not set.
+    pub fn create(path: &Path, overwrite: bool) -> Result<Self, OutputError> {
+        if path.is_dir() {
+            return Err(OutputError::Folder(path.to_owned()));
+        }
+        if !overwrite && path.exists() {
+            return Err(OutputError::Exists(path.to_owned()));
+        }
+        let io = |error| OutputError::Io {
+            path: path.to_owned(),
+            error,
+        };
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(io)?;
+        }
+        let mut part = path.as_os_str().to_owned();
+        part.push(".part");
+        let part = PathBuf::from(part);
+        std::fs::File::create(&part).map_err(io)?;
+        Ok(Self {
+            path: path.to_owned(),
+            part,
+            committed: false,
+        })
+    }
+
+    /// Where to write.
+    pub fn part(&self) -> &Path {
+        &self.part
+    }
+
+    /// Where it will be.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What was written becomes the file, in one step.
+    pub fn commit(mut self) -> Result<PathBuf, OutputError> {
+        std::fs::rename(&self.part, &self.path).map_err(|error| OutputError::Io {
+            path: self.path.clone(),
+            error,
+        })?;
+        self.committed = true;
+        Ok(self.path.clone())
+    }
+}
+
+impl Drop for OutputFile {
+    fn drop(&mut self) {
+        if !self.committed {
+            // Nothing more can be done about a file that cannot be removed.
+            drop(std::fs::remove_file(&self.part));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_is_there_only_when_it_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/b.mp4");
+        let output = OutputFile::create(&path, true).unwrap();
+        std::fs::write(output.part(), "half").unwrap();
+        drop(output);
+        assert_eq!(
+            std::fs::read_dir(folder.path().join("a")).unwrap().count(),
+            0
+        );
+
+        let output = OutputFile::create(&path, true).unwrap();
+        std::fs::write(output.part(), "whole").unwrap();
+        output.commit().unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "whole");
+        assert!(matches!(
+            OutputFile::create(&path, false),
+            Err(OutputError::Exists(_))
+        ));
+        assert!(matches!(
+            OutputFile::create(folder.path(), true),
+            Err(OutputError::Folder(_))
+        ));
+        assert!(matches!(
+            OutputFile::create(&path.join("c.mp4"), true),
+            Err(OutputError::Io { .. })
+        ));
+    }
+}

@@ -1,0 +1,639 @@
+//! What is asked for, checked: first what can be told without the composition, then with it.
+
+use std::collections::BTreeMap;
+
+use crate::digest::Digest;
+use crate::media::{Codec, Fps, FrameRange, ImageFormat, PixelFormat, X264Preset};
+use crate::protocol::{
+    CaptureSettings, Composition, EncodeSettings, PROTOCOL_VERSION, PageTask, SiteLocation,
+};
+
+use super::chunks::{ChunkLength, ChunkPlan, ChunkPlanError};
+use super::invocation::TASK_BYTES_MAX;
+
+/// Remotion's default for H.264.
+const CRF_DEFAULT_H264: u8 = 18;
+
+/// The largest picture libx264 takes is 16384 pixels a side; Chromium's software surface ends there as well.
+const SIDE_MAX: u32 = 16_384;
+
+/// The page to be asked, and what it is told.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PageOptions {
+    /// Where the page lies.
+    pub site: SiteLocation,
+    /// Input props, a JSON object as text.
+    pub input_props: String,
+    /// Variables for the page's `process.env`.
+    pub environment: BTreeMap<String, String>,
+    /// How long a `delayRender` may take.
+    pub timeout_ms: u32,
+}
+
+impl PageOptions {
+    pub(super) fn task(&self) -> PageTask {
+        PageTask {
+            protocol: PROTOCOL_VERSION,
+            site: self.site.clone(),
+            input_props: self.input_props.clone(),
+            environment: self.environment.clone(),
+            timeout_ms: self.timeout_ms,
+        }
+    }
+
+    fn check(&self) -> Result<(), RequestError> {
+        if self.timeout_ms == 0 {
+            return Err(RequestError::OutOfRange {
+                what: "timeout",
+                found: "0 ms".to_owned(),
+                allowed: "1 ms or more",
+            });
+        }
+        let size_bytes = self.input_props.len()
+            + self
+                .environment
+                .iter()
+                .map(|(name, value)| name.len() + value.len())
+                .sum::<usize>();
+        // The resolved props travel as well, and both are escaped: a third is what surely fits.
+        if size_bytes > TASK_BYTES_MAX / 3 {
+            return Err(RequestError::TooLarge {
+                size_bytes,
+                size_bytes_max: TASK_BYTES_MAX / 3,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Values that take the place of the composition's own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// Width in CSS pixels.
+    pub width: Option<u32>,
+    /// Height in CSS pixels.
+    pub height: Option<u32>,
+    /// Frames a second.
+    pub fps: Option<Fps>,
+    /// Frames.
+    pub duration_in_frames: Option<u32>,
+}
+
+impl Overrides {
+    fn apply(&self, composition: &mut Composition) {
+        let Self {
+            width,
+            height,
+            fps,
+            duration_in_frames,
+        } = *self;
+        composition.width = width.unwrap_or(composition.width);
+        composition.height = height.unwrap_or(composition.height);
+        composition.fps = fps.unwrap_or(composition.fps);
+        composition.duration_in_frames =
+            duration_in_frames.unwrap_or(composition.duration_in_frames);
+    }
+}
+
+/// How frames leave the browser, as far as it was said.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct CaptureOptions {
+    /// The composition's own wish, then JPEG, where absent.
+    pub image_format: Option<ImageFormat>,
+    /// JPEG quality, 0 to 100.
+    pub jpeg_quality: u8,
+    /// Device scale factor, above 0 and at most 16.
+    pub scale: f64,
+    /// Whether sound is left out.
+    pub muted: bool,
+}
+
+impl CaptureOptions {
+    fn check(&self) -> Result<(), RequestError> {
+        if self.jpeg_quality > 100 {
+            return Err(RequestError::OutOfRange {
+                what: "JPEG quality",
+                found: self.jpeg_quality.to_string(),
+                allowed: "0 to 100",
+            });
+        }
+        if !(self.scale > 0.0 && self.scale <= 16.0) {
+            return Err(RequestError::OutOfRange {
+                what: "scale",
+                found: self.scale.to_string(),
+                allowed: "above 0, at most 16",
+            });
+        }
+        Ok(())
+    }
+
+    fn settle(&self, image_format: ImageFormat) -> CaptureSettings {
+        CaptureSettings {
+            image_format: self.image_format.unwrap_or(image_format),
+            jpeg_quality: self.jpeg_quality,
+            scale: self.scale,
+            muted: self.muted,
+        }
+    }
+}
+
+/// How the video is encoded, as far as it was said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EncodeOptions {
+    /// The codec.
+    pub codec: Codec,
+    /// Constant rate factor; the codec's default where absent.
+    pub crf: Option<u8>,
+    /// libx264's preset.
+    pub x264_preset: X264Preset,
+    /// Pixel format of the stream.
+    pub pixel_format: PixelFormat,
+    /// Keyframe distance in frames.
+    pub gop_size: Option<u32>,
+}
+
+/// A video to be rendered.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RenderOptions {
+    /// The composition's id.
+    pub composition: String,
+    /// The page.
+    pub page: PageOptions,
+    /// Values in place of the composition's own.
+    pub overrides: Overrides,
+    /// The frames; all where absent.
+    pub frames: Option<FrameRange>,
+    /// How long the chunks are.
+    pub chunk_length: ChunkLength,
+    /// How frames leave the browser.
+    pub capture: CaptureOptions,
+    /// How they are encoded.
+    pub encode: EncodeOptions,
+    /// Retries of a chunk.
+    pub retries_per_chunk: u32,
+}
+
+/// [`RenderOptions`] that are right as far as can be told without the composition.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RenderRequest(RenderOptions);
+
+/// One frame to be rendered into an image.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StillOptions {
+    /// The composition's id.
+    pub composition: String,
+    /// The page.
+    pub page: PageOptions,
+    /// Values in place of the composition's own.
+    pub overrides: Overrides,
+    /// The frame; negative numbers count from the end.
+    pub frame: i64,
+    /// How it leaves the browser.
+    pub capture: CaptureOptions,
+    /// Retries.
+    pub retries: u32,
+}
+
+/// [`StillOptions`] that are right as far as can be told without the composition.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StillRequest(StillOptions);
+
+/// What is asked for cannot be done.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum RequestError {
+    /// A number is out of range.
+    #[error("a {what} of {found} is out of range: {allowed} is possible")]
+    OutOfRange {
+        /// What it is.
+        what: &'static str,
+        /// What was given.
+        found: String,
+        /// What is possible.
+        allowed: &'static str,
+    },
+    /// The frames are not all in the composition.
+    #[error("the composition `{composition}` has the frames 0-{last}, and {asked} was asked for")]
+    Frames {
+        /// The composition.
+        composition: String,
+        /// Its last frame.
+        last: u32,
+        /// What was asked for.
+        asked: String,
+    },
+    /// The picture would have an impossible size.
+    #[error(
+        "the video would be {width} x {height} pixels ({base_width} x {base_height} at scale {scale}); {rule}"
+    )]
+    Size {
+        /// Pixels.
+        width: f64,
+        /// Pixels.
+        height: f64,
+        /// The composition's width.
+        base_width: u32,
+        /// The composition's height.
+        base_height: u32,
+        /// The scale.
+        scale: f64,
+        /// What is possible.
+        rule: &'static str,
+    },
+    /// Props and environment do not fit into an invocation.
+    #[error(
+        "props and environment are {size_bytes} bytes long; at most {size_bytes_max} can be sent to a worker"
+    )]
+    TooLarge {
+        /// Their size.
+        size_bytes: usize,
+        /// The limit.
+        size_bytes_max: usize,
+    },
+    /// The chunks cannot be cut as asked.
+    #[error(transparent)]
+    Chunks(#[from] ChunkPlanError),
+}
+
+/// Everything about a render that does not change any more: what all of its chunks are made from.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Settled {
+    pub(super) composition: Composition,
+    pub(super) chunks: ChunkPlan,
+    pub(super) capture: CaptureSettings,
+    pub(super) encode: EncodeSettings,
+}
+
+impl RenderRequest {
+    /// Checks what can be told without the composition.
+    ///
+    /// # Errors
+    /// A value is out of range.
+    pub fn new(options: RenderOptions) -> Result<Self, RequestError> {
+        options.page.check()?;
+        options.capture.check()?;
+        let crf_max = match options.encode.codec {
+            Codec::H264 => 51,
+        };
+        if options.encode.crf.is_some_and(|crf| crf > crf_max) {
+            return Err(RequestError::OutOfRange {
+                what: "crf",
+                found: options.encode.crf.unwrap_or_default().to_string(),
+                allowed: "0 to 51",
+            });
+        }
+        if options.encode.gop_size == Some(0) {
+            return Err(RequestError::OutOfRange {
+                what: "keyframe distance",
+                found: "0".to_owned(),
+                allowed: "1 or more",
+            });
+        }
+        check_overrides(&options.overrides)?;
+        Ok(Self(options))
+    }
+
+    /// What was asked for.
+    pub fn options(&self) -> &RenderOptions {
+        &self.0
+    }
+
+    /// Fills in what the composition says, and checks the whole.
+    pub(super) fn settle(&self, mut composition: Composition) -> Result<Settled, RequestError> {
+        let options = &self.0;
+        options.overrides.apply(&mut composition);
+        let all = FrameRange::new(0, composition.duration_in_frames).map_err(|_| {
+            RequestError::OutOfRange {
+                what: "duration",
+                found: "0 frames".to_owned(),
+                allowed: "1 frame or more",
+            }
+        })?;
+        let frames = options.frames.unwrap_or(all);
+        if frames.end() > all.end() {
+            return Err(RequestError::Frames {
+                composition: composition.id,
+                last: all.last(),
+                asked: frames.to_string(),
+            });
+        }
+        check_size(
+            &composition,
+            options.capture.scale,
+            options.encode.pixel_format,
+        )?;
+        let wished = composition.defaults.image_format.as_deref();
+        let wished = wished.and_then(|text| text.parse().ok());
+        Ok(Settled {
+            chunks: ChunkPlan::new(frames, options.chunk_length)?,
+            capture: options.capture.settle(wished.unwrap_or(ImageFormat::Jpeg)),
+            encode: EncodeSettings {
+                codec: options.encode.codec,
+                crf: options.encode.crf.unwrap_or(match options.encode.codec {
+                    Codec::H264 => CRF_DEFAULT_H264,
+                }),
+                x264_preset: options.encode.x264_preset,
+                pixel_format: options.encode.pixel_format,
+                gop_size: options.encode.gop_size,
+            },
+            composition,
+        })
+    }
+
+    /// The parts of the request on which its frames depend, each with a digest. Two requests with equal parts make
+    /// the same video on the same workers.
+    pub(super) fn identity(&self) -> BTreeMap<String, Digest> {
+        let RenderOptions {
+            composition,
+            page,
+            overrides,
+            frames,
+            chunk_length,
+            capture,
+            encode,
+            retries_per_chunk: _,
+        } = &self.0;
+        [
+            ("composition", Digest::of(composition)),
+            ("site", Digest::of(json(&page.site))),
+            ("props", Digest::of(&page.input_props)),
+            ("environment variables", Digest::of(json(&page.environment))),
+            ("overrides", Digest::of(format!("{overrides:?}"))),
+            ("frames", Digest::of(format!("{frames:?}"))),
+            ("chunk length", Digest::of(format!("{chunk_length:?}"))),
+            ("capture settings", Digest::of(format!("{capture:?}"))),
+            ("encoder settings", Digest::of(format!("{encode:?}"))),
+        ]
+        .into_iter()
+        .map(|(part, digest)| (part.to_owned(), digest))
+        .collect()
+    }
+}
+
+impl StillRequest {
+    /// Checks what can be told without the composition.
+    ///
+    /// # Errors
+    /// A value is out of range.
+    pub fn new(options: StillOptions) -> Result<Self, RequestError> {
+        options.page.check()?;
+        options.capture.check()?;
+        check_overrides(&options.overrides)?;
+        Ok(Self(options))
+    }
+
+    /// What was asked for.
+    pub fn options(&self) -> &StillOptions {
+        &self.0
+    }
+
+    /// The composition as it is to be rendered, the frame, and how it leaves the browser.
+    pub(super) fn settle(
+        &self,
+        mut composition: Composition,
+    ) -> Result<(Composition, u32, CaptureSettings), RequestError> {
+        let options = &self.0;
+        options.overrides.apply(&mut composition);
+        let duration = i64::from(composition.duration_in_frames);
+        let frame = match options.frame {
+            frame @ 0.. => frame,
+            from_end => duration.saturating_add(from_end),
+        };
+        let frame = u32::try_from(frame)
+            .ok()
+            .filter(|frame| *frame < composition.duration_in_frames)
+            .ok_or_else(|| RequestError::Frames {
+                composition: composition.id.clone(),
+                last: composition.duration_in_frames.saturating_sub(1),
+                asked: format!("frame {}", options.frame),
+            })?;
+        check_size(&composition, options.capture.scale, PixelFormat::Yuv444p)?;
+        // Remotion's default for stills.
+        let capture = options.capture.settle(ImageFormat::Png);
+        Ok((composition, frame, capture))
+    }
+}
+
+fn json(value: &impl serde::Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("what has string keys only can be written as JSON")
+}
+
+fn check_overrides(overrides: &Overrides) -> Result<(), RequestError> {
+    for (what, value) in [
+        ("width", overrides.width),
+        ("height", overrides.height),
+        ("duration", overrides.duration_in_frames),
+    ] {
+        if value == Some(0) {
+            return Err(RequestError::OutOfRange {
+                what,
+                found: "0".to_owned(),
+                allowed: "1 or more",
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The sides must be whole numbers of pixels, and even where two pixels share their colour.
+fn check_size(
+    composition: &Composition,
+    scale: f64,
+    pixel_format: PixelFormat,
+) -> Result<(), RequestError> {
+    let width = f64::from(composition.width) * scale;
+    let height = f64::from(composition.height) * scale;
+    let divisible = |side: f64, by: f64| (side / by - (side / by).round()).abs() < 1e-6;
+    let in_range = |side: f64| (1.0..=f64::from(SIDE_MAX)).contains(&side);
+    let rule = if !in_range(width) || !in_range(height) {
+        "each side must be between 1 and 16384 pixels"
+    } else if !divisible(width, 1.0) || !divisible(height, 1.0) {
+        "both must be whole numbers: choose another scale"
+    } else {
+        match pixel_format {
+            PixelFormat::Yuv420p if !divisible(width, 2.0) || !divisible(height, 2.0) => {
+                "yuv420p needs an even width and height"
+            }
+            PixelFormat::Yuv422p if !divisible(width, 2.0) => "yuv422p needs an even width",
+            PixelFormat::Yuv420p | PixelFormat::Yuv422p | PixelFormat::Yuv444p => return Ok(()),
+        }
+    };
+    let shown = |side: f64| (side * 100.0).round() / 100.0;
+    Err(RequestError::Size {
+        width: shown(width),
+        height: shown(height),
+        base_width: composition.width,
+        base_height: composition.height,
+        scale,
+        rule,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::CompositionDefaults;
+
+    fn options() -> RenderOptions {
+        RenderOptions {
+            composition: "hello".to_owned(),
+            page: PageOptions {
+                site: SiteLocation::Url("https://example.com".to_owned()),
+                input_props: "{}".to_owned(),
+                environment: BTreeMap::new(),
+                timeout_ms: 30_000,
+            },
+            overrides: Overrides::default(),
+            frames: None,
+            chunk_length: ChunkLength::Default,
+            capture: CaptureOptions {
+                image_format: None,
+                jpeg_quality: 80,
+                scale: 1.0,
+                muted: false,
+            },
+            encode: EncodeOptions {
+                codec: Codec::H264,
+                crf: None,
+                x264_preset: X264Preset::Medium,
+                pixel_format: PixelFormat::Yuv420p,
+                gop_size: None,
+            },
+            retries_per_chunk: 1,
+        }
+    }
+
+    fn composition() -> Composition {
+        Composition {
+            id: "hello".to_owned(),
+            width: 1280,
+            height: 720,
+            fps: Fps::new(30, 1).unwrap(),
+            duration_in_frames: 90,
+            resolved_props: "{}".to_owned(),
+            default_props: "{}".to_owned(),
+            defaults: CompositionDefaults::default(),
+        }
+    }
+
+    /// The error of rendering with `change` made to the usual options.
+    fn refused(change: impl FnOnce(&mut RenderOptions)) -> String {
+        let mut options = options();
+        change(&mut options);
+        RenderRequest::new(options)
+            .and_then(|request| request.settle(composition()))
+            .unwrap_err()
+            .to_string()
+    }
+
+    #[test]
+    fn what_is_out_of_range_is_refused() {
+        for (error, expected) in [
+            (
+                refused(|o| o.encode.crf = Some(52)),
+                "a crf of 52 is out of range: 0 to 51 is possible",
+            ),
+            (
+                refused(|o| o.capture.jpeg_quality = 101),
+                "a JPEG quality of 101 is out of range: 0 to 100 is possible",
+            ),
+            (
+                refused(|o| o.capture.scale = 0.0),
+                "a scale of 0 is out of range: above 0, at most 16 is possible",
+            ),
+            (
+                refused(|o| o.capture.scale = f64::NAN),
+                "a scale of NaN is out of range: above 0, at most 16 is possible",
+            ),
+            (
+                refused(|o| o.page.timeout_ms = 0),
+                "a timeout of 0 ms is out of range: 1 ms or more is possible",
+            ),
+            (
+                refused(|o| o.frames = Some(FrameRange::inclusive(80, 90).unwrap())),
+                "the composition `hello` has the frames 0-89, and 80-90 was asked for",
+            ),
+            (
+                refused(|o| o.overrides.width = Some(1281)),
+                "the video would be 1281 x 720 pixels (1281 x 720 at scale 1); yuv420p needs an even width and height",
+            ),
+            (
+                refused(|o| o.capture.scale = 0.33),
+                "the video would be 422.4 x 237.6 pixels (1280 x 720 at scale 0.33); \
+                 both must be whole numbers: choose another scale",
+            ),
+        ] {
+            assert_eq!(error, expected);
+        }
+    }
+
+    #[test]
+    fn the_composition_fills_in_what_was_not_said() {
+        let request = RenderRequest::new(options()).unwrap();
+        let mut wishes_png = composition();
+        wishes_png.defaults.image_format = Some("png".to_owned());
+        let settled = request.settle(wishes_png).unwrap();
+        assert_eq!(settled.capture.image_format, ImageFormat::Png);
+        assert_eq!(settled.encode.crf, 18);
+        assert_eq!(settled.chunks.frames().len(), 90);
+        assert_eq!(
+            request.settle(composition()).unwrap().capture.image_format,
+            ImageFormat::Jpeg
+        );
+    }
+
+    #[test]
+    fn overrides_take_the_place_of_the_compositions_values() {
+        let mut options = options();
+        options.overrides.duration_in_frames = Some(7);
+        options.overrides.fps = Some(Fps::new(60, 1).unwrap());
+        let settled = RenderRequest::new(options)
+            .unwrap()
+            .settle(composition())
+            .unwrap();
+        assert_eq!(settled.chunks.frames().len(), 7);
+        assert_eq!(settled.composition.fps.numerator(), 60);
+    }
+
+    #[test]
+    fn stills_count_from_the_end_as_well() {
+        let still = |frame| {
+            let RenderOptions {
+                composition: id,
+                page,
+                overrides,
+                capture,
+                ..
+            } = options();
+            StillRequest::new(StillOptions {
+                composition: id,
+                page,
+                overrides,
+                frame,
+                capture,
+                retries: 1,
+            })
+            .unwrap()
+            .settle(composition())
+            .map(|(_, frame, _)| frame)
+        };
+        assert_eq!(still(0), Ok(0));
+        assert_eq!(still(-1), Ok(89));
+        assert_eq!(still(-90), Ok(0));
+        assert!(still(-91).is_err() && still(90).is_err());
+    }
+
+    #[test]
+    fn the_identity_names_what_differs() {
+        let one = RenderRequest::new(options()).unwrap().identity();
+        let mut changed = options();
+        changed.page.input_props = "{\"a\":1}".to_owned();
+        changed.retries_per_chunk = 9;
+        let other = RenderRequest::new(changed).unwrap().identity();
+        let differing: Vec<_> = one
+            .iter()
+            .filter(|(part, digest)| other[*part] != **digest)
+            .collect();
+        assert_eq!(differing.len(), 1);
+        assert_eq!(differing[0].0, "props");
+    }
+}
