@@ -1,4 +1,16 @@
 //! What was recorded after the last apply: lineage, serial, one record a resource.
+//!
+//! `file.rs` turns it into bytes and back, `store.rs` keeps these on the disk, `lock.rs` lets one process at a time
+//! change them. `docs/STATE.md` describes the format.
+
+mod error;
+mod file;
+mod lock;
+mod store;
+
+pub use error::{Backup, StateError};
+pub use lock::Holder;
+pub use store::{LockedStore, StateStore};
 
 use std::collections::BTreeMap;
 
@@ -18,6 +30,21 @@ pub struct State {
     pub deployed_to: Option<CloudIdentity>,
     /// What exists, by address.
     pub records: BTreeMap<Address, Record>,
+}
+
+impl State {
+    /// An empty state with a lineage of its own, which nothing in any cloud carries yet.
+    pub fn fresh() -> Self {
+        let lineage = uuid::Uuid::new_v4().to_string();
+        Self {
+            lineage: lineage
+                .parse()
+                .expect("a UUID in its usual form is a lineage"),
+            serial: 0,
+            deployed_to: None,
+            records: BTreeMap::new(),
+        }
+    }
 }
 
 /// An account and a region of it.
@@ -48,4 +75,31 @@ pub enum RecordStatus {
     Pending,
     /// The last change came to its end.
     Complete,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource::{LogGroupSpec, ResourceKind};
+
+    /// A state with something in it.
+    pub(super) fn example() -> State {
+        let record = Record {
+            applied: Resource::LogGroup(LogGroupSpec {
+                name: "/aws/lambda/rmx-hello".parse().unwrap(),
+                retention_days: Some(14),
+            }),
+            outputs: BTreeMap::from([("arn".to_owned(), "arn:aws:logs:x".to_owned())]),
+            status: RecordStatus::Complete,
+        };
+        State {
+            lineage: "6f0f2b0e-0000-4000-8000-000000000000".parse().unwrap(),
+            serial: 7,
+            deployed_to: Some(CloudIdentity {
+                account: "000000000000".parse().unwrap(),
+                region: "us-east-1".parse().unwrap(),
+            }),
+            records: BTreeMap::from([(Address::new(ResourceKind::LogGroup, "main"), record)]),
+        }
+    }
 }

@@ -1,0 +1,174 @@
+//! The state as bytes, without any disk: `docs/STATE.md` describes the format.
+//!
+//! The checksum is made of the state's JSON without white space. A file that was laid out anew still fits it, one
+//! with another value does not.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::State;
+use crate::digest::Digest;
+use crate::names::{ProjectName, StageName};
+
+/// The format this rmx writes, and the highest it reads.
+pub(super) const FORMAT: u64 = 1;
+
+/// Whose state it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Owner {
+    pub(super) project: ProjectName,
+    pub(super) stage: Option<StageName>,
+}
+
+impl std::fmt::Display for Owner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.stage {
+            Some(stage) => write!(f, "project `{}`, stage `{stage}`", self.project),
+            None => write!(f, "project `{}` without a stage", self.project),
+        }
+    }
+}
+
+/// Why bytes are not a state of ours.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Unreadable {
+    Damaged(String),
+    Edited,
+    Newer { format: u64, written_by: String },
+    OtherProject(Owner),
+}
+
+#[derive(Serialize, Deserialize)]
+struct Document {
+    format: u64,
+    rmx_version: String,
+    #[serde(flatten)]
+    owner: Owner,
+    checksum: Digest,
+    state: Value,
+}
+
+/// The file's content.
+pub(super) fn encode(owner: &Owner, state: &State) -> serde_json::Result<Vec<u8>> {
+    let state = serde_json::to_value(state)?;
+    let document = Document {
+        format: FORMAT,
+        rmx_version: env!("CARGO_PKG_VERSION").to_owned(),
+        owner: owner.clone(),
+        checksum: checksum(&state),
+        state,
+    };
+    let mut bytes = serde_json::to_vec_pretty(&document)?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+/// The state in a file's content.
+pub(super) fn decode(owner: &Owner, bytes: &[u8]) -> Result<State, Unreadable> {
+    let damaged = |error: serde_json::Error| Unreadable::Damaged(error.to_string());
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Err(Unreadable::Damaged("it is empty".to_owned()));
+    }
+    let whole: Value = serde_json::from_slice(bytes).map_err(damaged)?;
+    // Before anything else is expected of it: a later format may look different altogether.
+    let format = whole.get("format").and_then(Value::as_u64);
+    if let Some(format) = format.filter(|format| *format > FORMAT) {
+        let written_by = whole.get("rmx_version").and_then(Value::as_str);
+        return Err(Unreadable::Newer {
+            format,
+            written_by: written_by.unwrap_or("of an unknown version").to_owned(),
+        });
+    }
+    let document: Document = serde_json::from_value(whole).map_err(damaged)?;
+    if document.format != FORMAT {
+        return Err(Unreadable::Damaged(format!(
+            "there is no format {}",
+            document.format
+        )));
+    }
+    if checksum(&document.state) != document.checksum {
+        return Err(Unreadable::Edited);
+    }
+    if document.owner != *owner {
+        return Err(Unreadable::OtherProject(document.owner));
+    }
+    serde_json::from_value(document.state).map_err(damaged)
+}
+
+fn checksum(state: &Value) -> Digest {
+    Digest::of(state.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::tests::example;
+
+    fn owner(project: &str, stage: Option<&str>) -> Owner {
+        Owner {
+            project: project.parse().unwrap(),
+            stage: stage.map(|stage| stage.parse().unwrap()),
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_again_however_it_is_laid_out() {
+        let (owner, state) = (owner("hello", Some("prod")), example());
+        let bytes = encode(&owner, &state).unwrap();
+        assert_eq!(decode(&owner, &bytes), Ok(state.clone()));
+        let one_line = serde_json::from_slice::<Value>(&bytes).unwrap().to_string();
+        assert_eq!(decode(&owner, one_line.as_bytes()), Ok(state));
+    }
+
+    #[test]
+    fn every_cut_and_every_changed_letter_is_noticed() {
+        let owner = owner("hello", None);
+        let bytes = encode(&owner, &example()).unwrap();
+        for length in 0..bytes.len() - 2 {
+            assert!(
+                matches!(
+                    decode(&owner, &bytes[..length]),
+                    Err(Unreadable::Damaged(_))
+                ),
+                "cut to {length} bytes"
+            );
+        }
+        let start = bytes
+            .windows(8)
+            .position(|window| window == b"\"state\":")
+            .unwrap()
+            + 8;
+        for index in start..bytes.len() - 3 {
+            if bytes[index].is_ascii_alphanumeric() {
+                let mut bytes = bytes.clone();
+                bytes[index] = if bytes[index] == b'7' { b'8' } else { b'7' };
+                assert!(decode(&owner, &bytes).is_err(), "byte {index}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_apart() {
+        let hello = owner("hello", None);
+        let text = String::from_utf8(encode(&hello, &example()).unwrap()).unwrap();
+        let read = |text: &str| decode(&hello, text.as_bytes()).unwrap_err();
+        assert_eq!(
+            read(&text.replace("\"serial\": 7", "\"serial\": 8")),
+            Unreadable::Edited
+        );
+        assert_eq!(
+            read(r#"{"format": 2, "rmx_version": "9.1.0", "everything": "else"}"#),
+            Unreadable::Newer {
+                format: 2,
+                written_by: "9.1.0".to_owned()
+            }
+        );
+        assert_eq!(read(" \n"), Unreadable::Damaged("it is empty".to_owned()));
+        let other = owner("other", None);
+        assert_eq!(
+            decode(&other, text.as_bytes()).unwrap_err(),
+            Unreadable::OtherProject(hello.clone())
+        );
+        assert!(matches!(read("[]"), Unreadable::Damaged(_)));
+    }
+}

@@ -1,0 +1,151 @@
+//! One writer at a time: a kernel lock on a file beside the state, which says who holds it.
+//!
+//! The kernel lets go of the lock when its holder dies, however that happens, so a lock is never left behind and
+//! there is nothing to unlock by hand. The file itself stays: whoever removed it could lock a file that nobody
+//! else sees.
+
+use std::fmt;
+use std::fs::{File, TryLockError};
+use std::io::{self, Seek as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::StateError;
+use crate::env::{self, Env};
+
+/// Who works on a state, as others are told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// The user.
+    pub who: String,
+    /// The machine.
+    pub host: String,
+    /// The process.
+    pub pid: u32,
+    /// Since when, RFC 3339.
+    pub since: String,
+    /// What it does: `rmx apply`.
+    pub command: String,
+    /// Address of the CI job it runs in.
+    pub ci_job: Option<String>,
+}
+
+impl Holder {
+    /// This process, busy with `command`.
+    pub fn new(env: &Env, command: impl Into<String>) -> Self {
+        let named = |names: [&str; 2]| names.into_iter().find_map(|name| env.variable(name));
+        Self {
+            who: named(["USER", "LOGNAME"])
+                .unwrap_or("unknown user")
+                .to_owned(),
+            host: hostname(env),
+            pid: std::process::id(),
+            since: env::timestamp(env::now()),
+            command: command.into(),
+            ci_job: ci_job(env),
+        }
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            who,
+            host,
+            pid,
+            since,
+            command,
+            ci_job,
+        } = self;
+        write!(
+            f,
+            "`{command}` of {who} on {host} (process {pid}) since {since}"
+        )?;
+        match ci_job {
+            Some(job) => write!(f, ", CI job {job}"),
+            None => Ok(()),
+        }
+    }
+}
+
+fn hostname(env: &Env) -> String {
+    let from_file = |path| std::fs::read_to_string(path).ok();
+    env.variable("HOSTNAME")
+        .map(str::to_owned)
+        .or_else(|| from_file("/proc/sys/kernel/hostname"))
+        .or_else(|| from_file("/etc/hostname"))
+        .map(|name| name.trim().to_owned())
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "unknown host".to_owned())
+}
+
+/// The job's page, from the variables that GitHub Actions, GitLab and Jenkins document.
+fn ci_job(env: &Env) -> Option<String> {
+    let github = || {
+        Some(format!(
+            "{}/{}/actions/runs/{}",
+            env.variable("GITHUB_SERVER_URL")?,
+            env.variable("GITHUB_REPOSITORY")?,
+            env.variable("GITHUB_RUN_ID")?
+        ))
+    };
+    github().or_else(|| {
+        let url = env
+            .variable("CI_JOB_URL")
+            .or_else(|| env.variable("BUILD_URL"));
+        url.map(str::to_owned)
+    })
+}
+
+/// A lock that is held; letting go of it is dropping it.
+#[derive(Debug)]
+pub(super) struct Lock(File);
+
+impl Lock {
+    /// Takes the lock at `path`, which guards the state at `state`.
+    pub(super) fn take(path: &Path, state: &Path, holder: &Holder) -> Result<Self, StateError> {
+        let failed = |source| StateError::Lock {
+            path: path.to_owned(),
+            source,
+        };
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)
+            .map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let holder = std::fs::read(path).ok();
+                return Err(StateError::Locked {
+                    path: state.to_owned(),
+                    holder: holder
+                        .and_then(|bytes| Some(Box::new(serde_json::from_slice(&bytes).ok()?))),
+                });
+            }
+            Err(TryLockError::Error(source)) => return Err(failed(source)),
+        }
+        let lock = Self(file);
+        lock.tell(holder).map_err(failed)?;
+        Ok(lock)
+    }
+
+    fn tell(&self, holder: &Holder) -> io::Result<()> {
+        let mut file = &self.0;
+        file.set_len(0)?;
+        file.rewind()?;
+        file.write_all(&serde_json::to_vec(holder)?)
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Nobody holds it any more. That the file cannot be emptied changes nothing: only the kernel's lock counts.
+        drop(self.0.set_len(0));
+    }
+}
