@@ -15,6 +15,8 @@ mod farm;
 mod files;
 mod fmt;
 mod init;
+#[allow(dead_code, reason = "helpers for verbs that land one by one")]
+mod recorded;
 mod reference;
 mod schema;
 #[allow(dead_code, reason = "helpers for verbs that land one by one")]
