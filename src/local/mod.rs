@@ -3,7 +3,6 @@
 
 mod credentials;
 mod http;
-#[allow(dead_code, reason = "plugged in once its neighbours are there")]
 mod lambda;
 mod logs;
 mod s3;

@@ -10,7 +10,8 @@ use hyper::body::Incoming;
 
 use super::credentials::Credentials;
 use super::http::{self as wire, Body};
-use super::logs::LogsService;
+use super::lambda::{ExecutorSettings, LambdaService, Neighbours};
+use super::logs::{LogsHandle, LogsService};
 use super::s3::S3Data;
 use super::server::LocalOptions;
 use super::store::Store;
@@ -22,22 +23,40 @@ pub(super) struct Services {
     pub(super) account: AccountId,
     logs: LogsService,
     s3: s3s::service::S3Service,
+    lambda: LambdaService,
 }
 
 impl Services {
     pub(super) fn new(
         store: Store,
         options: &LocalOptions,
-        _endpoint_url: &str,
+        endpoint_url: &str,
         credentials: &Credentials,
     ) -> io::Result<Self> {
         let logs = LogsService::new(store.clone());
-        let data = S3Data::new(store, options.account.clone(), options.region.clone());
+        let data = S3Data::new(
+            store.clone(),
+            options.account.clone(),
+            options.region.clone(),
+        );
+        let settings = ExecutorSettings {
+            store: store.clone(),
+            endpoint_url: endpoint_url.to_owned(),
+            credentials: credentials.clone(),
+            worker_environment: options.worker_environment.clone(),
+            logs: LogsHandle::new(store),
+        };
+        // Until there is an IAM, every role counts as there.
+        let neighbours = Neighbours {
+            role_is_assumable: Box::new(|_, _| Ok(true)),
+            objects: data.clone(),
+        };
         Ok(Self {
             logs,
             s3: data.wire(credentials),
             credentials: credentials.clone(),
             account: options.account.clone(),
+            lambda: LambdaService::new(settings, neighbours),
         })
     }
 
@@ -64,16 +83,15 @@ impl Services {
     ) -> Option<Response<Body>> {
         match service {
             "logs" => Some(self.logs.handle(request).await),
+            "lambda" => Some(self.lambda.handle(request).await),
             _ => None,
         }
     }
 
     /// Ends every process of a function.
-    #[allow(
-        clippy::unused_async,
-        reason = "the services are plugged in one by one"
-    )]
-    pub(super) async fn shutdown(&self) {}
+    pub(super) async fn shutdown(&self) {
+        self.lambda.shutdown().await;
+    }
 }
 
 impl fmt::Debug for Services {

@@ -16,7 +16,6 @@ pub(super) struct ServiceError {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    CodeStorageExceeded,
     CrossAccountRole,
     InvalidParameterValue,
     InvalidRequestContent,
@@ -37,7 +36,6 @@ impl Kind {
     fn wire(self) -> (&'static str, StatusCode, bool) {
         use StatusCode as S;
         match self {
-            Self::CodeStorageExceeded => ("CodeStorageExceededException", S::BAD_REQUEST, false),
             Self::CrossAccountRole => ("AccessDeniedException", S::FORBIDDEN, true),
             Self::InvalidParameterValue => {
                 ("InvalidParameterValueException", S::BAD_REQUEST, false)

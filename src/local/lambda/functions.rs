@@ -86,7 +86,7 @@ impl LambdaService {
                 "Runtime and Handler are mandatory parameters for functions created with deployment packages.",
             ));
         }
-        let zip = self.zip(&place, source).await?;
+        let zip = self.zip(source).await?;
         let code = CodeStore::check(&zip)?;
         let now_ms = env::now_ms();
         let view = self
@@ -224,7 +224,7 @@ impl LambdaService {
             update.revision_id.as_deref(),
             env::now_ms(),
         )?;
-        let zip = self.zip(&place, source).await?;
+        let zip = self.zip(source).await?;
         let code = CodeStore::check(&zip)?;
         let now_ms = env::now_ms();
         let change = |function: &mut Function| -> Result<Value, ServiceError> {
@@ -362,9 +362,14 @@ impl LambdaService {
     }
 
     /// The bytes of a request's zip.
-    async fn zip(&self, place: &Place, source: CodeSource) -> Result<Vec<u8>, ServiceError> {
-        if source.image_uri.is_some() || source.source_kms_key_arn.is_some() {
-            return Err(ServiceError::unsupported("ImageUri or SourceKMSKeyArn"));
+    async fn zip(&self, source: CodeSource) -> Result<Vec<u8>, ServiceError> {
+        let refused = [
+            ("ImageUri", source.image_uri.is_some()),
+            ("S3ObjectVersion", source.version.is_some()),
+            ("SourceKMSKeyArn", source.source_kms_key_arn.is_some()),
+        ];
+        if let Some((member, _)) = refused.into_iter().find(|(_, given)| *given) {
+            return Err(ServiceError::unsupported(member));
         }
         match (source.zip_file, source.bucket, source.key) {
             (Some(text), None, None) => {
@@ -374,19 +379,16 @@ impl LambdaService {
                 code::check_inline(&zip)?;
                 Ok(zip)
             }
-            (None, Some(bucket), Some(key)) => (self.neighbours.read_object)(
-                place.clone(),
-                bucket,
-                key,
-                source.version,
-            )
-            .await
-            .map_err(|error| {
-                ServiceError::parameter(format!(
-                    "Error occurred while GetObject. S3 Error Code: {}. S3 Error Message: {}",
-                    error.code, error.message
-                ))
-            }),
+            (None, Some(bucket), Some(key)) => self
+                .neighbours
+                .objects
+                .read_whole(&bucket, &key)
+                .await
+                .map_err(|(code, message)| {
+                    ServiceError::parameter(format!(
+                        "Error occurred while GetObject. S3 Error Code: {code}. S3 Error Message: {message}"
+                    ))
+                }),
             _ => Err(ServiceError::parameter(
                 "Please provide either a ZipFile or an S3Bucket with an S3Key.",
             )),

@@ -32,19 +32,18 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use futures::future::BoxFuture;
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use crate::local::http::{Body, Request, answer};
+use crate::local::s3::S3Data;
 use crate::local::store::Store;
 
 use code::CodeStore;
 use error::ServiceError;
 use executor::Executor;
-#[allow(unused_imports, reason = "the services land one by one")]
-pub(crate) use executor::{AppendLogs, ExecutorSettings, FunctionCredentials};
+pub(crate) use executor::ExecutorSettings;
 pub(crate) use reference::Place;
 use route::Operation;
 
@@ -55,31 +54,11 @@ const PAGE_ITEMS_MAX: usize = 50;
 pub(crate) struct Neighbours {
     /// IAM: whether a role of this name and ARN exists and trusts `lambda.amazonaws.com`.
     pub(crate) role_is_assumable: RoleIsAssumable,
-    /// S3: a whole object: place, bucket, key, version.
-    pub(crate) read_object: ReadObject,
+    /// S3, for zips that lie in a bucket.
+    pub(crate) objects: S3Data,
 }
 
 type RoleIsAssumable = Box<dyn Fn(&str, &str) -> io::Result<bool> + Send + Sync>;
-
-type ReadObject = Box<
-    dyn Fn(
-            Place,
-            String,
-            String,
-            Option<String>,
-        ) -> BoxFuture<'static, Result<Vec<u8>, ObjectError>>
-        + Send
-        + Sync,
->;
-
-/// Why an object cannot be read: S3's error code and message.
-#[derive(Debug)]
-pub(crate) struct ObjectError {
-    /// For example `NoSuchKey`.
-    pub(crate) code: String,
-    /// In words.
-    pub(crate) message: String,
-}
 
 impl fmt::Debug for Neighbours {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

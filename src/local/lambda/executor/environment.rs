@@ -76,8 +76,8 @@ impl Environment {
         let stream = log_stream(&target.version);
         let output = Output::open(
             &shared.tasks,
-            shared.settings.append_logs.clone(),
-            target.place.clone(),
+            shared.settings.logs.clone(),
+            target.place.region.clone(),
             target.configuration.log_group.clone(),
             stream.clone(),
         );

@@ -26,6 +26,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::env;
+use crate::local::credentials::Credentials;
+use crate::local::logs::LogsHandle;
 use crate::local::store::Store;
 use crate::names::FunctionName;
 
@@ -34,7 +36,6 @@ use super::settings::CONCURRENCY_MAX;
 pub(super) use environment::Target;
 use environment::{Environment, Initialised};
 pub(super) use failure::Failure;
-pub(crate) use output::AppendLogs;
 pub(super) use runtime_api::RESPONSE_BYTES_MAX;
 use runtime_api::{Job, Reply};
 
@@ -66,20 +67,11 @@ pub(crate) struct ExecutorSettings {
     /// The embedded cloud's own address, for the function's clients.
     pub(crate) endpoint_url: String,
     /// What the function signs with.
-    pub(crate) credentials: FunctionCredentials,
+    pub(crate) credentials: Credentials,
     /// Variables every function gets, for example where Chromium is.
     pub(crate) worker_environment: BTreeMap<String, String>,
     /// Where log lines go.
-    pub(crate) append_logs: AppendLogs,
-}
-
-/// Credentials that the embedded cloud accepts.
-#[derive(Clone)]
-pub(crate) struct FunctionCredentials {
-    /// Access key id.
-    pub(crate) access_key_id: String,
-    /// Secret key.
-    pub(crate) secret_access_key: String,
+    pub(crate) logs: LogsHandle,
 }
 
 impl fmt::Debug for ExecutorSettings {

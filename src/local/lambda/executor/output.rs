@@ -10,12 +10,8 @@ use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
 use crate::env;
-
-use super::super::reference::Place;
-
-/// Where log lines go: place, log group, log stream, and (milliseconds since the epoch, text).
-pub(crate) type AppendLogs =
-    Arc<dyn Fn(&Place, &str, &str, Vec<(u64, String)>) -> std::io::Result<()> + Send + Sync>;
+use crate::local::logs::LogsHandle;
+use crate::names::Region;
 
 /// What `X-Amz-Log-Result` holds at most: the last 4 KB of the log.
 const TAIL_BYTES_MAX: usize = 4096;
@@ -54,13 +50,13 @@ impl Output {
     /// Opens a stream; its task ends when the last clone is gone and everything is stored.
     pub(super) fn open(
         tasks: &TaskTracker,
-        append: AppendLogs,
-        place: Place,
+        logs: LogsHandle,
+        region: Region,
         group: String,
         stream: String,
     ) -> Self {
         let (lines, receiver) = mpsc::channel(LINES_WAITING_MAX);
-        tasks.spawn(store(receiver, append, place, group, stream));
+        tasks.spawn(store(receiver, logs, region, group, stream));
         Self {
             lines,
             tail: Arc::default(),
@@ -162,8 +158,8 @@ fn text(line: &[u8]) -> String {
 
 async fn store(
     mut receiver: mpsc::Receiver<(u64, String)>,
-    append: AppendLogs,
-    place: Place,
+    logs: LogsHandle,
+    region: Region,
     group: String,
     stream: String,
 ) {
@@ -177,10 +173,10 @@ async fn store(
             }
         }
         let batch = std::mem::take(&mut lines);
-        let (append, place) = (append.clone(), place.clone());
+        let (logs, region) = (logs.clone(), region.clone());
         let (group, stream) = (group.clone(), stream.clone());
         let stored =
-            tokio::task::spawn_blocking(move || append(&place, &group, &stream, batch)).await;
+            tokio::task::spawn_blocking(move || logs.append(&region, &group, &stream, batch)).await;
         if let Ok(Err(error)) = stored {
             tracing::warn!(%error, "log lines of a function could not be stored");
         }

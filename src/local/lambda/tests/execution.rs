@@ -2,24 +2,19 @@
 
 use std::path::Path;
 
-use std::sync::Mutex;
-
 use bytes::Bytes;
 
 use super::*;
+use crate::local::logs::LogsService;
 
 const RUNTIME: &str = include_str!("runtime.py");
 
 /// Nothing here takes long; what waits in vain ends here.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Log lines by group and stream.
-type Lines = Arc<Mutex<Vec<(String, String, String)>>>;
-
 struct Cloud {
     folder: tempfile::TempDir,
     service: Arc<LambdaService>,
-    lines: Lines,
 }
 
 struct Answer {
@@ -41,36 +36,15 @@ impl Cloud {
     /// A cloud with one function `f`, active.
     async fn with(change: Value) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let lines = Lines::default();
-        let kept = lines.clone();
         let mut service = super::service(&folder.path().join("data"));
-        let settings = ExecutorSettings {
-            store: service.store.clone(),
-            endpoint_url: "http://127.0.0.1:1".to_owned(),
-            credentials: FunctionCredentials {
-                access_key_id: "id".to_owned(),
-                secret_access_key: "secret".to_owned(),
-            },
-            worker_environment: std::collections::BTreeMap::from([(
-                "TOOL".to_owned(),
-                "here".to_owned(),
-            )]),
-            append_logs: Arc::new(move |_, group, stream, lines| {
-                let mut kept = kept.lock().unwrap();
-                kept.extend(
-                    lines
-                        .into_iter()
-                        .map(|(_, text)| (group.to_owned(), stream.to_owned(), text)),
-                );
-                Ok(())
-            }),
-        };
+        let mut settings = settings(&folder.path().join("data"));
+        let tool = ("TOOL".to_owned(), "here".to_owned());
+        settings.worker_environment = std::collections::BTreeMap::from([tool]);
         service.executor = Executor::new(settings);
         service.event_retry_pause = Duration::from_millis(10);
         let cloud = Self {
             folder,
             service: Arc::new(service),
-            lines,
         };
         let mut body = create("f");
         body["Code"]["ZipFile"] = STANDARD.encode(zip(RUNTIME)).into();
@@ -92,19 +66,7 @@ impl Cloud {
         let mut headers = http::HeaderMap::new();
         headers.insert("x-amz-log-type", "Tail".parse().unwrap());
         headers.insert("x-amz-invocation-type", kind.parse().unwrap());
-        let (path, query) = path.split_once('?').unwrap_or((path, ""));
-        let request = Request {
-            method: Method::POST,
-            path: path.to_owned(),
-            query: form_urlencoded::parse(query.as_bytes())
-                .into_owned()
-                .collect(),
-            headers,
-            body: payload.into(),
-            region: "eu-central-1".parse().unwrap(),
-            account: "123456789012".parse().unwrap(),
-            request_id: uuid::Uuid::new_v4().to_string(),
-        };
+        let request = request(Method::POST, path, headers, payload);
         tokio::time::timeout(LIMIT, self.service.handle(request))
             .await
             .unwrap()
@@ -417,13 +379,35 @@ async fn what_is_written_and_said_ends_up_in_the_log_group() {
     .collect();
     assert!(order.is_sorted(), "{}", answer.tail);
     cloud.service.shutdown().await;
-    let lines = cloud.lines.lock().unwrap();
-    assert_eq!(lines.len(), 4, "{lines:?}");
+    let mut headers = http::HeaderMap::new();
+    headers.insert(
+        "x-amz-target",
+        "Logs_20140328.FilterLogEvents".parse().unwrap(),
+    );
+    let filter = request(
+        Method::POST,
+        "/",
+        headers,
+        json!({ "logGroupName": "/farm/logs" }).to_string(),
+    );
+    let logs = LogsService::new(cloud.service.store.clone());
+    let found = logs
+        .handle(filter)
+        .await
+        .into_body()
+        .collect()
+        .await
+        .unwrap()
+        .to_bytes();
+    let found: Value = serde_json::from_slice(&found).unwrap();
+    let events = found["events"].as_array().unwrap();
+    assert_eq!(events.len(), 4, "{found}");
     assert!(
-        lines
-            .iter()
-            .all(|(group, stream, _)| group == "/farm/logs" && stream.contains("/[$LATEST]")),
-        "{lines:?}"
+        events[0]["logStreamName"]
+            .as_str()
+            .unwrap()
+            .contains("/[$LATEST]"),
+        "{found}"
     );
 }
 

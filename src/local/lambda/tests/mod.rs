@@ -9,6 +9,8 @@ use http::Method;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 
+use crate::local::logs::LogsHandle;
+
 use super::*;
 
 mod execution;
@@ -18,29 +20,51 @@ use crate::digest::Digest;
 const FUNCTIONS: &str = "/2015-03-31/functions";
 const ROLE: &str = "arn:aws:iam::123456789012:role/worker";
 
-fn service(folder: &std::path::Path) -> LambdaService {
-    let neighbours = Neighbours {
-        role_is_assumable: Box::new(|name, _| Ok(name == "worker")),
-        read_object: Box::new(|_, _, _, _| {
-            Box::pin(async {
-                Err(ObjectError {
-                    code: "NoSuchKey".to_owned(),
-                    message: "missing".to_owned(),
-                })
-            })
-        }),
-    };
-    let settings = ExecutorSettings {
-        store: Store::open(folder).unwrap(),
+fn settings(folder: &std::path::Path) -> ExecutorSettings {
+    let store = Store::open(folder).unwrap();
+    ExecutorSettings {
+        logs: LogsHandle::new(store.clone()),
+        store,
         endpoint_url: "http://127.0.0.1:1".to_owned(),
-        credentials: FunctionCredentials {
+        credentials: crate::local::Credentials {
             access_key_id: "id".to_owned(),
             secret_access_key: "secret".to_owned(),
         },
         worker_environment: std::collections::BTreeMap::new(),
-        append_logs: Arc::new(|_, _, _, _| Ok(())),
+    }
+}
+
+fn service(folder: &std::path::Path) -> LambdaService {
+    let neighbours = Neighbours {
+        role_is_assumable: Box::new(|name, _| Ok(name == "worker")),
+        objects: S3Data::new(
+            Store::open(folder).unwrap(),
+            "123456789012".parse().unwrap(),
+            "eu-central-1".parse().unwrap(),
+        ),
     };
-    LambdaService::new(settings, neighbours)
+    LambdaService::new(settings(folder), neighbours)
+}
+
+fn request(
+    method: Method,
+    path: &str,
+    headers: http::HeaderMap,
+    body: impl Into<bytes::Bytes>,
+) -> Request {
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
+    Request {
+        method,
+        path: path.to_owned(),
+        query: form_urlencoded::parse(query.as_bytes())
+            .into_owned()
+            .collect(),
+        headers,
+        body: body.into(),
+        region: "eu-central-1".parse().unwrap(),
+        account: "123456789012".parse().unwrap(),
+        request_id: uuid::Uuid::new_v4().to_string(),
+    }
 }
 
 fn zip(text: &str) -> Vec<u8> {
@@ -58,23 +82,12 @@ async fn call(
     path: &str,
     body: Value,
 ) -> (u16, String, Value) {
-    let (path, query) = path.split_once('?').unwrap_or((path, ""));
-    let request = Request {
-        method,
-        path: path.to_owned(),
-        query: form_urlencoded::parse(query.as_bytes())
-            .into_owned()
-            .collect(),
-        headers: http::HeaderMap::new(),
-        body: if body.is_null() {
-            Vec::new().into()
-        } else {
-            body.to_string().into()
-        },
-        region: "eu-central-1".parse().unwrap(),
-        account: "123456789012".parse().unwrap(),
-        request_id: "test".to_owned(),
+    let body = if body.is_null() {
+        String::new()
+    } else {
+        body.to_string()
     };
+    let request = request(method, path, http::HeaderMap::new(), body);
     let response = service.handle(request).await;
     let status = response.status().as_u16();
     let kind = response
