@@ -6,6 +6,7 @@ use crate::config::{self, Config, ConfigError, LoadOptions};
 use crate::env::Env;
 
 use super::error::CommandError;
+use super::interrupt::Interrupt;
 use super::ui::{ColorChoice, Ui};
 
 /// Options every verb takes.
@@ -48,6 +49,8 @@ pub(crate) struct Context {
     pub(crate) ui: Ui,
     /// The options all verbs share.
     pub(crate) global: GlobalOptions,
+    /// Ctrl-C and SIGTERM.
+    pub(crate) interrupt: Interrupt,
 }
 
 impl Context {
@@ -59,7 +62,12 @@ impl Context {
                     .detail(format!("`{}` is not a folder.", directory.display())));
             }
         }
-        Ok(Self { env, ui, global })
+        Ok(Self {
+            env,
+            ui,
+            global,
+            interrupt: Interrupt::default(),
+        })
     }
 
     /// The configuration, for the stage that was asked for.

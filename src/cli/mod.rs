@@ -17,6 +17,8 @@ mod fmt;
 mod init;
 #[allow(dead_code, reason = "helpers for verbs that land one by one")]
 mod recorded;
+#[allow(dead_code, reason = "the verbs that stop gracefully land one by one")]
+mod interrupt;
 mod reference;
 mod schema;
 #[allow(dead_code, reason = "helpers for verbs that land one by one")]
@@ -141,7 +143,12 @@ fn block_on(context: &Context, verb: &Verb) -> Result<ExitStatus, CommandError> 
         .enable_all()
         .build()
         .map_err(|error| CommandError::error("Cannot start the runtime").cause(error))?;
-    let result = runtime.block_on(run(context, verb));
+    let result = runtime.block_on(async {
+        tokio::select! {
+            result = run(context, verb) => result,
+            error = context.interrupt.leave(&context.ui) => Err(error),
+        }
+    });
     // Work that still blocks (a name lookup, a read) must not hold up the end of the process.
     runtime.shutdown_timeout(Duration::from_secs(1));
     result

@@ -183,7 +183,7 @@ impl Ui {
     ///
     /// # Errors
     /// Standard input is no terminal, or cannot be read.
-    pub(crate) fn confirm(&self, question: &str, flag: &str) -> Result<bool, CommandError> {
+    pub(crate) async fn confirm(&self, question: &str, flag: &str) -> Result<bool, CommandError> {
         if !self.stdin_is_terminal || self.json {
             return Err(
                 CommandError::usage("Nobody can be asked for a confirmation")
@@ -198,10 +198,15 @@ impl Ui {
             "{}\n  Only `yes` is taken as a yes.\n\n  > ",
             self.paint_stderr(Style::Bold, question)
         ));
-        let mut answer = String::new();
-        io::stdin()
-            .lock()
-            .read_line(&mut answer)
+        // Not on this thread: Ctrl-C has to end the waiting.
+        let read = tokio::task::spawn_blocking(|| {
+            let mut answer = String::new();
+            io::stdin().lock().read_line(&mut answer).map(|_| answer)
+        });
+        let answer = read
+            .await
+            .map_err(io::Error::from)
+            .and_then(|answer| answer)
             .map_err(|error| CommandError::error("Cannot read the answer").cause(error))?;
         Ok(answer.trim() == "yes")
     }
@@ -267,9 +272,12 @@ mod tests {
         );
     }
 
-    #[test]
-    fn nobody_is_asked_without_a_terminal() {
-        let error = Ui::plain().confirm("Apply?", "--auto-approve").unwrap_err();
+    #[tokio::test]
+    async fn nobody_is_asked_without_a_terminal() {
+        let error = Ui::plain()
+            .confirm("Apply?", "--auto-approve")
+            .await
+            .unwrap_err();
         assert!(
             error
                 .render(&Ui::plain())
