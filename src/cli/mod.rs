@@ -15,10 +15,10 @@ mod farm;
 mod files;
 mod fmt;
 mod init;
-#[allow(dead_code, reason = "helpers for verbs that land one by one")]
-mod recorded;
 #[allow(dead_code, reason = "the verbs that stop gracefully land one by one")]
 mod interrupt;
+#[allow(dead_code, reason = "helpers for verbs that land one by one")]
+mod recorded;
 mod reference;
 mod schema;
 #[allow(dead_code, reason = "helpers for verbs that land one by one")]
@@ -145,8 +145,10 @@ fn block_on(context: &Context, verb: &Verb) -> Result<ExitStatus, CommandError> 
         .map_err(|error| CommandError::error("Cannot start the runtime").cause(error))?;
     let result = runtime.block_on(async {
         tokio::select! {
-            result = run(context, verb) => result,
+            // Signals first, so that none finds nobody listening once the verb has begun.
+            biased;
             error = context.interrupt.leave(&context.ui) => Err(error),
+            result = run(context, verb) => result,
         }
     });
     // Work that still blocks (a name lookup, a read) must not hold up the end of the process.

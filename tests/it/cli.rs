@@ -1,6 +1,6 @@
 //! The frame around all verbs: exit codes, which stream gets what, colours, errors as JSON.
 
-use crate::support::TestProject;
+use crate::support::{TestProject, eventually};
 
 #[test]
 fn a_wrong_command_line_is_64_and_says_so_on_standard_error() {
@@ -124,4 +124,36 @@ fn a_reader_that_has_had_enough_is_no_error_but_a_full_disk_is() {
         said.starts_with("Error: Cannot write to standard output"),
         "{said}"
     );
+}
+
+#[test]
+fn a_signal_ends_a_verb_and_what_it_started() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let project = TestProject::new();
+    let pid_file = project.path().join("pid");
+    let tool = project.write(
+        "ffmpeg",
+        &format!(
+            "#!/bin/sh\necho $$ > {0}.new\nmv {0}.new {0}\nexec sleep 100\n",
+            pid_file.display()
+        ),
+    );
+    std::fs::set_permissions(&tool, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut rmx = std::process::Command::new(env!("CARGO_BIN_EXE_rmx"))
+        .arg("doctor")
+        .env("RMX_FFMPEG", &tool)
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let started = eventually(|| std::fs::read_to_string(&pid_file).ok());
+    let pid = rustix::process::Pid::from_raw(i32::try_from(rmx.id()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let status = eventually(|| rmx.try_wait().unwrap());
+    assert_eq!(status.code(), Some(14));
+    let stat = format!("/proc/{}/stat", started.trim());
+    eventually(|| match std::fs::read_to_string(&stat) {
+        Err(_) => Some(()),
+        Ok(stat) => stat.contains(") Z ").then_some(()),
+    });
 }

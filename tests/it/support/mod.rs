@@ -104,3 +104,15 @@ impl fmt::Display for Output {
         }
     }
 }
+
+/// What `ask` yields, asked again and again for at most half a minute.
+#[track_caller]
+pub(crate) fn eventually<T>(mut ask: impl FnMut() -> Option<T>) -> T {
+    for _ in 0..600 {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("nothing came of it within half a minute");
+}
