@@ -118,7 +118,7 @@ pub async fn apply(
             save: &mut *save,
             on_event,
         };
-        match step.perform().await {
+        match Box::pin(step.perform()).await {
             Ok(Progress::Finished) => done.push(Completed {
                 address: change.address.clone(),
                 action: change.action,
@@ -220,9 +220,9 @@ impl Step<'_> {
         let outputs = earlier.map(|record| record.outputs.clone());
         self.record(after, outputs.unwrap_or_default(), RecordStatus::Pending)?;
         let executor = self.executor();
-        let written = self
-            .run(action, executor.converge(action, after, status))
-            .await?;
+        // On the heap: a call of the SDK is a large future, and these nest.
+        let work = Box::pin(executor.converge(action, after, status));
+        let written = self.run(action, work).await?;
         match written {
             Some(outputs) => self.record(after, outputs, RecordStatus::Complete),
             None => Ok(Progress::Stopped),
@@ -236,7 +236,7 @@ impl Step<'_> {
         let outputs = self.change.outputs.clone();
         self.record(before, outputs, RecordStatus::Pending)?;
         let executor = self.executor();
-        let work = executor.delete(before, status);
+        let work = Box::pin(executor.delete(before, status));
         let deleted = self.run(Action::Delete, work).await?;
         match deleted {
             Some(()) if last => {
@@ -343,15 +343,15 @@ impl Executor<'_> {
                 if moved {
                     return Err(ChangeError::Moved);
                 }
-                self.update(&now, after).await?;
+                Box::pin(self.update(&now, after)).await?;
             }
-            None => match self.create(after).await {
+            None => match Box::pin(self.create(after)).await {
                 Ok(()) => {}
                 // Its creation was confirmed to nobody: the answer got lost on the way.
                 Err(ChangeError::Cloud(error)) if error.kind == CloudErrorKind::AlreadyExists => {
                     let now = self.look(after, Some(RecordStatus::Pending)).await?;
                     let now = now.ok_or(ChangeError::Cloud(error))?;
-                    self.update(&now, after).await?;
+                    Box::pin(self.update(&now, after)).await?;
                 }
                 Err(error) => return Err(error),
             },
@@ -376,7 +376,7 @@ impl Executor<'_> {
             .into_iter()
             .flatten()
             .collect();
-        match observer.read(spec, &known, status).await? {
+        match Box::pin(observer.read(spec, &known, status)).await? {
             Observation::Absent => Ok(None),
             Observation::Present(present) => Ok(Some(*present)),
             Observation::Foreign { id, owner } => Err(ChangeError::Foreign { id, owner }),

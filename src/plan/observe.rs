@@ -108,10 +108,11 @@ impl Observer<'_> {
         known: &[&Resource],
         status: Option<RecordStatus>,
     ) -> Result<Observation, CloudError> {
+        // On the heap: a call of the SDK is a large future, and many of these run at the same time.
         match spec {
-            Resource::LogGroup(spec) => self.log_group(&spec.name).await,
-            Resource::Role(spec) => self.role(&spec.name).await,
-            Resource::Bucket(spec) => self.bucket(&spec.name, status).await,
+            Resource::LogGroup(spec) => Box::pin(self.log_group(&spec.name)).await,
+            Resource::Role(spec) => Box::pin(self.role(&spec.name)).await,
+            Resource::Bucket(spec) => Box::pin(self.bucket(&spec.name, status)).await,
             Resource::Function(spec) => {
                 let known: Vec<&FunctionSpec> = known
                     .iter()
@@ -120,9 +121,9 @@ impl Observer<'_> {
                         _ => None,
                     })
                     .collect();
-                self.function(&spec.name, &known).await
+                Box::pin(self.function(&spec.name, &known)).await
             }
-            Resource::Site(spec) => self.site(&spec.name, &spec.bucket, status).await,
+            Resource::Site(spec) => Box::pin(self.site(&spec.name, &spec.bucket, status)).await,
         }
     }
 

@@ -4,6 +4,7 @@
 
 mod architecture;
 mod cli;
+mod cloud;
 mod config;
 mod documents;
 mod local_s3;
