@@ -1,34 +1,25 @@
-//! Lambda functions: create, change, publish, point the `live` alias, delete.
+//! Lambda functions as Lambda has them.
 //!
-//! Lambda takes one change at a time and works on it after it has answered. Every change here is therefore to be
+//! Lambda takes one change at a time and works on it after it has answered. Every change is therefore to be
 //! followed by [`Cloud::settled_function`], whose answer also has the revision that the next change may build on:
 //! the revision in the answer to an update is already stale when it arrives.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use aws_sdk_lambda::primitives::Blob;
-use aws_sdk_lambda::types::{
-    Architecture, Environment, EphemeralStorage, FunctionCode as SdkCode, FunctionConfiguration,
-    LastUpdateStatus, LogFormat, LoggingConfig, Runtime, State, VpcConfig,
-};
-use bytes::Bytes;
+use aws_sdk_lambda::types::{Architecture, FunctionConfiguration, LastUpdateStatus, State};
 
 use super::error::cloud_error;
-use super::iam::gone_is_fine;
 use super::wait::{self, Patience};
 use super::{Cloud, CloudError, CloudErrorKind, Tags};
 use crate::digest::Digest;
-use crate::names::{BucketName, FunctionName};
+use crate::names::FunctionName;
 
 /// The alias that renders go through.
 pub const LIVE_ALIAS: &str = "live";
 
 /// Lambda's name for the version that can be changed.
 const LATEST: &str = "$LATEST";
-
-/// Pages of versions read: 50 versions each.
-const VERSION_PAGES_MAX: usize = 100;
 
 /// Everything about a function that a published version freezes.
 #[derive(Clone, PartialEq, Eq)]
@@ -101,20 +92,6 @@ pub enum FunctionPhase {
     CreateFailed(String),
     /// The last update failed; the function is as it was before.
     UpdateFailed(String),
-}
-
-/// The code of a function.
-#[derive(Debug, Clone)]
-pub enum FunctionCode {
-    /// The zip itself, within the request.
-    Inline(Bytes),
-    /// An object in a bucket of the same region.
-    Object {
-        /// Bucket.
-        bucket: BucketName,
-        /// Key.
-        key: String,
-    },
 }
 
 impl Cloud {
@@ -203,280 +180,6 @@ impl Cloud {
             )
         })
     }
-
-    /// Creates a function.
-    ///
-    /// # Errors
-    /// `AlreadyExists`; `RoleNotReady` for some seconds after its role was made; besides what Lambda refuses.
-    pub async fn create_function(
-        &self,
-        name: &FunctionName,
-        settings: &FunctionSettings,
-        code: &FunctionCode,
-        tags: &Tags,
-    ) -> Result<(), CloudError> {
-        let (zip, bucket, key) = code_parts(code);
-        let code = SdkCode::builder()
-            .set_zip_file(zip)
-            .set_s3_bucket(bucket)
-            .set_s3_key(key)
-            .build();
-        let created = self
-            .clients
-            .lambda
-            .create_function()
-            .function_name(name.as_str())
-            .description("Worker of a render farm. Managed by rmx.")
-            .role(&settings.role_arn)
-            .runtime(Runtime::from(settings.runtime.as_str()))
-            .handler(&settings.handler)
-            .architectures(Architecture::from(settings.architecture.as_str()))
-            .memory_size(number(settings.memory_mb))
-            .timeout(number(settings.timeout_s))
-            .ephemeral_storage(disk(settings))
-            .environment(environment(settings))
-            .set_layers(Some(settings.layers.clone()))
-            .set_vpc_config((!settings.subnet_ids.is_empty()).then(|| vpc(settings)))
-            .logging_config(logging(settings))
-            .code(code)
-            .set_tags(Some(tags.clone().into_iter().collect()))
-            .send()
-            .await;
-        match created.map_err(|error| cloud_error("create the function", name, &error)) {
-            Ok(_) => Ok(()),
-            // Lambda has one code for "exists" and "is being changed"; here it can only be the first.
-            Err(error) if error.kind == CloudErrorKind::Conflict => Err(CloudError {
-                kind: CloudErrorKind::AlreadyExists,
-                ..error
-            }),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Writes the whole configuration, if the function is still at `revision_id`.
-    ///
-    /// # Errors
-    /// `PreconditionFailed` if it is not; `Conflict` while another change is under way; `RoleNotReady`; besides
-    /// what Lambda refuses.
-    pub async fn update_function_configuration(
-        &self,
-        name: &FunctionName,
-        settings: &FunctionSettings,
-        revision_id: &str,
-    ) -> Result<(), CloudError> {
-        self.clients
-            .lambda
-            .update_function_configuration()
-            .function_name(name.as_str())
-            .revision_id(revision_id)
-            .role(&settings.role_arn)
-            .runtime(Runtime::from(settings.runtime.as_str()))
-            .handler(&settings.handler)
-            .memory_size(number(settings.memory_mb))
-            .timeout(number(settings.timeout_s))
-            .ephemeral_storage(disk(settings))
-            .environment(environment(settings))
-            .set_layers(Some(settings.layers.clone()))
-            .vpc_config(vpc(settings))
-            .logging_config(logging(settings))
-            .send()
-            .await
-            .map_err(|error| cloud_error("change the configuration of function", name, &error))?;
-        Ok(())
-    }
-
-    /// Writes code and architecture, if the function is still at `revision_id`.
-    ///
-    /// # Errors
-    /// `PreconditionFailed` if it is not; `Conflict` while another change is under way; besides what Lambda
-    /// refuses.
-    pub async fn update_function_code(
-        &self,
-        name: &FunctionName,
-        architecture: &str,
-        code: &FunctionCode,
-        revision_id: &str,
-    ) -> Result<(), CloudError> {
-        let (zip, bucket, key) = code_parts(code);
-        self.clients
-            .lambda
-            .update_function_code()
-            .function_name(name.as_str())
-            .revision_id(revision_id)
-            .architectures(Architecture::from(architecture))
-            .set_zip_file(zip)
-            .set_s3_bucket(bucket)
-            .set_s3_key(key)
-            .send()
-            .await
-            .map_err(|error| cloud_error("change the code of function", name, &error))?;
-        Ok(())
-    }
-
-    /// Freezes code and configuration as a version and returns its number. Nothing changed since the last version:
-    /// its number again.
-    ///
-    /// # Errors
-    /// `Invalid` if the code is not the one of `code_sha256`; besides what Lambda refuses.
-    pub async fn publish_version(
-        &self,
-        name: &FunctionName,
-        code_sha256: &Digest,
-    ) -> Result<String, CloudError> {
-        let operation = "publish a version of function";
-        let version = self
-            .clients
-            .lambda
-            .publish_version()
-            .function_name(name.as_str())
-            .code_sha256(code_sha256.base64())
-            .send()
-            .await
-            .map_err(|error| cloud_error(operation, name, &error))?
-            .version;
-        version.ok_or_else(|| {
-            let kind = CloudErrorKind::Other;
-            CloudError::own(operation, name, kind, "the answer names no version")
-        })
-    }
-
-    /// Points the `live` alias to a version, making it if there is none.
-    pub async fn point_live_alias(
-        &self,
-        name: &FunctionName,
-        version: &str,
-    ) -> Result<(), CloudError> {
-        let operation = "point the `live` alias of function";
-        let lambda = &self.clients.lambda;
-        let updated = lambda
-            .update_alias()
-            .function_name(name.as_str())
-            .name(LIVE_ALIAS)
-            .function_version(version)
-            .send()
-            .await
-            .map_err(|error| cloud_error(operation, name, &error));
-        match updated {
-            Ok(_) => Ok(()),
-            Err(error) if error.is_not_found() => {
-                lambda
-                    .create_alias()
-                    .function_name(name.as_str())
-                    .name(LIVE_ALIAS)
-                    .function_version(version)
-                    .description("What renders use. Managed by rmx.")
-                    .send()
-                    .await
-                    .map_err(|error| cloud_error(operation, name, &error))?;
-                Ok(())
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// How often Lambda tries a failed asynchronous invocation of the `live` alias again; `None`: its default (2).
-    pub async fn live_retries(&self, name: &FunctionName) -> Result<Option<u32>, CloudError> {
-        let answer = self
-            .clients
-            .lambda
-            .get_function_event_invoke_config()
-            .function_name(name.as_str())
-            .qualifier(LIVE_ALIAS)
-            .send()
-            .await
-            .map_err(|error| cloud_error("read the retries of function", name, &error));
-        match answer {
-            Ok(config) => Ok(config
-                .maximum_retry_attempts
-                .and_then(|count| u32::try_from(count).ok())),
-            Err(error) if error.is_not_found() => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Makes Lambda not try failed asynchronous invocations of the `live` alias again: a render that failed half
-    /// way must not start anew behind its owner's back.
-    pub async fn turn_off_live_retries(&self, name: &FunctionName) -> Result<(), CloudError> {
-        self.clients
-            .lambda
-            .put_function_event_invoke_config()
-            .function_name(name.as_str())
-            .qualifier(LIVE_ALIAS)
-            .maximum_retry_attempts(0)
-            .send()
-            .await
-            .map_err(|error| cloud_error("turn off the retries of function", name, &error))?;
-        Ok(())
-    }
-
-    /// Numbers of the published versions, oldest first.
-    pub async fn function_versions(&self, name: &FunctionName) -> Result<Vec<u64>, CloudError> {
-        let mut versions = Vec::new();
-        let mut marker = None;
-        for _ in 0..VERSION_PAGES_MAX {
-            let page = self
-                .clients
-                .lambda
-                .list_versions_by_function()
-                .function_name(name.as_str())
-                .set_marker(marker)
-                .send()
-                .await
-                .map_err(|error| cloud_error("list the versions of function", name, &error))?;
-            versions.extend(
-                page.versions
-                    .unwrap_or_default()
-                    .into_iter()
-                    .filter_map(|version| version.version?.parse::<u64>().ok()),
-            );
-            marker = page.next_marker.filter(|marker| !marker.is_empty());
-            if marker.is_none() {
-                break;
-            }
-        }
-        versions.sort_unstable();
-        Ok(versions)
-    }
-
-    /// Deletes one version. Success if there is none.
-    ///
-    /// # Errors
-    /// `Conflict` if an alias points to it, besides what Lambda refuses.
-    pub async fn delete_function_version(
-        &self,
-        name: &FunctionName,
-        version: u64,
-    ) -> Result<(), CloudError> {
-        let deleted = self
-            .clients
-            .lambda
-            .delete_function()
-            .function_name(name.as_str())
-            .qualifier(version.to_string())
-            .send()
-            .await;
-        gone_is_fine(
-            deleted
-                .map(|_| ())
-                .map_err(|error| cloud_error("delete a version of function", name, &error)),
-        )
-    }
-
-    /// Deletes a function with all versions and aliases. Success if there is none.
-    pub async fn delete_function(&self, name: &FunctionName) -> Result<(), CloudError> {
-        let deleted = self
-            .clients
-            .lambda
-            .delete_function()
-            .function_name(name.as_str())
-            .send()
-            .await;
-        gone_is_fine(
-            deleted
-                .map(|_| ())
-                .map_err(|error| cloud_error("delete the function", name, &error)),
-        )
-    }
 }
 
 fn describe(
@@ -559,45 +262,4 @@ fn phase(configuration: &FunctionConfiguration) -> FunctionPhase {
         }
         _ => FunctionPhase::Settled,
     }
-}
-
-fn code_parts(code: &FunctionCode) -> (Option<Blob>, Option<String>, Option<String>) {
-    match code {
-        FunctionCode::Inline(zip) => (Some(Blob::new(zip.to_vec())), None, None),
-        FunctionCode::Object { bucket, key } => {
-            (None, Some(bucket.as_str().to_owned()), Some(key.clone()))
-        }
-    }
-}
-
-fn number(value: u32) -> i32 {
-    i32::try_from(value).unwrap_or(i32::MAX)
-}
-
-fn disk(settings: &FunctionSettings) -> EphemeralStorage {
-    EphemeralStorage::builder()
-        .size(number(settings.disk_mb))
-        .build()
-        .expect("the one required field is set")
-}
-
-fn environment(settings: &FunctionSettings) -> Environment {
-    Environment::builder()
-        .set_variables(Some(settings.environment.clone().into_iter().collect()))
-        .build()
-}
-
-/// Empty lists detach a function from its VPC.
-fn vpc(settings: &FunctionSettings) -> VpcConfig {
-    VpcConfig::builder()
-        .set_subnet_ids(Some(settings.subnet_ids.clone()))
-        .set_security_group_ids(Some(settings.security_group_ids.clone()))
-        .build()
-}
-
-fn logging(settings: &FunctionSettings) -> LoggingConfig {
-    LoggingConfig::builder()
-        .log_format(LogFormat::Text)
-        .log_group(&settings.log_group)
-        .build()
 }

@@ -8,12 +8,14 @@
 mod bucket;
 mod error;
 mod function;
+mod function_change;
 mod iam;
 mod identity;
 mod invoke;
 mod logs;
 mod objects;
 mod upload;
+mod version;
 pub mod wait;
 
 use std::collections::BTreeMap;
@@ -33,9 +35,8 @@ use crate::names::Region;
 
 pub use bucket::{BucketDescription, BucketLifecycle, BucketPresence};
 pub use error::{CloudError, CloudErrorKind};
-pub use function::{
-    FunctionCode, FunctionDescription, FunctionPhase, FunctionSettings, LIVE_ALIAS,
-};
+pub use function::{FunctionDescription, FunctionPhase, FunctionSettings, LIVE_ALIAS};
+pub use function_change::FunctionCode;
 pub use iam::RoleDescription;
 pub use identity::{AccountSettings, Identity};
 pub use invoke::{InvokeEvent, InvokeReply, InvokeStream};

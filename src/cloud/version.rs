@@ -1,0 +1,161 @@
+//! Published versions of a function, and the `live` alias that says which of them renders use.
+
+use super::error::cloud_error;
+use super::iam::gone_is_fine;
+use super::{Cloud, CloudError, CloudErrorKind, LIVE_ALIAS};
+use crate::digest::Digest;
+use crate::names::FunctionName;
+
+/// Pages of versions read: 50 versions each.
+const VERSION_PAGES_MAX: usize = 100;
+
+impl Cloud {
+    /// Freezes code and configuration as a version and returns its number. Nothing changed since the last version:
+    /// its number again.
+    ///
+    /// # Errors
+    /// `Invalid` if the code is not the one of `code_sha256`; besides what Lambda refuses.
+    pub async fn publish_version(
+        &self,
+        name: &FunctionName,
+        code_sha256: &Digest,
+    ) -> Result<String, CloudError> {
+        let operation = "publish a version of function";
+        let version = self
+            .clients
+            .lambda
+            .publish_version()
+            .function_name(name.as_str())
+            .code_sha256(code_sha256.base64())
+            .send()
+            .await
+            .map_err(|error| cloud_error(operation, name, &error))?
+            .version;
+        version.ok_or_else(|| {
+            let kind = CloudErrorKind::Other;
+            CloudError::own(operation, name, kind, "the answer names no version")
+        })
+    }
+
+    /// Points the `live` alias to a version, making it if there is none.
+    pub async fn point_live_alias(
+        &self,
+        name: &FunctionName,
+        version: &str,
+    ) -> Result<(), CloudError> {
+        let operation = "point the `live` alias of function";
+        let lambda = &self.clients.lambda;
+        let updated = lambda
+            .update_alias()
+            .function_name(name.as_str())
+            .name(LIVE_ALIAS)
+            .function_version(version)
+            .send()
+            .await
+            .map_err(|error| cloud_error(operation, name, &error));
+        match updated {
+            Ok(_) => Ok(()),
+            Err(error) if error.is_not_found() => {
+                lambda
+                    .create_alias()
+                    .function_name(name.as_str())
+                    .name(LIVE_ALIAS)
+                    .function_version(version)
+                    .description("What renders use. Managed by rmx.")
+                    .send()
+                    .await
+                    .map_err(|error| cloud_error(operation, name, &error))?;
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// How often Lambda tries a failed asynchronous invocation of the `live` alias again; `None`: its default (2).
+    pub async fn live_retries(&self, name: &FunctionName) -> Result<Option<u32>, CloudError> {
+        let answer = self
+            .clients
+            .lambda
+            .get_function_event_invoke_config()
+            .function_name(name.as_str())
+            .qualifier(LIVE_ALIAS)
+            .send()
+            .await
+            .map_err(|error| cloud_error("read the retries of function", name, &error));
+        match answer {
+            Ok(config) => Ok(config
+                .maximum_retry_attempts
+                .and_then(|count| u32::try_from(count).ok())),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes Lambda not try failed asynchronous invocations of the `live` alias again: a render that failed half
+    /// way must not start anew behind its owner's back.
+    pub async fn turn_off_live_retries(&self, name: &FunctionName) -> Result<(), CloudError> {
+        self.clients
+            .lambda
+            .put_function_event_invoke_config()
+            .function_name(name.as_str())
+            .qualifier(LIVE_ALIAS)
+            .maximum_retry_attempts(0)
+            .send()
+            .await
+            .map_err(|error| cloud_error("turn off the retries of function", name, &error))?;
+        Ok(())
+    }
+
+    /// Numbers of the published versions, oldest first.
+    pub async fn function_versions(&self, name: &FunctionName) -> Result<Vec<u64>, CloudError> {
+        let mut versions = Vec::new();
+        let mut marker = None;
+        for _ in 0..VERSION_PAGES_MAX {
+            let page = self
+                .clients
+                .lambda
+                .list_versions_by_function()
+                .function_name(name.as_str())
+                .set_marker(marker)
+                .send()
+                .await
+                .map_err(|error| cloud_error("list the versions of function", name, &error))?;
+            versions.extend(
+                page.versions
+                    .unwrap_or_default()
+                    .into_iter()
+                    .filter_map(|version| version.version?.parse::<u64>().ok()),
+            );
+            marker = page.next_marker.filter(|marker| !marker.is_empty());
+            if marker.is_none() {
+                break;
+            }
+        }
+        versions.sort_unstable();
+        Ok(versions)
+    }
+
+    /// Deletes one version. Success if there is none.
+    ///
+    /// # Errors
+    /// `Conflict` if an alias points to it, besides what Lambda refuses.
+    pub async fn delete_function_version(
+        &self,
+        name: &FunctionName,
+        version: u64,
+    ) -> Result<(), CloudError> {
+        let deleted = self
+            .clients
+            .lambda
+            .delete_function()
+            .function_name(name.as_str())
+            .qualifier(version.to_string())
+            .send()
+            .await;
+        gone_is_fine(
+            deleted
+                .map(|_| ())
+                .map_err(|error| cloud_error("delete a version of function", name, &error)),
+        )
+    }
+}
