@@ -25,8 +25,9 @@ impl Store {
             .recursive(true)
             .mode(0o700)
             .create(directory)?;
+        // Absolute, because functions are run from folders within it.
         Ok(Self {
-            directory: directory.to_owned(),
+            directory: directory.canonicalize()?,
         })
     }
 

@@ -217,6 +217,10 @@ impl Shared {
             .partition(is_over);
         pool.idle = kept;
         drop(pool);
+        // All at once, then one by one: killed processes take a moment to go.
+        for environment in &over {
+            environment.process.kill();
+        }
         drop(over);
     }
 }

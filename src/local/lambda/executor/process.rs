@@ -136,6 +136,12 @@ impl Process {
         }
     }
 
+    /// Kills the group. The drop sees to the rest.
+    pub(super) fn kill(&self) {
+        // A failure means that it is gone already.
+        let _ = kill_process_group(self.group, Signal::KILL);
+    }
+
     /// The most memory `bootstrap` has used, in MiB, as far as the kernel tells.
     pub(super) fn memory_peak_mb(&self) -> Option<u64> {
         let status =
@@ -152,9 +158,9 @@ impl Drop for Process {
     fn drop(&mut self) {
         for _ in 0..SWEEPS_MAX {
             let members = members(self.program, self.group, &self.mark);
-            // Failures mean that they are gone already.
-            let _ = kill_process_group(self.group, Signal::KILL);
+            self.kill();
             for pid in &members {
+                // A failure means that it is gone already.
                 let _ = kill_process(*pid, Signal::KILL);
             }
             if members.is_empty() {
