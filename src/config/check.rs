@@ -1,7 +1,8 @@
 //! Holds a tree against [`super::keys`]: notes every problem and drops unknown keys.
 
-use super::keys::{self, Default, Key, Kind, TableRule, TextRule};
+use super::keys;
 use super::problem::Problem;
+use super::rule::{self, Default, Key, Kind, TableRule, TextRule};
 use super::tree::{Entry, Node, Table, Value};
 use crate::names::StageName;
 
@@ -282,7 +283,7 @@ fn environment(found: &Table, problems: &mut Vec<Problem>) -> Table {
     let mut bytes = 0;
     for entry in &found.entries {
         bytes += entry.name.len();
-        if keys::variable_name_reserved(&entry.name) {
+        if rule::variable_name_reserved(&entry.name) {
             problems.push(
                 Problem::new(
                     "an environment variable has a name that Lambda keeps for itself",
@@ -291,7 +292,7 @@ fn environment(found: &Table, problems: &mut Vec<Problem>) -> Table {
                 )
                 .help("use a name that does not begin with `AWS_`, `LAMBDA_` or `_`"),
             );
-        } else if !keys::variable_name_valid(&entry.name) {
+        } else if !rule::variable_name_valid(&entry.name) {
             problems.push(
                 Problem::new(
                     "an environment variable has a name that Lambda does not take",

@@ -6,7 +6,8 @@
 use toml_edit::visit_mut::{self, VisitMut};
 use toml_edit::{Array, DocumentMut, InlineTable, KeyMut, RawString, Table, Value};
 
-use super::{ConfigError, LoadOptions, Problems, syntax_problem};
+use super::load::syntax_problem;
+use super::{ConfigError, LoadOptions, Problems};
 
 /// `text` in the one layout.
 ///

@@ -1,7 +1,8 @@
 //! Lays a stage over the rest of the file: tables merge key by key, sites by name, everything else is replaced.
 
 use super::check::excludes;
-use super::keys::{self, Kind, TableRule};
+use super::keys;
+use super::rule::{Kind, TableRule};
 use super::tree::{Node, Table, Value};
 
 /// `base` with the stage's table over it. Both have been checked.

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value, json};
 
 use super::check::{allowed, join};
-use super::keys::{Default, Key, Kind, ROOT, STAGE, TableRule};
+use super::keys::{ROOT, STAGE};
+use super::rule::{Default, Key, Kind, TableRule};
 
 /// The JSON Schema of `remotion.toml`.
 pub fn schema() -> Value {

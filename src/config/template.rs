@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::keys::{Default, Key, Kind, ROOT, TableRule};
+use super::keys::ROOT;
+use super::rule::{Default, Key, Kind, TableRule};
 use crate::names::{ProjectName, SiteName};
 
 /// Width of the comments.
