@@ -4,6 +4,8 @@
 //! `cmd_x(context, args) -> Result<ExitStatus, CommandError>`. To add one: a `mod` line, and a line in each of
 //! [`Verb`] and [`run`]. A verb parses nothing and decides no exit code by itself: `error.rs` maps errors to codes.
 
+#[allow(dead_code, reason = "helpers for verbs that land one by one")]
+mod bundled;
 mod completions;
 #[allow(dead_code, reason = "helpers for verbs that land one by one")]
 mod context;

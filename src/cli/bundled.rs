@@ -1,0 +1,83 @@
+//! The artefacts of a verb's project, and what helps when one cannot be made.
+
+use std::collections::BTreeMap;
+
+use crate::bundle::{
+    BundleError, FunctionPackage, PackageRules, PackageSource, SiteBundle, UNZIPPED_BYTES_MAX,
+};
+use crate::config::{Config, Target};
+use crate::names::SiteName;
+
+use super::context::Context;
+use super::error::CommandError;
+
+/// What a project uploads.
+#[derive(Debug, Clone)]
+pub(crate) struct Bundles {
+    /// What the functions run.
+    pub(crate) function: FunctionPackage,
+    /// The sites.
+    pub(crate) sites: BTreeMap<SiteName, SiteBundle>,
+}
+
+/// Reads the folders of `config` and packs its function. Commands that build a site have been run before.
+///
+/// # Errors
+/// A folder or the worker is missing, or cannot be bundled.
+pub(crate) fn bundles(context: &Context, config: &Config) -> Result<Bundles, CommandError> {
+    let source = match &config.function.package {
+        Some(folder) => PackageSource::Folder(folder.clone()),
+        None => PackageSource::worker_next_to(&context.env.executable),
+    };
+    let rules = PackageRules {
+        architecture: config.function.architecture.as_str(),
+        unzipped_bytes_max: match config.target {
+            Target::Aws => Some(UNZIPPED_BYTES_MAX),
+            Target::Local => None,
+        },
+    };
+    let sites = config.sites.iter().map(|site| {
+        let bundle = SiteBundle::read(&site.folder).map_err(|error| {
+            CommandError::from(error).detail(format!("The site is `{}`.", site.name))
+        })?;
+        Ok((site.name.clone(), bundle))
+    });
+    Ok(Bundles {
+        sites: sites.collect::<Result<_, CommandError>>()?,
+        function: FunctionPackage::build(&source, rules, &config.directory.join(".rmx/cache"))?,
+    })
+}
+
+impl From<BundleError> for CommandError {
+    fn from(error: BundleError) -> Self {
+        let hint = match &error {
+            BundleError::NoFolder(_) => {
+                "make the folder, or name another one in the configuration; \
+                 a site with a `build` command must be built into it"
+            }
+            BundleError::NoIndexPage(_) => {
+                "name the folder that a build writes its pages to (for Remotion, what `npx remotion bundle` made)"
+            }
+            BundleError::NoBootstrap(_) => "put the program there under that name",
+            BundleError::NoWorker(_) => {
+                "install rmx-worker beside rmx, or name a folder with a `bootstrap` as `package` under [function]"
+            }
+            BundleError::Link(_) | BundleError::Special(_) => "leave it out of the folder",
+            BundleError::Name(_) => "rename it",
+            BundleError::OwnData(_) | BundleError::TooManyFiles { .. } => {
+                "name a folder that holds nothing but what is to be uploaded"
+            }
+            BundleError::TooLarge { .. } => "make it smaller, or move part of it to a layer",
+            BundleError::WrongMachine { .. } => {
+                "set `architecture` under [function] to what the program is made for, or build it for that"
+            }
+            BundleError::Changed(_) => "run the same command again when nothing writes to it",
+            BundleError::Read { .. } | BundleError::Write { .. } => {
+                "mend what is named above, then run the same command again"
+            }
+        };
+        CommandError::error("Cannot bundle what is to be uploaded")
+            .cause(error)
+            .hint(hint)
+    }
+}
