@@ -7,6 +7,7 @@
 #[allow(dead_code, reason = "helpers for verbs that land one by one")]
 mod bundled;
 mod completions;
+mod compositions;
 #[allow(dead_code, reason = "helpers for verbs that land one by one")]
 mod context;
 mod doctor;
@@ -22,7 +23,9 @@ mod interrupt;
 #[allow(dead_code, reason = "helpers for verbs that land one by one")]
 mod recorded;
 mod reference;
+mod render;
 mod schema;
+mod still;
 #[allow(dead_code, reason = "helpers for verbs that land one by one")]
 mod ui;
 mod validate;
@@ -66,6 +69,9 @@ enum Verb {
     Validate(validate::ValidateArgs),
     Fmt(fmt::FmtArgs),
     Schema(schema::SchemaArgs),
+    Render(render::RenderArgs),
+    Still(still::StillArgs),
+    Compositions(compositions::CompositionsArgs),
     Doctor(doctor::DoctorArgs),
     Completions(completions::CompletionsArgs),
 }
@@ -76,6 +82,9 @@ async fn run(context: &Context, verb: &Verb) -> Result<ExitStatus, CommandError>
         Verb::Validate(args) => validate::cmd_validate(context, args),
         Verb::Fmt(args) => fmt::cmd_fmt(context, args),
         Verb::Schema(args) => schema::cmd_schema(context, args),
+        Verb::Render(args) => render::cmd_render(context, args).await,
+        Verb::Still(args) => still::cmd_still(context, args).await,
+        Verb::Compositions(args) => compositions::cmd_compositions(context, args).await,
         Verb::Doctor(args) => doctor::cmd_doctor(context, args).await,
         Verb::Completions(args) => completions::cmd_completions(context, args),
     }

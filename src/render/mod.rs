@@ -125,6 +125,16 @@ pub enum RenderError {
     Output(#[from] OutputError),
 }
 
+impl RenderError {
+    fn cancelled(what: &'static str) -> Self {
+        Self::Work {
+            what,
+            frames: None,
+            failure: Box::new(RenderFailure::Cancelled),
+        }
+    }
+}
+
 /// Renders a video.
 ///
 /// # Errors
@@ -150,9 +160,11 @@ pub async fn render(
         .await?;
     let rendered = Instant::now();
 
-    let size_bytes = segments
-        .stitch(&job, session, &settled, &mut on_event)
-        .await?;
+    let size_bytes = tokio::select! {
+        biased;
+        () = session.cancel.cancelled() => return Err(RenderError::cancelled("stitching")),
+        stitched = segments.stitch(&job, session, &settled, &mut on_event) => stitched?,
+    };
     let path = job.output.commit()?;
     if !job.keep_segments
         && let Err(error) = document::remove(session.cloud, &session.workers.bucket, &job.id).await

@@ -1,0 +1,249 @@
+//! A render's failures as the user meets them: what happened where, and the one thing that helps.
+
+use crate::names::RenderId;
+use crate::protocol::{FailureKind, TaskFailure};
+use crate::render::output::OutputError;
+use crate::render::request::RequestError;
+use crate::render::scheduler::{ChunkFailure, RenderFailure};
+use crate::render::stitch::StitchError;
+use crate::render::{RenderError, ResumeError};
+
+use crate::cli::error::{CommandError, CommandErrorKind};
+
+/// The error of a render of `composition`, which can be taken up under `resumable`.
+pub(in crate::cli) fn shown(
+    error: RenderError,
+    composition: &str,
+    resumable: Option<&RenderId>,
+) -> CommandError {
+    let resume = |error: CommandError| match resumable {
+        Some(id) => error.hint(format!(
+            "run the same command with --resume {id} to go on; what is rendered is kept"
+        )),
+        None => error.hint("run the same command again"),
+    };
+    match error {
+        RenderError::Request(error) => error.into(),
+        RenderError::Output(error) => error.into(),
+        RenderError::Cloud(error) => error.into(),
+        RenderError::Resume(error) => resume_error(error),
+        RenderError::UnknownComposition { asked, known } => unknown(&asked, &known),
+        RenderError::Answer => CommandError::error("A worker gave an unexpected answer")
+            .cause(RenderError::Answer)
+            .hint("run `rmx apply` to deploy the workers of this rmx"),
+        RenderError::Stitch(error @ (StitchError::Output { .. } | StitchError::Tables(_))) => {
+            resume(CommandError::error("The video cannot be written").cause(error))
+        }
+        RenderError::Stitch(error @ (StitchError::Cloud(_) | StitchError::Read { .. })) => {
+            resume(CommandError::error("A segment cannot be read").cause(error))
+        }
+        RenderError::Stitch(error @ StitchError::Segment { .. }) => {
+            CommandError::error("The segments do not make one video")
+                .cause(error)
+                .hint("render again; if it stays so, please report it with the text above")
+        }
+        RenderError::Work {
+            what,
+            frames,
+            failure,
+        } => match *failure {
+            RenderFailure::Cancelled => {
+                let error = CommandError::new(CommandErrorKind::Interrupted, "Interrupted");
+                resume(match resumable {
+                    Some(id) => error.detail(format!("The render {id} was stopped.")),
+                    None => error.detail("Nothing has been rendered yet."),
+                })
+            }
+            RenderFailure::Deadline {
+                waited_ms,
+                throttled,
+            } => {
+                let minutes = waited_ms / 60_000;
+                let error = CommandError::error("The render took too long")
+                    .detail(format!("It was given up after {minutes} minutes."));
+                resume(if throttled {
+                    error.detail(
+                        "At its end the cloud refused more invocations (429): the account's limit of concurrent \
+                         executions is used up by others, or is very low.",
+                    )
+                } else {
+                    error
+                })
+            }
+            RenderFailure::RetryBudget {
+                retries, failure, ..
+            } => resume(
+                CommandError::error("Too many chunks failed")
+                    .detail(format!("{retries} retries did not help. The last failure:"))
+                    .cause(*failure),
+            ),
+            RenderFailure::Chunk {
+                attempts, failure, ..
+            } => {
+                let place = match frames {
+                    Some(frames) => format!("the chunk with the frames {frames} of {composition}"),
+                    None => format!("{what} ({composition})"),
+                };
+                let tries = if attempts == 1 {
+                    String::new()
+                } else {
+                    format!(", after {attempts} attempts")
+                };
+                chunk(*failure, &format!("{place}{tries}"), composition, resume)
+            }
+        },
+    }
+}
+
+fn chunk(
+    failure: ChunkFailure,
+    place: &str,
+    composition: &str,
+    resume: impl FnOnce(CommandError) -> CommandError,
+) -> CommandError {
+    match failure {
+        ChunkFailure::Task(failure) => task(&failure, place, composition, resume),
+        ChunkFailure::Crashed { .. } => CommandError::error("A worker crashed")
+            .detail(format!("It worked on {place}."))
+            .cause(failure)
+            .hint("give the function more memory (`[function] memory_mb`) or time (`timeout_s`), then `rmx apply`"),
+        ChunkFailure::Protocol(_) => CommandError::error("The function does not run rmx's worker")
+            .cause(failure)
+            .hint("run `rmx apply`; if `[function] package` is set, it must hold a worker of this rmx"),
+        ChunkFailure::Cloud { error, .. } => error.into(),
+        ChunkFailure::CutOff => {
+            resume(CommandError::error("A worker broke off").detail(format!("It worked on {place}.")).cause(failure))
+        }
+        ChunkFailure::NeverStarted { .. } | ChunkFailure::Silent { .. } => {
+            resume(CommandError::error("A worker stopped answering").detail(format!("It worked on {place}.")).cause(failure))
+        }
+        ChunkFailure::TooLong { .. } => CommandError::error("A worker took too long")
+            .detail(format!("It worked on {place}."))
+            .cause(failure)
+            .hint("raise `[function] timeout_s` and run `rmx apply`, or render with a smaller --frames-per-lambda"),
+    }
+}
+
+fn task(
+    failure: &TaskFailure,
+    place: &str,
+    composition: &str,
+    resume: impl FnOnce(CommandError) -> CommandError,
+) -> CommandError {
+    let (summary, hint) = match failure.kind {
+        FailureKind::BadRequest => (
+            "A worker refused its task",
+            "run `rmx apply` to deploy the workers of this rmx",
+        ),
+        FailureKind::PageLoad => (
+            "The page could not be loaded",
+            "look at the site's folder or address, then `rmx apply` and render again",
+        ),
+        FailureKind::PageContract => (
+            "The page cannot be rendered",
+            "the site must be a bundle made by `npx remotion bundle`, or a page that offers the same functions",
+        ),
+        FailureKind::UnknownComposition => (
+            "There is no such composition",
+            "`rmx compositions` lists those there are",
+        ),
+        FailureKind::PageError => (
+            "The page threw an error",
+            "mend the page, run `rmx apply`, and render again",
+        ),
+        FailureKind::DelayRenderTimeout => (
+            "The page did not get ready in time",
+            "call continueRender() for each delayRender(), or allow more time with --timeout",
+        ),
+        FailureKind::Browser => (
+            "The browser did not start or went away",
+            "`rmx doctor` says whether Chromium is found and runs",
+        ),
+        FailureKind::Encoder => (
+            "ffmpeg did not start or failed",
+            "`rmx doctor` says whether ffmpeg is found and runs",
+        ),
+        FailureKind::Unsupported => (
+            "The page asks for something rmx does not do yet",
+            "see above; --muted leaves sound out",
+        ),
+        FailureKind::PageCrashed => (
+            "The page crashed",
+            "give the function more memory (`[function] memory_mb`), then `rmx apply`",
+        ),
+        FailureKind::PageStalled => (
+            "The page stopped answering",
+            "allow more time with --timeout, or look at what the page does at that frame",
+        ),
+        FailureKind::Storage | FailureKind::Internal => ("A worker failed", ""),
+    };
+    let mut error = CommandError::error(summary);
+    error = match failure.frame {
+        Some(frame) => error.detail(format!(
+            "Frame {frame} of {composition}, in {place}: {failure}"
+        )),
+        None => error.detail(format!("In {place}: {failure}")),
+    };
+    if let Some(stack) = &failure.stack {
+        error = error.detail(stack.trim_end());
+    }
+    if hint.is_empty() {
+        resume(error)
+    } else {
+        error.hint(hint)
+    }
+}
+
+fn unknown(asked: &str, known: &[String]) -> CommandError {
+    let error = CommandError::error("There is no such composition");
+    match known {
+        [] => error.detail(format!(
+            "The site has no composition `{asked}`, nor any other."
+        )),
+        [nearest, ..] => error
+            .detail(format!(
+                "The site has no composition `{asked}`. Similar ones: {}.",
+                known.join(", ")
+            ))
+            .hint(format!(
+                "did you mean `{nearest}`? `rmx compositions` lists all"
+            )),
+    }
+}
+
+fn resume_error(error: ResumeError) -> CommandError {
+    match error {
+        ResumeError::Cloud(error) => error.into(),
+        error @ (ResumeError::Unknown(_) | ResumeError::Damaged { .. }) => {
+            CommandError::error("The render cannot be taken up")
+                .cause(error)
+                .hint("render without --resume")
+        }
+        error @ ResumeError::Different { .. } => {
+            CommandError::error("The render cannot be taken up with these options")
+                .cause(error)
+                .hint("use the options it was begun with, or render without --resume")
+        }
+    }
+}
+
+impl From<RequestError> for CommandError {
+    fn from(error: RequestError) -> Self {
+        Self::usage("The render is not possible as asked").cause(error)
+    }
+}
+
+impl From<OutputError> for CommandError {
+    fn from(error: OutputError) -> Self {
+        let shown = Self::error("The output file cannot be written");
+        match &error {
+            OutputError::Exists(_) => shown
+                .cause(error)
+                .hint("leave --overwrite=false out to replace it"),
+            OutputError::Folder(_) => shown.cause(error).hint("name a file in it"),
+            OutputError::Io { .. } => shown
+                .cause(error)
+                .hint("name another file, or make the folder writable"),
+        }
+    }
+}

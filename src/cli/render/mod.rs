@@ -1,0 +1,292 @@
+//! `rmx render`: a composition becomes a video on this machine.
+
+mod failure;
+pub(super) mod options;
+mod refused;
+pub(super) mod view;
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use serde_json::json;
+
+use crate::media::{Codec, FrameRange, ImageFormat, PixelFormat, X264Preset};
+use crate::names::RenderId;
+use crate::render::chunks::ChunkLength;
+use crate::render::dispatch::Session;
+use crate::render::output::OutputFile;
+use crate::render::request::{CaptureOptions, EncodeOptions, RenderOptions, RenderRequest};
+use crate::render::{self, RenderJob, RenderOutput, new_render_id};
+
+use super::context::Context;
+use super::error::{CommandError, ExitStatus};
+use super::farm;
+use options::{Deployed, OverrideArgs, PageArgs};
+use view::View;
+
+pub(super) use failure::shown as failure_shown;
+
+/// Render a composition into a video
+///
+/// The frames are cut into chunks, rendered by many workers at the same time, and joined without encoding again.
+/// Options have the names they have in `npx remotion lambda render`. What an option does not say comes from `[render]` in
+/// remotion.toml, then from the composition.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RenderArgs {
+    /// The composition's id
+    composition: String,
+    /// The file to write [default: out/COMPOSITION.mp4]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    page: PageArgs,
+    #[command(flatten)]
+    overrides: OverrideArgs,
+    /// The frames to render: A-B, both included, or a single one
+    #[arg(long, value_name = "A-B", value_parser = options::parse_frames)]
+    frames: Option<FrameRange>,
+    /// Frames in a chunk
+    #[arg(long, value_name = "N", conflicts_with = "concurrency")]
+    frames_per_lambda: Option<u32>,
+    /// Cut into this many chunks, all rendered at the same time
+    #[arg(long, value_name = "N")]
+    concurrency: Option<u32>,
+    /// Codec of the video: h264
+    #[arg(long, value_parser = options::parse_codec)]
+    codec: Option<Codec>,
+    /// Constant rate factor: 0 is lossless, 51 is worst
+    #[arg(long, value_name = "N")]
+    crf: Option<u8>,
+    /// libx264's preset
+    #[arg(long, value_name = "PRESET", value_parser = options::parse_preset)]
+    x264_preset: Option<X264Preset>,
+    /// Pixel format of the video
+    #[arg(long, value_name = "FORMAT", value_parser = options::parse_pixel_format)]
+    pixel_format: Option<PixelFormat>,
+    /// Keyframe distance in frames
+    #[arg(long, value_name = "FRAMES")]
+    gop: Option<u32>,
+    /// Times as many pixels a side as the composition has
+    #[arg(long, value_name = "FACTOR")]
+    scale: Option<f64>,
+    /// How frames leave the browser: jpeg or png
+    #[arg(long, value_name = "FORMAT", value_parser = options::parse_image_format)]
+    image_format: Option<ImageFormat>,
+    /// Quality of JPEG frames, 0 to 100
+    #[arg(long, value_name = "N")]
+    jpeg_quality: Option<u8>,
+    /// Leave sound out; a page that has sound is refused otherwise
+    #[arg(long)]
+    muted: bool,
+    /// Whether a file that is there may be replaced
+    #[arg(
+        long,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_value_t = true,
+        default_missing_value = "true",
+        action = clap::ArgAction::Set
+    )]
+    overwrite: bool,
+    /// Take up a render that did not end, with the same options: what it has rendered is not rendered again
+    #[arg(long, value_name = "ID")]
+    resume: Option<RenderId>,
+    /// Leave the segments in the bucket
+    #[arg(long)]
+    keep_segments: bool,
+}
+
+pub(crate) async fn cmd_render(
+    context: &Context,
+    args: &RenderArgs,
+) -> Result<ExitStatus, CommandError> {
+    let deployed = Deployed::load(context, &args.page)?;
+    let request = request(context, args, &deployed)?;
+    let path = output_path(context, args)?;
+    let shown = shown_path(context, &path);
+    let job = RenderJob {
+        id: args.resume.clone().unwrap_or_else(new_render_id),
+        resume: args.resume.is_some(),
+        keep_segments: args.keep_segments,
+        output: OutputFile::create(&path, args.overwrite)?,
+    };
+    let id = job.id.clone();
+    let cancel = context.interrupt.stop().child_token();
+    let mut view = View::new(context, &args.page, &cancel);
+    let began = Instant::now();
+    let farm = farm::connect(context, &deployed.config).await?;
+    // Nothing in this block returns before the embedded cloud has been shut down.
+    let outcome = async {
+        let asked = args.concurrency.or(match args.frames_per_lambda {
+            Some(_) => None,
+            None => deployed.config.render.concurrency,
+        });
+        let concurrency_max = deployed.concurrency_max(&farm.cloud, asked).await?;
+        let workers = deployed.workers(concurrency_max)?;
+        let session = Session {
+            cloud: &farm.cloud,
+            workers: &workers,
+            cancel: &cancel,
+        };
+        view.begin(&args.composition, &id, args.resume.is_some());
+        let outcome = render::render(&request, job, session, |event| view.show(&event)).await;
+        view.end()?;
+        outcome.map_err(|error| failure::shown(error, &args.composition, view.resumable(&id)))
+    }
+    .await;
+    farm.shutdown().await;
+    let output = outcome?;
+    summary(context, args, &id, &output, &shown, began)?;
+    Ok(ExitStatus::Success)
+}
+
+fn request(
+    context: &Context,
+    args: &RenderArgs,
+    deployed: &Deployed,
+) -> Result<RenderRequest, CommandError> {
+    let defaults = &deployed.config.render;
+    // A length on the command line takes the place of either one in the configuration.
+    let chunk_length = match (args.frames_per_lambda, args.concurrency) {
+        (Some(frames), _) => ChunkLength::Frames(frames),
+        (None, Some(chunks)) => ChunkLength::Chunks(chunks),
+        (None, None) => match (defaults.frames_per_lambda, defaults.concurrency) {
+            (Some(frames), _) => ChunkLength::Frames(frames),
+            (None, Some(chunks)) => ChunkLength::Chunks(chunks),
+            (None, None) => ChunkLength::Default,
+        },
+    };
+    let request = RenderRequest::new(RenderOptions {
+        composition: args.composition.clone(),
+        page: deployed.page(context, &args.page)?,
+        overrides: args.overrides.overrides(),
+        frames: args.frames,
+        chunk_length,
+        capture: CaptureOptions {
+            image_format: args.image_format.or(defaults.image_format),
+            jpeg_quality: args.jpeg_quality.unwrap_or(defaults.jpeg_quality),
+            scale: args.scale.unwrap_or(defaults.scale),
+            muted: args.muted,
+        },
+        encode: EncodeOptions {
+            codec: args.codec.unwrap_or(defaults.codec),
+            crf: args.crf.or(defaults.crf),
+            x264_preset: args.x264_preset.unwrap_or(defaults.x264_preset),
+            pixel_format: args.pixel_format.unwrap_or(defaults.pixel_format),
+            gop_size: args.gop,
+        },
+        retries_per_chunk: deployed.retries(&args.page),
+    });
+    Ok(request?)
+}
+
+/// The file to write. Its ending must not promise another container than it gets.
+fn output_path(context: &Context, args: &RenderArgs) -> Result<PathBuf, CommandError> {
+    let Some(out) = &args.out else {
+        return Ok(context.path(&default_output(&args.composition, "mp4")));
+    };
+    match out.extension().and_then(|extension| extension.to_str()) {
+        None | Some("mp4" | "m4v") => Ok(context.path(out)),
+        Some(other) => Err(CommandError::usage(
+            "The output file's ending is not that of an MP4 file",
+        )
+        .detail(format!(
+            "`{}` ends in .{other}; rmx writes H.264 in MP4.",
+            out.display()
+        ))
+        .hint("give the file a name that ends in .mp4")),
+    }
+}
+
+/// `out/COMPOSITION.EXTENSION`, with nothing in it that leads out of the folder.
+pub(super) fn default_output(composition: &str, extension: &str) -> PathBuf {
+    let name: String = composition
+        .chars()
+        .map(|c| {
+            if c.is_alphanumeric() || "-_".contains(c) {
+                c
+            } else {
+                '-'
+            }
+        })
+        .collect();
+    Path::new("out").join(format!("{name}.{extension}"))
+}
+
+/// A path as the user would write it.
+pub(super) fn shown_path(context: &Context, path: &Path) -> String {
+    let working_directory = &context.env.working_directory;
+    match path.strip_prefix(working_directory) {
+        Ok(relative) if context.global.directory.is_none() => relative.display().to_string(),
+        _ => path.display().to_string(),
+    }
+}
+
+fn summary(
+    context: &Context,
+    args: &RenderArgs,
+    id: &RenderId,
+    output: &RenderOutput,
+    shown: &str,
+    began: Instant,
+) -> Result<(), CommandError> {
+    let RenderOutput {
+        path,
+        size_bytes,
+        frame_count,
+        timings,
+        chunks,
+        chunks_resumed,
+        retries,
+        backups,
+        slowest,
+    } = output;
+    let ui = &context.ui;
+    let wall_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    if ui.json() {
+        return ui.print_json(&view::event(
+            "render_complete",
+            format!("Rendered {shown}"),
+            json!({
+                "render_id": id,
+                "output": path,
+                "size_bytes": size_bytes,
+                "frames": frame_count,
+                "chunks": chunks,
+                "chunks_resumed": chunks_resumed,
+                "retries": retries,
+                "backups": backups,
+                "wall_ms": wall_ms,
+                "resolve_ms": timings.resolve_ms,
+                "render_ms": timings.render_ms,
+                "stitch_ms": timings.stitch_ms,
+                "slowest_chunk": slowest.map(|(frames, took_ms)| {
+                    json!({ "frames": frames.to_string(), "took_ms": took_ms })
+                }),
+            }),
+        ));
+    }
+    if !args.page.quiet {
+        let mut line = format!(
+            "{frame_count} frames, {} in {} (composition {}, frames {}, stitching {})",
+            view::size(*size_bytes),
+            view::duration(wall_ms),
+            view::duration(timings.resolve_ms),
+            view::duration(timings.render_ms),
+            view::duration(timings.stitch_ms),
+        );
+        line += &format!("\n{chunks} chunks, {retries} retries, {backups} backup copies");
+        if *chunks_resumed > 0 {
+            line += &format!(", {chunks_resumed} chunks from before");
+        }
+        if let Some((frames, took_ms)) = slowest {
+            line += &format!(
+                "; the slowest chunk, {frames}, took {}",
+                view::duration(*took_ms)
+            );
+        }
+        ui.say(line);
+        ui.say(format!("Watch it in any player or browser: {shown}"));
+    }
+    ui.print(shown)
+}

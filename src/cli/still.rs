@@ -1,0 +1,155 @@
+//! `rmx still`: one frame of a composition becomes an image on this machine.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use crate::media::ImageFormat;
+use crate::render;
+use crate::render::dispatch::Session;
+use crate::render::output::OutputFile;
+use crate::render::request::{CaptureOptions, StillOptions, StillRequest};
+
+use super::context::Context;
+use super::error::{CommandError, ExitStatus};
+use super::farm;
+use super::render::options::{self, Deployed, OverrideArgs, PageArgs};
+use super::render::view::{self, View};
+use super::render::{default_output, failure_shown, shown_path};
+
+/// Render one frame of a composition into an image
+#[derive(Debug, clap::Args)]
+pub(crate) struct StillArgs {
+    /// The composition's id
+    composition: String,
+    /// The file to write [default: out/COMPOSITION.png]
+    out: Option<PathBuf>,
+    /// The frame; negative numbers count from the end
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        allow_negative_numbers = true
+    )]
+    frame: i64,
+    #[command(flatten)]
+    page: PageArgs,
+    #[command(flatten)]
+    overrides: OverrideArgs,
+    /// Times as many pixels a side as the composition has
+    #[arg(long, value_name = "FACTOR")]
+    scale: Option<f64>,
+    /// png or jpeg; what the file's ending says where absent
+    #[arg(long, value_name = "FORMAT", value_parser = options::parse_image_format)]
+    image_format: Option<ImageFormat>,
+    /// Quality of a JPEG, 0 to 100
+    #[arg(long, value_name = "N")]
+    jpeg_quality: Option<u8>,
+    /// Whether a file that is there may be replaced
+    #[arg(
+        long,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_value_t = true,
+        default_missing_value = "true",
+        action = clap::ArgAction::Set
+    )]
+    overwrite: bool,
+}
+
+pub(crate) async fn cmd_still(
+    context: &Context,
+    args: &StillArgs,
+) -> Result<ExitStatus, CommandError> {
+    let deployed = Deployed::load(context, &args.page)?;
+    let image_format = image_format(args)?;
+    let path = context.path(&match &args.out {
+        Some(out) => out.clone(),
+        None => default_output(&args.composition, extension(image_format)),
+    });
+    let shown = shown_path(context, &path);
+    let defaults = &deployed.config.render;
+    let request = StillRequest::new(StillOptions {
+        composition: args.composition.clone(),
+        page: deployed.page(context, &args.page)?,
+        overrides: args.overrides.overrides(),
+        frame: args.frame,
+        capture: CaptureOptions {
+            image_format: Some(image_format),
+            jpeg_quality: args.jpeg_quality.unwrap_or(defaults.jpeg_quality),
+            scale: args.scale.unwrap_or(defaults.scale),
+            // An image has no sound.
+            muted: true,
+        },
+        retries: deployed.retries(&args.page),
+    })?;
+    let output = OutputFile::create(&path, args.overwrite)?;
+    let cancel = context.interrupt.stop().child_token();
+    let mut view = View::new(context, &args.page, &cancel);
+    let farm = farm::connect(context, &deployed.config).await?;
+    // Nothing in this block returns before the embedded cloud has been shut down.
+    let outcome = async {
+        let workers = deployed.workers(1)?;
+        let session = Session {
+            cloud: &farm.cloud,
+            workers: &workers,
+            cancel: &cancel,
+        };
+        let outcome = render::still(&request, output, session, |event| view.show(&event)).await;
+        view.end()?;
+        outcome.map_err(|error| failure_shown(error, &args.composition, None))
+    }
+    .await;
+    farm.shutdown().await;
+    let size_bytes = outcome?;
+    if context.ui.json() {
+        let fields = json!({ "output": path, "size_bytes": size_bytes });
+        context.ui.print_json(&view::event(
+            "still_complete",
+            format!("Rendered {shown}"),
+            fields,
+        ))?;
+    } else {
+        context.ui.print(&shown)?;
+    }
+    Ok(ExitStatus::Success)
+}
+
+fn extension(format: ImageFormat) -> &'static str {
+    match format {
+        ImageFormat::Jpeg => "jpg",
+        ImageFormat::Png => "png",
+    }
+}
+
+/// The format that was asked for, or that the file's ending means; both must agree.
+fn image_format(args: &StillArgs) -> Result<ImageFormat, CommandError> {
+    let ending = args
+        .out
+        .as_ref()
+        .and_then(|out| out.extension())
+        .map(|extension| extension.to_string_lossy().to_lowercase());
+    let meant = match ending.as_deref() {
+        None => None,
+        Some("png") => Some(ImageFormat::Png),
+        Some("jpg" | "jpeg") => Some(ImageFormat::Jpeg),
+        Some(other) => {
+            return Err(CommandError::usage(
+                "The output file's ending is not that of an image rmx can write",
+            )
+            .detail(format!(
+                "It is .{other}; .png, .jpg and .jpeg are possible."
+            )));
+        }
+    };
+    match (args.image_format, meant) {
+        (Some(asked), Some(meant)) if asked != meant => Err(CommandError::usage(
+            "The output file's ending and --image-format contradict each other",
+        )
+        .detail(format!(
+            "The ending means {meant}, --image-format says {asked}."
+        ))),
+        (asked, meant) => Ok(asked.or(meant).unwrap_or(ImageFormat::Png)),
+    }
+}
