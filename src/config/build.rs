@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::check::{nearest, secret_source};
+use super::check::nearest;
+use super::environment::secret_source;
 use super::problem::Problem;
 use super::tree::{Span, Table, Value};
 use super::{

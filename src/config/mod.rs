@@ -9,6 +9,7 @@
 
 mod build;
 mod check;
+mod environment;
 mod format;
 mod keys;
 mod load;

@@ -92,17 +92,3 @@ pub(super) fn aws_id(text: &str, prefix: &str) -> bool {
                 .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
     })
 }
-
-/// Names of environment variables as Lambda takes them.
-pub(super) fn variable_name_valid(name: &str) -> bool {
-    name.len() >= 2
-        && name.starts_with(|first: char| first.is_ascii_alphabetic())
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-}
-
-/// Names that Lambda keeps for itself (Lambda developer guide, "Defined runtime environment variables").
-pub(super) fn variable_name_reserved(name: &str) -> bool {
-    name.starts_with("AWS_") || name.starts_with("LAMBDA_") || name.starts_with('_')
-}

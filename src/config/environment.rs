@@ -1,0 +1,134 @@
+//! `[function.environment]`: names that Lambda takes, and values that are texts or references to secrets.
+
+use super::problem::Problem;
+use super::tree::{Entry, Table, Value};
+
+/// Lambda's limit on all variables together, names included (Lambda quotas, 4 KB).
+const ENVIRONMENT_BYTES_MAX: usize = 4_096;
+
+/// Notes names that Lambda does not take, values that are neither text nor secret, and too much of both.
+pub(super) fn check(found: &Table, problems: &mut Vec<Problem>) {
+    let mut bytes = 0;
+    for entry in &found.entries {
+        bytes += entry.name.len();
+        if variable_name_reserved(&entry.name) {
+            problems.push(
+                Problem::new(
+                    "an environment variable has a name that Lambda keeps for itself",
+                    &entry.name_span,
+                    format!("`{}` is reserved", entry.name),
+                )
+                .help("use a name that does not begin with `AWS_`, `LAMBDA_` or `_`"),
+            );
+        } else if !variable_name_valid(&entry.name) {
+            problems.push(
+                Problem::new(
+                    "an environment variable has a name that Lambda does not take",
+                    &entry.name_span,
+                    format!("`{}` is not a name", entry.name),
+                )
+                .help("allowed: 2 or more letters, digits and `_`, beginning with a letter"),
+            );
+        }
+        match &entry.node.value {
+            Value::Text(text) => bytes += text.len(),
+            Value::Table(reference) => {
+                if let Err(problem) = secret(reference, entry) {
+                    problems.push(*problem);
+                }
+            }
+            value => problems.push(
+                Problem::new(
+                    format!("the variable `{}` must be a string or a secret", entry.name),
+                    &entry.node.span,
+                    format!("this is {}", value.what()),
+                )
+                .help("write \"text\", or { secret = \"env:NAME\" }"),
+            ),
+        }
+    }
+    if bytes > ENVIRONMENT_BYTES_MAX
+        && let (Some(first), Some(last)) = (found.entries.first(), found.entries.last())
+    {
+        problems.push(
+            Problem::new(
+                "the environment is larger than Lambda allows",
+                &first.name_span,
+                format!("{bytes} bytes from here to `{}`", last.name),
+            )
+            .help(format!(
+                "allowed: {ENVIRONMENT_BYTES_MAX} bytes, names and values together"
+            )),
+        );
+    }
+}
+
+/// The variable a `{ secret = "env:NAME" }` takes its value from.
+pub(super) fn secret_source(reference: &Table) -> Option<&str> {
+    reference
+        .text("secret")?
+        .strip_prefix("env:")
+        .filter(|name| !name.is_empty() && !name.contains(['=', '\0']))
+}
+
+fn secret(reference: &Table, variable: &Entry) -> Result<(), Box<Problem>> {
+    let problem = |entry: &Entry, label: String, help: &str| {
+        let summary = format!("the variable `{}` is not a valid secret", variable.name);
+        Err(Box::new(
+            Problem::new(summary, &entry.node.span, label).help(help),
+        ))
+    };
+    if let Some(other) = reference
+        .entries
+        .iter()
+        .find(|entry| entry.name != "secret")
+    {
+        return Err(Box::new(
+            Problem::new(
+                format!("unknown key `{}` in a secret", other.name),
+                &other.name_span,
+                "not a key of a secret",
+            )
+            .help("write { secret = \"env:NAME\" }"),
+        ));
+    }
+    let Some(entry) = reference.entry("secret") else {
+        return problem(
+            variable,
+            "an empty table".to_owned(),
+            "write { secret = \"env:NAME\" }",
+        );
+    };
+    match &entry.node.value {
+        Value::Text(text) if text.starts_with("ssm:") => problem(
+            entry,
+            "references to SSM parameters are not supported yet".to_owned(),
+            "use `env:NAME`, and let CI put the parameter's value into that variable",
+        ),
+        Value::Text(_) if secret_source(reference).is_some() => Ok(()),
+        Value::Text(text) => problem(
+            entry,
+            format!("`{text}` is not a reference"),
+            "allowed: `env:` and the name of a variable that rmx finds when it applies",
+        ),
+        value => problem(
+            entry,
+            format!("this is {}", value.what()),
+            "allowed: \"env:NAME\"",
+        ),
+    }
+}
+
+/// Names of environment variables as Lambda takes them.
+fn variable_name_valid(name: &str) -> bool {
+    name.len() >= 2
+        && name.starts_with(|first: char| first.is_ascii_alphabetic())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+/// Names that Lambda keeps for itself (Lambda developer guide, "Defined runtime environment variables").
+fn variable_name_reserved(name: &str) -> bool {
+    name.starts_with("AWS_") || name.starts_with("LAMBDA_") || name.starts_with('_')
+}
