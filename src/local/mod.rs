@@ -3,13 +3,16 @@
 
 mod credentials;
 mod http;
+mod iam;
 mod lambda;
 mod logs;
+mod query;
 mod s3;
 mod server;
 mod services;
 mod signature;
 mod store;
+mod sts;
 
 pub use credentials::Credentials;
 pub use server::{LocalOptions, Running, start};

@@ -10,18 +10,22 @@ use hyper::body::Incoming;
 
 use super::credentials::Credentials;
 use super::http::{self as wire, Body};
+use super::iam::{self, IamService};
 use super::lambda::{ExecutorSettings, LambdaService, Neighbours};
 use super::logs::{LogsHandle, LogsService};
 use super::s3::S3Data;
 use super::server::LocalOptions;
 use super::store::Store;
+use super::sts::StsService;
 use crate::names::AccountId;
 
 /// Every service of one embedded cloud.
 pub(super) struct Services {
     pub(super) credentials: Credentials,
     pub(super) account: AccountId,
+    iam: IamService,
     logs: LogsService,
+    sts: StsService,
     s3: s3s::service::S3Service,
     lambda: LambdaService,
 }
@@ -33,7 +37,9 @@ impl Services {
         endpoint_url: &str,
         credentials: &Credentials,
     ) -> io::Result<Self> {
+        let iam = IamService::new(store.clone());
         let logs = LogsService::new(store.clone());
+        let sts = StsService::new(store.clone());
         let data = S3Data::new(
             store.clone(),
             options.account.clone(),
@@ -44,15 +50,16 @@ impl Services {
             endpoint_url: endpoint_url.to_owned(),
             credentials: credentials.clone(),
             worker_environment: options.worker_environment.clone(),
-            logs: LogsHandle::new(store),
+            logs: LogsHandle::new(store.clone()),
         };
-        // Until there is an IAM, every role counts as there.
         let neighbours = Neighbours {
-            role_is_assumable: Box::new(|_, _| Ok(true)),
+            role_is_assumable: Box::new(move |name, arn| iam::role_is_assumable(&store, name, arn)),
             objects: data.clone(),
         };
         Ok(Self {
+            iam,
             logs,
+            sts,
             s3: data.wire(credentials),
             credentials: credentials.clone(),
             account: options.account.clone(),
@@ -82,8 +89,10 @@ impl Services {
         request: wire::Request,
     ) -> Option<Response<Body>> {
         match service {
+            "iam" => Some(self.iam.handle(request).await),
             "logs" => Some(self.logs.handle(request).await),
             "lambda" => Some(self.lambda.handle(request).await),
+            "sts" => Some(self.sts.handle(request).await),
             _ => None,
         }
     }

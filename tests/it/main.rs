@@ -8,5 +8,6 @@ mod cloud;
 mod config;
 mod documents;
 mod local_s3;
+mod local_services;
 #[allow(dead_code, reason = "helpers for tests that land one by one")]
 mod support;
