@@ -15,6 +15,7 @@ mod configuration;
 mod error;
 mod executor;
 mod functions;
+mod input;
 mod invoke;
 mod model;
 mod reference;

@@ -14,7 +14,7 @@ use crate::names::FunctionName;
 use super::code::{INLINE_BYTES_MAX, UNZIPPED_BYTES_MAX};
 use super::configuration::{self, within};
 use super::error::{Kind, ServiceError};
-use super::functions::{object, take, unqualified};
+use super::input::{object, take, unqualified};
 use super::model::{EventInvoke, Functions, RuntimeManagement};
 use super::reference::{Place, Reference};
 use super::{LambdaService, document, json_answer, page, view};

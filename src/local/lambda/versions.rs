@@ -8,7 +8,7 @@ use crate::local::http::{Body, Request, answer};
 
 use super::configuration;
 use super::error::{Kind, ServiceError};
-use super::functions::{object, unqualified};
+use super::input::{object, unqualified};
 use super::model::{Alias, Function, Functions, revision_id};
 use super::reference::{Place, Reference};
 use super::view::{self, Phase};

@@ -1,5 +1,5 @@
 //! The service spoken to in its own wire format, without a server in between: here the control plane, in
-//! `execution` what runs functions.
+//! `execution` and `streams` what runs functions.
 
 use std::io::Write as _;
 
@@ -14,6 +14,8 @@ use crate::local::logs::LogsHandle;
 use super::*;
 
 mod execution;
+mod harness;
+mod streams;
 
 use crate::digest::Digest;
 
