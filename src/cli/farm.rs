@@ -179,6 +179,8 @@ impl From<CloudError> for CommandError {
 
 #[cfg(test)]
 mod tests {
+    use clap::{CommandFactory as _, FromArgMatches as _};
+
     use super::*;
     use crate::cli::ui::Ui;
     use crate::config::parse_for_tests;
@@ -207,5 +209,25 @@ mod tests {
         assert!(
             !passed_on.contains_key("AWS_SECRET_ACCESS_KEY") && !passed_on.contains_key("OTHER")
         );
+    }
+
+    #[tokio::test]
+    async fn the_embedded_cloud_is_started_and_says_who_we_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = "project = \"a\"\nregion = \"eu-central-1\"";
+        let config = Config {
+            directory: folder.path().to_owned(),
+            ..parse_for_tests(text, None)
+        };
+        let arguments = crate::cli::Cli::command().get_matches_from(["rmx", "schema"]);
+        let global = crate::cli::Cli::from_arg_matches(&arguments)
+            .unwrap()
+            .global;
+        let context = Context::new(Env::read().unwrap(), Ui::plain(), global).unwrap();
+        let farm = connect(&context, &config).await.unwrap();
+        assert_eq!(farm.identity.account.as_str(), LOCAL_ACCOUNT);
+        assert_eq!(farm.identity.region.as_str(), "eu-central-1");
+        assert!(folder.path().join(".rmx/local").is_dir());
+        farm.shutdown().await;
     }
 }
