@@ -7,6 +7,7 @@ mod cli;
 mod cloud;
 mod config;
 mod documents;
+mod local_lambda;
 mod local_s3;
 mod local_services;
 #[allow(dead_code, reason = "helpers for tests that land one by one")]
