@@ -243,9 +243,9 @@ fn kind_of(code: Option<&str>, status: Option<u16>, message: &str) -> CloudError
             Some(400..=499) => match code.unwrap_or_default() {
                 // The JSON protocols answer 400 to everything the client caused.
                 "ResourceNotFoundException" | "NoSuchEntity" => CloudErrorKind::NotFound,
-                "OperationAbortedException" | "ResourceConflictException" => {
-                    CloudErrorKind::Conflict
-                }
+                "OperationAbortedException"
+                | "ResourceConflictException"
+                | "ResourceInUseException" => CloudErrorKind::Conflict,
                 _ => CloudErrorKind::Invalid,
             },
             Some(500..=599) => CloudErrorKind::Unavailable,

@@ -2,11 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
+mod apply;
 mod architecture;
 mod cli;
 mod cloud;
 mod config;
 mod documents;
+mod functions;
 mod local_lambda;
 mod local_s3;
 mod local_services;

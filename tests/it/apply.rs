@@ -1,0 +1,600 @@
+//! Observe and apply against a cloud: what is there afterwards, what a second look finds, what is refused.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use rmx::apply::{self, Applied, ApplyError, Artefacts, ChangeError, Completed};
+use rmx::cloud::{Cloud, LIVE_ALIAS, PutOptions, STACK_TAG, Tags};
+use rmx::digest::Digest;
+use rmx::names::{BucketName, FunctionName};
+use rmx::plan::change::{Action, Change, Desired, Observation, Observed, Plan};
+use rmx::plan::observe::observe;
+use rmx::resource::role::{WorkerAccess, policy_document, trust_policy};
+use rmx::resource::{
+    Address, BucketSpec, EnvironmentSpec, FunctionSpec, LogGroupSpec, Resource, ResourceKind,
+    RoleReference, RoleSpec, SiteSpec,
+};
+use rmx::state::{CloudIdentity, State};
+use tokio_util::sync::CancellationToken;
+
+use crate::support::cloud::TestCloud;
+
+const SECRET: &str = "a secret value that must not be seen";
+
+/// A farm of one of each kind, and everything needed to deploy it.
+struct Farm {
+    _test_cloud: TestCloud,
+    cloud: Cloud,
+    identity: CloudIdentity,
+    folder: tempfile::TempDir,
+    desired: Desired,
+    state: State,
+    force_destroy: bool,
+}
+
+impl Farm {
+    async fn new() -> Self {
+        let test_cloud = TestCloud::start().await;
+        let cloud = test_cloud.connect().await;
+        let caller = cloud.identity().await.unwrap();
+        let identity = CloudIdentity {
+            account: caller.account,
+            region: cloud.region().clone(),
+        };
+        let mut farm = Self {
+            _test_cloud: test_cloud,
+            cloud,
+            identity,
+            folder: tempfile::tempdir().unwrap(),
+            desired: Desired::default(),
+            state: State {
+                lineage: uuid::Uuid::new_v4().to_string().parse().unwrap(),
+                serial: 0,
+                deployed_to: None,
+                records: BTreeMap::new(),
+            },
+            force_destroy: false,
+        };
+        farm.declare();
+        farm
+    }
+
+    fn declare(&mut self) {
+        let function: FunctionName = "rmx-test".parse().unwrap();
+        let bucket: BucketName = "rmx-test-bucket".parse().unwrap();
+        let log_group = "/aws/lambda/rmx-test".parse().unwrap();
+        let role = "rmx-test-role".parse().unwrap();
+        let policy = policy_document(&WorkerAccess {
+            account: &self.identity.account,
+            region: &self.identity.region,
+            bucket: &bucket,
+            functions: std::slice::from_ref(&function),
+            log_group: &log_group,
+            log_group_managed: true,
+            in_vpc: false,
+        });
+        let code_sha256 = self.write_code("one");
+        let path = "/".to_owned();
+        self.want(
+            "log_group.main",
+            Resource::LogGroup(LogGroupSpec {
+                name: log_group.clone(),
+                retention_days: Some(14),
+            }),
+        );
+        self.want(
+            "role.main",
+            Resource::Role(RoleSpec {
+                name: role,
+                path: path.clone(),
+                permissions_boundary: None,
+                trust_policy: trust_policy(),
+                policy,
+            }),
+        );
+        self.want(
+            "bucket.main",
+            Resource::Bucket(BucketSpec {
+                name: bucket.clone(),
+                expire_renders_days: Some(30),
+                abort_uploads_days: Some(1),
+                block_public_access: true,
+                owner_enforced: true,
+            }),
+        );
+        self.want(
+            "function.worker",
+            Resource::Function(FunctionSpec {
+                name: function,
+                role: RoleReference::Managed {
+                    name: "rmx-test-role".parse().unwrap(),
+                    path,
+                },
+                architecture: "x86_64".to_owned(),
+                memory_mb: 2048,
+                timeout_s: 240,
+                disk_mb: 2048,
+                environment: BTreeMap::from([
+                    ("MODE".to_owned(), EnvironmentSpec::Plain("test".to_owned())),
+                    (
+                        "TOKEN".to_owned(),
+                        EnvironmentSpec::Secret(Digest::of(SECRET)),
+                    ),
+                ]),
+                layers: Vec::new(),
+                subnet_ids: Vec::new(),
+                security_group_ids: Vec::new(),
+                log_group,
+                code_sha256,
+                published: true,
+            }),
+        );
+        self.want_site(&[
+            ("index.html", "<h1>one</h1>"),
+            ("a/app.js", "1"),
+            ("b.js", "2"),
+        ]);
+    }
+
+    fn want(&mut self, address: &str, resource: Resource) {
+        self.desired
+            .resources
+            .insert(address.parse().unwrap(), resource);
+    }
+
+    fn function(&mut self) -> &mut FunctionSpec {
+        let address = "function.worker".parse().unwrap();
+        match self.desired.resources.get_mut(&address) {
+            Some(Resource::Function(spec)) => spec,
+            _ => panic!("the farm has a function"),
+        }
+    }
+
+    fn bucket(&self) -> BucketName {
+        "rmx-test-bucket".parse().unwrap()
+    }
+
+    fn code_path(&self) -> PathBuf {
+        self.folder.path().join("function.zip")
+    }
+
+    /// A function zip whose `bootstrap` is `content`.
+    fn write_code(&self, content: &str) -> Digest {
+        use std::io::Write as _;
+        let mut zip = zip::ZipWriter::new(std::fs::File::create(self.code_path()).unwrap());
+        let options = zip::write::SimpleFileOptions::default()
+            .unix_permissions(0o755)
+            .last_modified_time(zip::DateTime::default());
+        zip.start_file("bootstrap", options).unwrap();
+        zip.write_all(content.as_bytes()).unwrap();
+        zip.finish().unwrap();
+        Digest::of(std::fs::read(self.code_path()).unwrap())
+    }
+
+    /// A site of these files and no others.
+    fn want_site(&mut self, files: &[(&str, &str)]) {
+        let folder = self.folder.path().join("site");
+        let _ = std::fs::remove_dir_all(&folder);
+        let mut digests = BTreeMap::new();
+        for (path, content) in files {
+            let file = folder.join(path);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, content).unwrap();
+            digests.insert((*path).to_owned(), Digest::of(content));
+        }
+        let site = Resource::Site(SiteSpec {
+            name: "hello".parse().unwrap(),
+            bucket: self.bucket(),
+            digest: Digest::of(format!("{digests:?}")),
+            files: digests,
+        });
+        self.want("site.hello", site);
+    }
+
+    async fn observe(&self) -> Observed {
+        let identity = self.identity.clone();
+        observe(&self.cloud, identity, &self.desired, &self.state)
+            .await
+            .unwrap()
+    }
+
+    async fn plan(&self) -> Plan {
+        plan_of(&self.desired, &self.observe().await, &self.state)
+    }
+
+    /// Plans and applies; `saves_max` saves of the state work, the next one fails as a killed process would.
+    async fn apply_until(&mut self, saves_max: usize) -> Result<Applied, ApplyError> {
+        let plan = self.plan().await;
+        self.apply_plan(&plan, saves_max).await
+    }
+
+    async fn apply_plan(&mut self, plan: &Plan, saves_max: usize) -> Result<Applied, ApplyError> {
+        let artefacts = Artefacts {
+            code: Some(self.code_path()),
+            sites: BTreeMap::from([("hello".parse().unwrap(), self.folder.path().join("site"))]),
+        };
+        let secrets = BTreeMap::from([("TOKEN".to_owned(), SECRET.to_owned())]);
+        let stop = CancellationToken::new();
+        let mut saved = self.state.clone();
+        let mut saves = 0;
+        let mut save = |state: &mut State| {
+            saves += 1;
+            if saves > saves_max {
+                return Err("killed".into());
+            }
+            state.serial += 1;
+            saved = state.clone();
+            Ok(())
+        };
+        let inputs = apply::Inputs {
+            plan,
+            artefacts: &artefacts,
+            secrets: &secrets,
+            delete_bucket_content: self.force_destroy,
+            cloud: &self.cloud,
+            stop: &stop,
+        };
+        let result = apply::apply(inputs, &mut self.state, &mut save, &|_| {}).await;
+        self.state = saved;
+        result
+    }
+
+    /// Applies and requires that a second plan is empty.
+    async fn apply(&mut self) -> Vec<String> {
+        let applied = self.apply_until(usize::MAX).await.unwrap();
+        assert!(applied.remaining.is_empty());
+        let again = self.plan().await;
+        assert!(again.is_empty(), "{again:#?}");
+        assert!(!serde_json::to_string(&self.state).unwrap().contains(SECRET));
+        applied.done.iter().map(text).collect()
+    }
+
+    async fn keys(&self) -> Vec<String> {
+        let objects = self.cloud.list_objects(&self.bucket(), "").await.unwrap();
+        objects.into_iter().map(|object| object.key).collect()
+    }
+}
+
+/// A policy that grants something else.
+fn other_policy() -> serde_json::Value {
+    serde_json::json!({
+        "Version": "2012-10-17",
+        "Statement": {"Effect": "Allow", "Action": "s3:*", "Resource": "*"},
+    })
+}
+
+fn text(completed: &Completed) -> String {
+    format!("{:?} {}", completed.action, completed.address)
+}
+
+/// The plainest plan: what is missing is created, what differs updated, what is not wanted deleted.
+fn plan_of(desired: &Desired, observed: &Observed, state: &State) -> Plan {
+    let mut changes: Vec<Change> = Vec::new();
+    for (address, observation) in &observed.resources {
+        let after = desired.resources.get(address).cloned();
+        let (before, outputs, revision) = match observation {
+            Observation::Absent => (None, BTreeMap::new(), None),
+            Observation::Present(now) => (
+                Some(now.spec.clone()),
+                now.outputs.clone(),
+                Some(now.revision.clone()),
+            ),
+            Observation::Foreign { .. } => panic!("{address} is not ours"),
+        };
+        let action = match (&before, &after) {
+            (None, Some(_)) => Action::Create,
+            (Some(now), Some(after)) if same(now, after) => Action::NoOp,
+            (Some(_), Some(_)) => Action::Update,
+            (Some(_), None) => Action::Delete,
+            (None, None) => Action::Forget,
+        };
+        changes.push(Change {
+            address: address.clone(),
+            action,
+            before,
+            after,
+            fields: Vec::new(),
+            outputs,
+            revision,
+        });
+    }
+    changes.sort_by_key(|change| change.address.kind);
+    if desired.resources.is_empty() {
+        changes.reverse();
+    }
+    let _ = state;
+    Plan {
+        identity: observed.identity.clone(),
+        changes,
+        drift: Vec::new(),
+    }
+}
+
+fn same(one: &Resource, other: &Resource) -> bool {
+    use rmx::resource::policy::same_meaning;
+    match (one, other) {
+        (Resource::Role(one), Resource::Role(other)) => {
+            one.name == other.name
+                && one.path == other.path
+                && one.permissions_boundary == other.permissions_boundary
+                && same_meaning(&one.trust_policy, &other.trust_policy)
+                && same_meaning(&one.policy, &other.policy)
+        }
+        _ => one == other,
+    }
+}
+
+#[tokio::test]
+async fn a_farm_comes_changes_and_goes() {
+    let mut farm = Farm::new().await;
+    let done = farm.apply().await;
+    assert_eq!(
+        done,
+        [
+            "Create log_group.main",
+            "Create role.main",
+            "Create bucket.main",
+            "Create function.worker",
+            "Create site.hello"
+        ]
+    );
+    let function: Address = "function.worker".parse().unwrap();
+    assert_eq!(farm.state.records[&function].outputs["version"], "1");
+    assert_eq!(
+        farm.keys().await,
+        [
+            "rmx/sites/hello.json",
+            "sites/hello/a/app.js",
+            "sites/hello/b.js",
+            "sites/hello/index.html"
+        ]
+    );
+    let page = farm
+        .cloud
+        .read_object(&farm.bucket(), "sites/hello/index.html", None)
+        .await
+        .unwrap();
+    assert_eq!(
+        page.content_type.as_deref(),
+        Some("text/html; charset=utf-8")
+    );
+
+    farm.function().memory_mb = 3008;
+    farm.want_site(&[("index.html", "<h1>two</h1>"), ("a/app.js", "1")]);
+    assert_eq!(
+        farm.apply().await,
+        ["Update function.worker", "Update site.hello"]
+    );
+    assert_eq!(farm.state.records[&function].outputs["version"], "2");
+    assert!(!farm.keys().await.contains(&"sites/hello/b.js".to_owned()));
+
+    let code_sha256 = farm.write_code("two");
+    farm.function().code_sha256 = code_sha256;
+    assert_eq!(farm.apply().await, ["Update function.worker"]);
+    assert_eq!(farm.state.records[&function].outputs["version"], "3");
+
+    farm.desired = Desired::default();
+    assert_eq!(
+        farm.apply().await,
+        [
+            "Delete site.hello",
+            "Delete function.worker",
+            "Delete bucket.main",
+            "Delete role.main",
+            "Delete log_group.main"
+        ]
+    );
+    assert!(farm.state.records.is_empty());
+    farm.declare();
+    let gone = farm.observe().await;
+    assert!(
+        gone.resources
+            .values()
+            .all(|found| *found == Observation::Absent),
+        "{gone:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_others_changed_is_seen_and_put_back() {
+    let mut farm = Farm::new().await;
+    farm.apply().await;
+    let (cloud, bucket) = (farm.cloud.clone(), farm.bucket());
+    let name = "rmx-test".parse().unwrap();
+
+    cloud
+        .set_retention(&"/aws/lambda/rmx-test".parse().unwrap(), None)
+        .await
+        .unwrap();
+    let role = "rmx-test-role".parse().unwrap();
+    cloud.put_role_policy(&role, &other_policy()).await.unwrap();
+    cloud.set_block_public_access(&bucket, false).await.unwrap();
+    // A second version, with the alias moved by hand.
+    let settings = cloud.function(&name).await.unwrap().unwrap();
+    cloud
+        .update_function_configuration(
+            &name,
+            &rmx::cloud::FunctionSettings {
+                memory_mb: 512,
+                ..settings.settings.clone()
+            },
+            &settings.revision_id,
+        )
+        .await
+        .unwrap();
+    cloud
+        .put_object(
+            &bucket,
+            "sites/hello/b.js",
+            Bytes::from("not 2"),
+            &PutOptions::default(),
+        )
+        .await
+        .unwrap();
+    assert_eq!(
+        farm.apply().await,
+        [
+            "Update log_group.main",
+            "Update role.main",
+            "Update bucket.main",
+            "Update function.worker",
+            "Update site.hello"
+        ]
+    );
+    let restored = cloud.get_object(&bucket, "sites/hello/b.js").await;
+    assert_eq!(restored.unwrap(), "2");
+
+    farm.function().memory_mb = 3008;
+    assert_eq!(farm.apply().await, ["Update function.worker"]);
+    cloud.point_live_alias(&name, "1").await.unwrap();
+    let stray = ["sites/hello/index.html".to_owned()];
+    cloud.delete_objects(&bucket, &stray).await.unwrap();
+    let done = farm.apply().await;
+    assert_eq!(done, ["Update function.worker", "Update site.hello"]);
+    let live = cloud.live_function(&name).await.unwrap().unwrap();
+    assert_eq!(live.settings.memory_mb, 3008, "{LIVE_ALIAS}");
+
+    cloud.delete_function(&name).await.unwrap();
+    cloud.delete_role(&role).await.unwrap();
+    let done = farm.apply().await;
+    assert_eq!(done, ["Create role.main", "Create function.worker"]);
+}
+
+#[tokio::test]
+async fn an_apply_killed_at_any_save_is_finished_by_the_next_one() {
+    let clean = {
+        let mut farm = Farm::new().await;
+        farm.apply().await;
+        farm.keys().await
+    };
+    for saves_max in 0.. {
+        let mut farm = Farm::new().await;
+        let first = farm.apply_until(saves_max).await;
+        let Err(error) = first else {
+            assert!(saves_max >= 10, "every change is saved before and after");
+            break;
+        };
+        assert!(matches!(error.cause, ChangeError::SaveState(_)), "{error}");
+        farm.apply().await;
+        assert_eq!(farm.keys().await, clean);
+        farm.desired = Desired::default();
+        let first = farm.apply_until(saves_max).await;
+        assert!(first.is_err(), "{first:?}");
+        farm.apply().await;
+        assert!(farm.state.records.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_ours_is_seen_and_refused() {
+    let mut farm = Farm::new().await;
+    let empty = farm.plan().await;
+    let other = Tags::from([(STACK_TAG.to_owned(), "somebody".to_owned())]);
+    let group = "/aws/lambda/rmx-test".parse().unwrap();
+    farm.cloud.create_log_group(&group, &other).await.unwrap();
+    farm.cloud.create_bucket(&farm.bucket()).await.unwrap();
+    let observed = farm.observe().await;
+    let owner = |address: &str| match &observed.resources[&address.parse::<Address>().unwrap()] {
+        Observation::Foreign { owner, .. } => owner.clone(),
+        found => panic!("{found:?}"),
+    };
+    assert_eq!(owner("log_group.main").as_deref(), Some("somebody"));
+    assert_eq!(owner("bucket.main"), None);
+    // It came after the plan was made.
+    let error = farm.apply_plan(&empty, usize::MAX).await.unwrap_err();
+    assert!(
+        matches!(error.cause, ChangeError::Foreign { .. }),
+        "{error:?}"
+    );
+    assert!(error.done.is_empty());
+    assert_eq!(error.remaining.len(), 4);
+}
+
+#[tokio::test]
+async fn a_plan_of_another_world_is_refused() {
+    let mut farm = Farm::new().await;
+    farm.apply().await;
+    farm.function().memory_mb = 3008;
+    let plan = farm.plan().await;
+    let group = "/aws/lambda/rmx-test".parse().unwrap();
+    farm.cloud.set_retention(&group, Some(1)).await.unwrap();
+    let name = "rmx-test".parse().unwrap();
+    let now = farm.cloud.function(&name).await.unwrap().unwrap();
+    farm.cloud
+        .update_function_configuration(&name, &now.settings, &now.revision_id)
+        .await
+        .unwrap();
+    farm.cloud.settled_function(&name).await.unwrap();
+    let error = farm.apply_plan(&plan, usize::MAX).await.unwrap_err();
+    assert!(matches!(error.cause, ChangeError::Moved), "{error:?}");
+
+    let secret = EnvironmentSpec::Secret(Digest::of("another"));
+    farm.function()
+        .environment
+        .insert("TOKEN".to_owned(), secret);
+    let error = farm.apply_until(usize::MAX).await.unwrap_err();
+    assert!(
+        matches!(error.cause, ChangeError::Secret { .. }),
+        "{error:?}"
+    );
+    assert!(!format!("{error:?}").contains(SECRET));
+}
+
+#[tokio::test]
+async fn renders_are_not_deleted_without_being_asked() {
+    let mut farm = Farm::new().await;
+    farm.apply().await;
+    farm.cloud
+        .put_object(
+            &farm.bucket(),
+            "renders/abc/out.mp4",
+            Bytes::from("video"),
+            &PutOptions::default(),
+        )
+        .await
+        .unwrap();
+    let desired = std::mem::take(&mut farm.desired);
+    let error = farm.apply_until(usize::MAX).await.unwrap_err();
+    let ChangeError::BucketNotEmpty {
+        objects: 1,
+        example,
+        ..
+    } = error.cause
+    else {
+        panic!("{error:?}");
+    };
+    assert_eq!(example, "renders/abc/out.mp4");
+    assert!(farm.keys().await.contains(&example));
+    farm.force_destroy = true;
+    farm.apply().await;
+    farm.desired = desired;
+    let bucket = "bucket.main".parse().unwrap();
+    assert_eq!(farm.observe().await.resources[&bucket], Observation::Absent);
+}
+
+#[tokio::test]
+async fn stopping_says_what_was_not_done() {
+    let mut farm = Farm::new().await;
+    let plan = farm.plan().await;
+    let stop = CancellationToken::new();
+    let artefacts = Artefacts::default();
+    let inputs = apply::Inputs {
+        plan: &plan,
+        artefacts: &artefacts,
+        secrets: &BTreeMap::new(),
+        delete_bucket_content: false,
+        cloud: &farm.cloud,
+        stop: &stop,
+    };
+    // Asked to stop during the first change: it is finished, and no other is begun.
+    let stop_early = |_| stop.cancel();
+    let applied = apply::apply(inputs, &mut farm.state, &mut |_| Ok(()), &stop_early)
+        .await
+        .unwrap();
+    let done: Vec<String> = applied.done.iter().map(text).collect();
+    assert_eq!(done, ["Create log_group.main"]);
+    assert_eq!(applied.remaining.len(), 4);
+    assert_eq!(applied.remaining[0].kind, ResourceKind::Role);
+    assert_eq!(farm.state.records.len(), 1);
+}
