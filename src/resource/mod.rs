@@ -1,9 +1,12 @@
 //! What rmx can own: a closed enum of specs. Pure data; a spec is complete, with every default filled in.
 
+mod field;
 pub mod function;
 pub mod policy;
 pub mod role;
 pub mod site;
+
+pub use field::{FieldChange, FieldValue, changed_fields, field_count};
 
 use std::collections::BTreeMap;
 use std::fmt;
