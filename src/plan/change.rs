@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::resource::{Address, Resource};
+pub use crate::resource::{FieldChange, FieldValue};
 use crate::state::CloudIdentity;
 
 /// What the config asks for, with every default filled in.
@@ -107,31 +108,6 @@ pub enum Action {
     Adopt,
     /// It is recorded, but gone and no longer wanted: drop the record.
     Forget,
-}
-
-/// A field that differs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FieldChange {
-    /// Dotted path within the spec, for example `memory_mb` or `environment.NAME`.
-    pub path: String,
-    /// As it is. `None`: not set.
-    pub before: Option<FieldValue>,
-    /// As it will be. `None`: unset.
-    pub after: Option<FieldValue>,
-    /// Whether this field cannot be changed in place.
-    pub forces_replacement: bool,
-}
-
-/// A field's value as it is shown.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FieldValue {
-    /// The value.
-    Known(serde_json::Value),
-    /// Only its digest is known; it is never shown.
-    Secret(crate::digest::Digest),
-    /// AWS will assign it.
-    KnownAfterApply,
 }
 
 /// A resource that differs from what was last applied.

@@ -1,0 +1,174 @@
+//! What a config asks for, in specs. Pure: digests and names come in, nothing is read.
+
+use std::collections::BTreeMap;
+
+use super::change::Desired;
+use crate::bundle::SiteBundle;
+use crate::config::{Config, EnvironmentValue, LogsConfig, ResourceNames, RoleConfig};
+use crate::digest::Digest;
+use crate::names::SiteName;
+use crate::resource::role::{self, WorkerAccess};
+use crate::resource::{
+    Address, BucketSpec, EnvironmentSpec, FunctionSpec, LogGroupSpec, Resource, ResourceKind,
+    RoleReference, RoleSpec, SiteSpec,
+};
+use crate::state::CloudIdentity;
+
+/// Parts of uploads that nobody completed are paid for until they are removed. No upload takes days.
+const ABORT_UPLOADS_DAYS: u32 = 1;
+
+/// What a config depends on besides itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Ingredients<'a> {
+    /// Where it is to be deployed.
+    pub identity: &'a CloudIdentity,
+    /// SHA-256 of the function zip.
+    pub code_sha256: Digest,
+    /// The sites as they are on the disk, by name.
+    pub sites: &'a BTreeMap<SiteName, SiteBundle>,
+    /// Values of the function's secret environment variables, by the variable's name.
+    pub secrets: &'a BTreeMap<String, String>,
+}
+
+impl Desired {
+    /// What `config` asks for. Sites and secrets that are not among the ingredients are not desired, so the caller
+    /// hands over all that the config names.
+    pub fn from_config(config: &Config, ingredients: Ingredients<'_>) -> Self {
+        let identity = ingredients.identity;
+        let names = ResourceNames::derive(config, &identity.account, &identity.region);
+        let log_group = log_group(config, &names);
+        let role = role(config, &names, identity);
+        let bucket = bucket(config, &names);
+        let functions = functions(config, &names, ingredients);
+        let sites = sites(config, &names, ingredients);
+        let main = [log_group, role, Some(bucket)].into_iter().flatten();
+        let main = main.map(|resource| (Address::new(resource.kind(), "main"), resource));
+        Self {
+            resources: main.chain(functions).chain(sites).collect(),
+        }
+    }
+}
+
+fn log_group(config: &Config, names: &ResourceNames) -> Option<Resource> {
+    match config.logs {
+        LogsConfig::Managed { retention_days } => Some(Resource::LogGroup(LogGroupSpec {
+            name: names.log_group.clone(),
+            retention_days: Some(retention_days),
+        })),
+        LogsConfig::Unmanaged => None,
+    }
+}
+
+fn role(config: &Config, names: &ResourceNames, identity: &CloudIdentity) -> Option<Resource> {
+    let RoleConfig::Managed {
+        permissions_boundary,
+        path,
+    } = &config.role
+    else {
+        return None;
+    };
+    let access = WorkerAccess {
+        account: &identity.account,
+        region: &identity.region,
+        bucket: &names.bucket,
+        functions: &names.functions,
+        log_group: &names.log_group,
+        log_group_managed: matches!(config.logs, LogsConfig::Managed { .. }),
+        in_vpc: config.function.vpc.is_some(),
+    };
+    Some(Resource::Role(RoleSpec {
+        name: names.role.clone(),
+        path: path.clone(),
+        permissions_boundary: permissions_boundary.clone(),
+        trust_policy: role::trust_policy(),
+        policy: role::policy_document(&access),
+    }))
+}
+
+fn bucket(config: &Config, names: &ResourceNames) -> Resource {
+    Resource::Bucket(BucketSpec {
+        name: names.bucket.clone(),
+        expire_renders_days: config.bucket.expire_renders_days,
+        abort_uploads_days: Some(ABORT_UPLOADS_DAYS),
+        block_public_access: true,
+        owner_enforced: true,
+    })
+}
+
+fn functions(
+    config: &Config,
+    names: &ResourceNames,
+    ingredients: Ingredients<'_>,
+) -> Vec<(Address, Resource)> {
+    let function = &config.function;
+    let environment = function.environment.iter().filter_map(|(name, value)| {
+        let value = match value {
+            EnvironmentValue::Plain(text) => EnvironmentSpec::Plain(text.clone()),
+            EnvironmentValue::FromEnvironment(_) => {
+                EnvironmentSpec::Secret(Digest::of(ingredients.secrets.get(name)?))
+            }
+        };
+        Some((name.clone(), value))
+    });
+    let environment: BTreeMap<_, _> = environment.collect();
+    let role = match &config.role {
+        RoleConfig::Managed { path, .. } => RoleReference::Managed {
+            name: names.role.clone(),
+            path: path.clone(),
+        },
+        RoleConfig::Existing { arn } => RoleReference::Arn(arn.clone()),
+    };
+    let (subnet_ids, security_group_ids) = match &function.vpc {
+        Some(vpc) => (vpc.subnet_ids.clone(), vpc.security_group_ids.clone()),
+        None => Default::default(),
+    };
+    let spec = |name| FunctionSpec {
+        name,
+        role: role.clone(),
+        architecture: function.architecture.as_str().to_owned(),
+        memory_mb: function.memory_mb,
+        timeout_s: function.timeout_s,
+        disk_mb: function.disk_mb,
+        environment: environment.clone(),
+        layers: function.layers.clone(),
+        subnet_ids: subnet_ids.clone(),
+        security_group_ids: security_group_ids.clone(),
+        log_group: names.log_group.clone(),
+        code_sha256: ingredients.code_sha256,
+        published: true,
+    };
+    let replicas = names.functions.iter().zip(1..);
+    replicas
+        .map(|(name, number)| {
+            let address = match number {
+                1 => "worker".to_owned(),
+                _ => format!("worker-{number}"),
+            };
+            (
+                Address::new(ResourceKind::Function, address),
+                Resource::Function(spec(name.clone())),
+            )
+        })
+        .collect()
+}
+
+fn sites(
+    config: &Config,
+    names: &ResourceNames,
+    ingredients: Ingredients<'_>,
+) -> Vec<(Address, Resource)> {
+    let sites = config.sites.iter().filter_map(|site| {
+        let bundle = ingredients.sites.get(&site.name)?;
+        let spec = SiteSpec {
+            name: site.name.clone(),
+            bucket: names.bucket.clone(),
+            digest: bundle.digest,
+            files: bundle.files.clone(),
+        };
+        Some((
+            Address::new(ResourceKind::Site, site.name.as_str()),
+            Resource::Site(spec),
+        ))
+    });
+    sites.collect()
+}

@@ -1,0 +1,39 @@
+//! Why there is no plan.
+
+use crate::resource::Address;
+use crate::state::CloudIdentity;
+
+/// A plan that cannot be made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// The name is taken by something that is not ours.
+    #[error(
+        "{address} cannot be made: `{id}` exists and {}; rmx does not touch what it did not make",
+        match owner {
+            Some(owner) => format!("belongs to the deployment {owner}"),
+            None => "carries no tag `rmx:stack`".to_owned(),
+        }
+    )]
+    Foreign {
+        /// Which of our resources.
+        address: Address,
+        /// ARN or name of what is there.
+        id: String,
+        /// The `rmx:stack` tag it carries.
+        owner: Option<String>,
+    },
+    /// The state is of another account or region.
+    #[error(
+        "the state records what is in account {}, region {}; this is account {}, region {}",
+        recorded.account, recorded.region, found.account, found.region
+    )]
+    OtherCloud {
+        /// Where the recorded resources are.
+        recorded: CloudIdentity,
+        /// What we are connected to.
+        found: CloudIdentity,
+    },
+    /// A plan came out that must never come out.
+    #[error("the plan is wrong: {0}")]
+    Wrong(String),
+}
