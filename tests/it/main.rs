@@ -12,5 +12,6 @@ mod functions;
 mod local_lambda;
 mod local_s3;
 mod local_services;
+mod render;
 #[allow(dead_code, reason = "helpers for tests that land one by one")]
 mod support;

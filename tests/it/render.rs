@@ -1,0 +1,296 @@
+//! The render room against the embedded cloud, with a worker that crashes, stalls and loses answers when it is told to.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use rmx::cloud::{Cloud, FunctionCode, FunctionSettings};
+use rmx::digest::Digest;
+use rmx::media::{Codec, PixelFormat, X264Preset};
+use rmx::names::{BucketName, RenderId};
+use rmx::protocol::SiteLocation;
+use rmx::render::chunks::ChunkLength;
+use rmx::render::dispatch::{Session, Workers};
+use rmx::render::invocation::WorkerFunction;
+use rmx::render::output::OutputFile;
+use rmx::render::request::{
+    CaptureOptions, EncodeOptions, Overrides, PageOptions, RenderOptions, RenderRequest,
+};
+use rmx::render::scheduler::{ChunkFailure, RenderFailure};
+use rmx::render::{RenderError, RenderJob, RenderOutput, new_render_id, render};
+use rmx::resource::RoleSpec;
+use serde_json::json;
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::cloud::{TestCloud, make_bucket};
+
+const WORKER: &str = include_str!("render/worker.py");
+
+/// A deployed worker and somewhere to put videos.
+struct Scene {
+    cloud: Cloud,
+    workers: Workers,
+    folder: TempDir,
+    _running: TestCloud,
+}
+
+impl Scene {
+    async fn new(bootstrap: &str) -> Self {
+        let running = TestCloud::start().await;
+        let cloud = running.connect().await;
+        let bucket = make_bucket(&cloud, "renders").await;
+        let role = RoleSpec {
+            name: "worker".parse().unwrap(),
+            path: "/".to_owned(),
+            permissions_boundary: None,
+            trust_policy: rmx::resource::role::trust_policy(),
+            policy: json!({ "Version": "2012-10-17", "Statement": [
+                { "Effect": "Allow", "Action": "s3:*", "Resource": "*" },
+            ]}),
+        };
+        cloud.create_role(&role, &BTreeMap::new()).await.unwrap();
+        let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+        let executable = zip::write::SimpleFileOptions::default().unix_permissions(0o755);
+        zip.start_file("bootstrap", executable).unwrap();
+        zip.write_all(bootstrap.as_bytes()).unwrap();
+        let zip = zip.finish().unwrap().into_inner();
+        let digest = Digest::of(&zip);
+        let settings = FunctionSettings {
+            role_arn: "arn:aws:iam::123456789012:role/worker".to_owned(),
+            runtime: "provided.al2023".to_owned(),
+            handler: "bootstrap".to_owned(),
+            architecture: match std::env::consts::ARCH {
+                "aarch64" => "arm64".to_owned(),
+                other => other.to_owned(),
+            },
+            memory_mb: 512,
+            timeout_s: 60,
+            disk_mb: 512,
+            environment: BTreeMap::new(),
+            layers: Vec::new(),
+            subnet_ids: Vec::new(),
+            security_group_ids: Vec::new(),
+            log_group: "/aws/lambda/worker".to_owned(),
+            code_sha256: Some(digest),
+        };
+        let name = "worker".parse().unwrap();
+        let code = FunctionCode::Inline(zip.into());
+        cloud
+            .create_function(&name, &settings, &code, &BTreeMap::new())
+            .await
+            .unwrap();
+        cloud.settled_function(&name).await.unwrap().unwrap();
+        let version = cloud.publish_version(&name, &digest).await.unwrap();
+        cloud
+            .settled_version(&name, &version)
+            .await
+            .unwrap()
+            .unwrap();
+        Self {
+            workers: Workers {
+                functions: vec![WorkerFunction { name, version }],
+                bucket,
+                timeout_s: 60,
+                concurrency_max: 3,
+            },
+            cloud,
+            folder: tempfile::tempdir().unwrap(),
+            _running: running,
+        }
+    }
+
+    fn output(&self) -> PathBuf {
+        self.folder.path().join("out.mp4")
+    }
+
+    /// Renders thirty frames in chunks of ten.
+    async fn render(
+        &self,
+        composition: &str,
+        props: serde_json::Value,
+        id: &RenderId,
+        resume: bool,
+    ) -> Result<RenderOutput, RenderError> {
+        let request = RenderRequest::new(RenderOptions {
+            composition: composition.to_owned(),
+            page: PageOptions {
+                site: SiteLocation::Url("http://localhost/".to_owned()),
+                input_props: props.to_string(),
+                environment: BTreeMap::new(),
+                timeout_ms: 30_000,
+            },
+            overrides: Overrides::default(),
+            frames: None,
+            chunk_length: ChunkLength::Frames(10),
+            capture: CaptureOptions {
+                image_format: None,
+                jpeg_quality: 80,
+                scale: 1.0,
+                muted: false,
+            },
+            encode: EncodeOptions {
+                codec: Codec::H264,
+                crf: None,
+                x264_preset: X264Preset::Medium,
+                pixel_format: PixelFormat::Yuv420p,
+                gop_size: None,
+            },
+            retries_per_chunk: 1,
+        })
+        .unwrap();
+        let job = RenderJob {
+            id: id.clone(),
+            resume,
+            keep_segments: false,
+            output: OutputFile::create(&self.output(), true).unwrap(),
+        };
+        let cancel = CancellationToken::new();
+        let session = Session {
+            cloud: &self.cloud,
+            workers: &self.workers,
+            cancel: &cancel,
+        };
+        render(&request, job, session, |_| {}).await
+    }
+
+    async fn objects(&self) -> Vec<String> {
+        let bucket: &BucketName = &self.workers.bucket;
+        let objects = self.cloud.list_objects(bucket, "renders/").await.unwrap();
+        objects.into_iter().map(|object| object.key).collect()
+    }
+}
+
+/// Frames in a video, counted by decoding it.
+fn frame_count(path: &Path) -> String {
+    let output = std::process::Command::new("ffprobe")
+        .args(["-v", "error", "-count_frames", "-show_entries"])
+        .args(["stream=nb_read_frames", "-of", "csv=p=0"])
+        .arg(path)
+        .output()
+        .unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn crashes_stalls_and_lost_answers_are_survived() {
+    let scene = Scene::new(WORKER).await;
+    let faults = json!({ "faults": { "0:1": "crash", "1:1": "lost answer", "2:1": "stall" } });
+    let id = new_render_id();
+    let output = scene.render("Title", faults, &id, false).await.unwrap();
+    assert_eq!(frame_count(&scene.output()), "30");
+    assert_eq!((output.frame_count, output.chunks), (30, 3));
+    assert_eq!((output.retries, output.backups), (2, 1));
+    assert_eq!(
+        std::fs::metadata(scene.output()).unwrap().len(),
+        output.size_bytes
+    );
+    assert_eq!(scene.objects().await, [] as [&str; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_render_is_taken_up_where_it_failed() {
+    let scene = Scene::new(WORKER).await;
+    let props = json!({
+        "faults": { "2:1": "page error" },
+        "marker": scene.folder.path().join("marker"),
+    });
+    let id = new_render_id();
+    // One at a time, so that the chunks before the failing one are done.
+    let scene = Scene {
+        workers: Workers {
+            concurrency_max: 1,
+            ..scene.workers.clone()
+        },
+        ..scene
+    };
+    let error = scene
+        .render("Title", props.clone(), &id, false)
+        .await
+        .unwrap_err();
+    let RenderError::Work {
+        frames, failure, ..
+    } = error
+    else {
+        panic!("{error:?}")
+    };
+    assert_eq!(frames.unwrap().to_string(), "20-29");
+    let RenderFailure::Chunk {
+        attempts, failure, ..
+    } = *failure
+    else {
+        panic!("{failure:?}")
+    };
+    let ChunkFailure::Task(task) = *failure else {
+        panic!("{failure:?}")
+    };
+    assert_eq!((attempts, task.frame), (1, Some(21)));
+    assert_eq!(task.message, "no such image");
+    assert_eq!(task.stack.as_deref(), Some("at page.js:1"));
+    // No half of a video is left, and the segments stay.
+    let marker = "marker".to_owned();
+    let files = std::fs::read_dir(scene.folder.path()).unwrap();
+    let files: Vec<_> = files
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert_eq!(files, [marker]);
+    assert_eq!(
+        scene.objects().await.len(),
+        3,
+        "{:?}",
+        scene.objects().await
+    );
+
+    let other = json!({ "faults": {} });
+    let error = scene.render("Title", other, &id, true).await.unwrap_err();
+    assert!(
+        error.to_string().ends_with("other values: props differ"),
+        "{error}"
+    );
+    let output = scene.render("Title", props, &id, true).await.unwrap();
+    assert_eq!((output.chunks, output.chunks_resumed), (3, 2));
+    assert_eq!(frame_count(&scene.output()), "30");
+    assert_eq!(scene.objects().await, [] as [&str; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_composition_is_answered_with_the_nearest() {
+    let scene = Scene::new(WORKER).await;
+    let error = scene
+        .render("helloworld", json!({}), &new_render_id(), false)
+        .await
+        .unwrap_err();
+    let RenderError::UnknownComposition { known, .. } = error else {
+        panic!("{error:?}")
+    };
+    assert_eq!(known, ["HelloWorld", "Title"]);
+    assert_eq!(scene.objects().await, [] as [&str; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_function_that_is_no_worker_is_recognised() {
+    let other = "#!/usr/bin/env python3\n\
+        import http.client, os\n\
+        api = os.environ['AWS_LAMBDA_RUNTIME_API']\n\
+        while True:\n\
+        \x20   c = http.client.HTTPConnection(api)\n\
+        \x20   c.request('GET', '/2018-06-01/runtime/invocation/next')\n\
+        \x20   job = c.getresponse()\n\
+        \x20   job.read()\n\
+        \x20   path = f\"/2018-06-01/runtime/invocation/{job.headers['Lambda-Runtime-Aws-Request-Id']}/response\"\n\
+        \x20   c.request('POST', path, b'{\"statusCode\": 200}')\n\
+        \x20   c.getresponse().read()\n";
+    let scene = Scene::new(other).await;
+    let error = scene
+        .render("Title", json!({}), &new_render_id(), false)
+        .await
+        .unwrap_err();
+    let RenderError::Work { failure, .. } = error else {
+        panic!("{error:?}")
+    };
+    let text = format!("{failure:?}");
+    assert!(
+        text.contains("Protocol") && text.contains("statusCode"),
+        "{text}"
+    );
+}
