@@ -574,6 +574,36 @@ async fn renders_are_not_deleted_without_being_asked() {
 }
 
 #[tokio::test]
+async fn code_too_large_for_a_request_goes_through_the_bucket() {
+    let mut farm = Farm::new().await;
+    // Digests do not compress.
+    let content: String = (0..850_000_u32)
+        .map(|i| Digest::of(i.to_le_bytes()).to_string())
+        .collect();
+    let code_sha256 = farm.write_code(&content);
+    assert!(std::fs::metadata(farm.code_path()).unwrap().len() < 32 * 1024 * 1024);
+    farm.function().code_sha256 = code_sha256;
+    farm.apply().await;
+    assert_eq!(farm.keys().await.len(), 4);
+
+    let file = std::fs::File::create(farm.code_path()).unwrap();
+    let mut zip = zip::ZipWriter::new(file);
+    let stored = zip::write::SimpleFileOptions::default()
+        .unix_permissions(0o755)
+        .compression_method(zip::CompressionMethod::Stored);
+    zip.start_file("bootstrap", stored).unwrap();
+    std::io::Write::write_all(&mut zip, content.as_bytes()).unwrap();
+    zip.finish().unwrap();
+    let code_sha256 = Digest::of(std::fs::read(farm.code_path()).unwrap());
+    farm.function().code_sha256 = code_sha256;
+    assert_eq!(farm.apply().await, ["Update function.worker"]);
+    let key = format!("rmx/code/{code_sha256}.zip");
+    assert!(farm.keys().await.contains(&key));
+    farm.desired = Desired::default();
+    farm.apply().await;
+}
+
+#[tokio::test]
 async fn stopping_says_what_was_not_done() {
     let mut farm = Farm::new().await;
     let plan = farm.plan().await;
