@@ -2,6 +2,7 @@
 //! within this process for as long as the verb runs.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use tokio::net::TcpListener;
 
@@ -9,7 +10,7 @@ use crate::cloud::{Cloud, CloudError, CloudErrorKind, Connection, StaticCredenti
 use crate::config::{Config, Target};
 use crate::env::Env;
 use crate::local::{self, LocalOptions, Running};
-use crate::names::AccountId;
+use crate::names::{AccountId, Region};
 use crate::state::CloudIdentity;
 
 use super::context::Context;
@@ -119,10 +120,15 @@ async fn start_local(context: &Context, config: &Config) -> Result<Running, Comm
 
 /// Where the embedded cloud of `config` lives, and what its functions find in their environment.
 pub(crate) fn local_options(context: &Context, config: &Config) -> LocalOptions {
+    local_options_at(context, &config.directory, config.region.clone())
+}
+
+/// The same for a project's folder, whether it has a configuration or not.
+pub(crate) fn local_options_at(context: &Context, project: &Path, region: Region) -> LocalOptions {
     LocalOptions {
-        directory: config.directory.join(".rmx/local"),
+        directory: project.join(".rmx/local"),
         account: LOCAL_ACCOUNT.parse().expect("it has 12 digits"),
-        region: config.region.clone(),
+        region,
         worker_environment: worker_environment(&context.env),
     }
 }

@@ -20,6 +20,7 @@ mod fmt;
 mod init;
 #[allow(dead_code, reason = "the verbs that stop gracefully land one by one")]
 mod interrupt;
+mod local;
 #[allow(dead_code, reason = "helpers for verbs that land one by one")]
 mod recorded;
 mod reference;
@@ -73,6 +74,7 @@ enum Verb {
     Still(still::StillArgs),
     Compositions(compositions::CompositionsArgs),
     Doctor(doctor::DoctorArgs),
+    Local(local::LocalArgs),
     Completions(completions::CompletionsArgs),
 }
 
@@ -86,6 +88,7 @@ async fn run(context: &Context, verb: &Verb) -> Result<ExitStatus, CommandError>
         Verb::Still(args) => still::cmd_still(context, args).await,
         Verb::Compositions(args) => compositions::cmd_compositions(context, args).await,
         Verb::Doctor(args) => doctor::cmd_doctor(context, args).await,
+        Verb::Local(args) => local::cmd_local(context, args).await,
         Verb::Completions(args) => completions::cmd_completions(context, args),
     }
 }

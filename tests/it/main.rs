@@ -11,6 +11,7 @@ mod documents;
 mod functions;
 mod local_lambda;
 mod local_s3;
+mod local_serve;
 mod local_services;
 mod render;
 #[allow(dead_code, reason = "helpers for tests that land one by one")]
