@@ -1,0 +1,55 @@
+"""The `aws` command, with nothing but the environment."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+from check import TRUST, same
+
+AWS = os.environ["RMX_TEST_AWS"]
+if not AWS:
+    print("skipped: there is no `aws` command; scripts/test installs it")
+    sys.exit()
+
+
+def aws(*arguments, status=0):
+    ended = subprocess.run([AWS, *arguments], capture_output=True, text=True, timeout=60)
+    same(ended.returncode, status, f"aws {' '.join(arguments)}\n{ended.stdout}\n{ended.stderr}")
+    return ended.stdout if status == 0 else ended.stderr
+
+
+def data(*arguments):
+    return json.loads(aws(*arguments, "--output", "json"))
+
+
+same(data("sts", "get-caller-identity")["Arn"].split(":")[-1], "user/local")
+aws("s3", "mb", "s3://farm")
+site = pathlib.Path("site")
+(site / "static").mkdir(parents=True)
+(site / "index.html").write_text("<!doctype html>")
+(site / "static" / "a.bin").write_bytes(os.urandom(9 * 1024 * 1024))
+aws("s3", "sync", "site", "s3://farm/sites/a")
+same(aws("s3", "sync", "site", "s3://farm/sites/a"), "", "nothing is left to be done")
+aws("s3", "cp", "s3://farm/sites/a/static/a.bin", "copy.bin")
+assert pathlib.Path("copy.bin").read_bytes() == (site / "static" / "a.bin").read_bytes()
+same([line.split()[-1] for line in aws("s3", "ls", "--recursive", "s3://farm/").splitlines()],
+     ["sites/a/index.html", "sites/a/static/a.bin"])
+same(aws("s3", "cp", "s3://farm/sites/a/index.html", "-"), "<!doctype html>")
+same(aws("s3", "rb", "s3://farm", status=1).count("BucketNotEmpty"), 1)
+aws("s3", "rb", "--force", "s3://farm")
+
+pathlib.Path("trust.json").write_text(TRUST)
+made = data("iam", "create-role", "--role-name", "worker", "--assume-role-policy-document", "file://trust.json")
+same(made["Role"]["AssumeRolePolicyDocument"], json.loads(TRUST))
+assert "NoSuchEntity" in aws("iam", "get-role", "--role-name", "none", status=254 if b"aws-cli/2" in subprocess.run([AWS, "--version"], capture_output=True).stdout else 255)
+
+aws("logs", "create-log-group", "--log-group-name", "/farm")
+aws("logs", "create-log-stream", "--log-group-name", "/farm", "--log-stream-name", "s")
+now = str(int(__import__("time").time() * 1000))
+aws("logs", "put-log-events", "--log-group-name", "/farm", "--log-stream-name", "s",
+    "--log-events", f"timestamp={now},message=hello")
+same(data("logs", "get-log-events", "--log-group-name", "/farm", "--log-stream-name", "s")["events"][0]["message"], "hello")
+same(data("lambda", "list-functions")["Functions"], [])
+same(data("lambda", "get-account-settings")["AccountLimit"]["ConcurrentExecutions"] > 0, True)
