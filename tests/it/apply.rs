@@ -8,7 +8,7 @@ use rmx::apply::{self, Applied, ApplyError, Artefacts, ChangeError, Completed};
 use rmx::cloud::{Cloud, LIVE_ALIAS, PutOptions, STACK_TAG, Tags};
 use rmx::digest::Digest;
 use rmx::names::{BucketName, FunctionName};
-use rmx::plan::change::{Action, Change, Desired, Observation, Observed, Plan};
+use rmx::plan::change::{Desired, Observation, Observed, Plan};
 use rmx::plan::observe::observe;
 use rmx::resource::role::{WorkerAccess, policy_document, trust_policy};
 use rmx::resource::{
@@ -200,7 +200,7 @@ impl Farm {
     }
 
     async fn plan(&self) -> Plan {
-        plan_of(&self.desired, &self.observe().await, &self.state)
+        rmx::plan::make(&self.desired, &self.observe().await, &self.state).unwrap()
     }
 
     /// Plans and applies; `saves_max` saves of the state work, the next one fails as a killed process would.
@@ -266,63 +266,6 @@ fn other_policy() -> serde_json::Value {
 
 fn text(completed: &Completed) -> String {
     format!("{:?} {}", completed.action, completed.address)
-}
-
-/// The plainest plan: what is missing is created, what differs updated, what is not wanted deleted.
-fn plan_of(desired: &Desired, observed: &Observed, state: &State) -> Plan {
-    let mut changes: Vec<Change> = Vec::new();
-    for (address, observation) in &observed.resources {
-        let after = desired.resources.get(address).cloned();
-        let (before, outputs, revision) = match observation {
-            Observation::Absent => (None, BTreeMap::new(), None),
-            Observation::Present(now) => (
-                Some(now.spec.clone()),
-                now.outputs.clone(),
-                Some(now.revision.clone()),
-            ),
-            Observation::Foreign { .. } => panic!("{address} is not ours"),
-        };
-        let action = match (&before, &after) {
-            (None, Some(_)) => Action::Create,
-            (Some(now), Some(after)) if same(now, after) => Action::NoOp,
-            (Some(_), Some(_)) => Action::Update,
-            (Some(_), None) => Action::Delete,
-            (None, None) => Action::Forget,
-        };
-        changes.push(Change {
-            address: address.clone(),
-            action,
-            before,
-            after,
-            fields: Vec::new(),
-            outputs,
-            revision,
-        });
-    }
-    changes.sort_by_key(|change| change.address.kind);
-    if desired.resources.is_empty() {
-        changes.reverse();
-    }
-    let _ = state;
-    Plan {
-        identity: observed.identity.clone(),
-        changes,
-        drift: Vec::new(),
-    }
-}
-
-fn same(one: &Resource, other: &Resource) -> bool {
-    use rmx::resource::policy::same_meaning;
-    match (one, other) {
-        (Resource::Role(one), Resource::Role(other)) => {
-            one.name == other.name
-                && one.path == other.path
-                && one.permissions_boundary == other.permissions_boundary
-                && same_meaning(&one.trust_policy, &other.trust_policy)
-                && same_meaning(&one.policy, &other.policy)
-        }
-        _ => one == other,
-    }
 }
 
 #[tokio::test]
