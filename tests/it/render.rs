@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use rmx::cloud::{Cloud, FunctionCode, FunctionSettings};
+use rmx::cloud::{Cloud, Connection, FunctionCode, FunctionSettings, StaticCredentials};
 use rmx::digest::Digest;
+use rmx::local::LocalOptions;
 use rmx::media::{Codec, PixelFormat, X264Preset};
-use rmx::names::{BucketName, RenderId};
+use rmx::names::{BucketName, Region, RenderId};
 use rmx::protocol::SiteLocation;
 use rmx::render::chunks::ChunkLength;
 use rmx::render::dispatch::{Session, Workers};
@@ -18,11 +19,15 @@ use rmx::render::request::{
 };
 use rmx::render::scheduler::{ChunkFailure, RenderFailure};
 use rmx::render::{RenderError, RenderJob, RenderOutput, new_render_id, render};
-use rmx::resource::RoleSpec;
+use rmx::resource::{
+    Address, BucketSpec, FunctionSpec, Resource, ResourceKind, RoleReference, RoleSpec,
+};
+use rmx::state::{CloudIdentity, Holder, Record, RecordStatus, StateStore};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
+use crate::support::TestProject;
 use crate::support::cloud::{TestCloud, make_bucket};
 
 const WORKER: &str = include_str!("render/worker.py");
@@ -35,65 +40,70 @@ struct Scene {
     _running: TestCloud,
 }
 
+/// Makes a bucket, a role and a function that runs `bootstrap` in the account `account`.
+async fn deploy(cloud: &Cloud, account: &str, bootstrap: &str) -> Workers {
+    let bucket = make_bucket(cloud, "renders").await;
+    let role = RoleSpec {
+        name: "worker".parse().unwrap(),
+        path: "/".to_owned(),
+        permissions_boundary: None,
+        trust_policy: rmx::resource::role::trust_policy(),
+        policy: json!({ "Version": "2012-10-17", "Statement": [
+            { "Effect": "Allow", "Action": "s3:*", "Resource": "*" },
+        ]}),
+    };
+    cloud.create_role(&role, &BTreeMap::new()).await.unwrap();
+    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    let executable = zip::write::SimpleFileOptions::default().unix_permissions(0o755);
+    zip.start_file("bootstrap", executable).unwrap();
+    zip.write_all(bootstrap.as_bytes()).unwrap();
+    let zip = zip.finish().unwrap().into_inner();
+    let digest = Digest::of(&zip);
+    let settings = FunctionSettings {
+        role_arn: format!("arn:aws:iam::{account}:role/worker"),
+        runtime: "provided.al2023".to_owned(),
+        handler: "bootstrap".to_owned(),
+        architecture: match std::env::consts::ARCH {
+            "aarch64" => "arm64".to_owned(),
+            other => other.to_owned(),
+        },
+        memory_mb: 512,
+        timeout_s: 60,
+        disk_mb: 512,
+        environment: BTreeMap::new(),
+        layers: Vec::new(),
+        subnet_ids: Vec::new(),
+        security_group_ids: Vec::new(),
+        log_group: "/aws/lambda/worker".to_owned(),
+        code_sha256: Some(digest),
+    };
+    let name = "worker".parse().unwrap();
+    let code = FunctionCode::Inline(zip.into());
+    cloud
+        .create_function(&name, &settings, &code, &BTreeMap::new())
+        .await
+        .unwrap();
+    cloud.settled_function(&name).await.unwrap().unwrap();
+    let version = cloud.publish_version(&name, &digest).await.unwrap();
+    cloud
+        .settled_version(&name, &version)
+        .await
+        .unwrap()
+        .unwrap();
+    Workers {
+        functions: vec![WorkerFunction { name, version }],
+        bucket,
+        timeout_s: 60,
+        concurrency_max: 3,
+    }
+}
+
 impl Scene {
     async fn new(bootstrap: &str) -> Self {
         let running = TestCloud::start().await;
         let cloud = running.connect().await;
-        let bucket = make_bucket(&cloud, "renders").await;
-        let role = RoleSpec {
-            name: "worker".parse().unwrap(),
-            path: "/".to_owned(),
-            permissions_boundary: None,
-            trust_policy: rmx::resource::role::trust_policy(),
-            policy: json!({ "Version": "2012-10-17", "Statement": [
-                { "Effect": "Allow", "Action": "s3:*", "Resource": "*" },
-            ]}),
-        };
-        cloud.create_role(&role, &BTreeMap::new()).await.unwrap();
-        let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
-        let executable = zip::write::SimpleFileOptions::default().unix_permissions(0o755);
-        zip.start_file("bootstrap", executable).unwrap();
-        zip.write_all(bootstrap.as_bytes()).unwrap();
-        let zip = zip.finish().unwrap().into_inner();
-        let digest = Digest::of(&zip);
-        let settings = FunctionSettings {
-            role_arn: "arn:aws:iam::123456789012:role/worker".to_owned(),
-            runtime: "provided.al2023".to_owned(),
-            handler: "bootstrap".to_owned(),
-            architecture: match std::env::consts::ARCH {
-                "aarch64" => "arm64".to_owned(),
-                other => other.to_owned(),
-            },
-            memory_mb: 512,
-            timeout_s: 60,
-            disk_mb: 512,
-            environment: BTreeMap::new(),
-            layers: Vec::new(),
-            subnet_ids: Vec::new(),
-            security_group_ids: Vec::new(),
-            log_group: "/aws/lambda/worker".to_owned(),
-            code_sha256: Some(digest),
-        };
-        let name = "worker".parse().unwrap();
-        let code = FunctionCode::Inline(zip.into());
-        cloud
-            .create_function(&name, &settings, &code, &BTreeMap::new())
-            .await
-            .unwrap();
-        cloud.settled_function(&name).await.unwrap().unwrap();
-        let version = cloud.publish_version(&name, &digest).await.unwrap();
-        cloud
-            .settled_version(&name, &version)
-            .await
-            .unwrap()
-            .unwrap();
         Self {
-            workers: Workers {
-                functions: vec![WorkerFunction { name, version }],
-                bucket,
-                timeout_s: 60,
-                concurrency_max: 3,
-            },
+            workers: deploy(&cloud, "123456789012", bootstrap).await,
             cloud,
             folder: tempfile::tempdir().unwrap(),
             _running: running,
@@ -293,4 +303,137 @@ async fn a_function_that_is_no_worker_is_recognised() {
         text.contains("Protocol") && text.contains("statusCode"),
         "{text}"
     );
+}
+
+/// A project whose state says that a worker is deployed, as `rmx apply` would leave it.
+async fn deployed_project() -> TestProject {
+    let project = TestProject::new();
+    project.write("remotion.toml", "project = \"films\"\n");
+    let account = "000000000000";
+    let region: Region = "us-east-1".parse().unwrap();
+    let surroundings = rmx::env::Env::read().unwrap();
+    let options = LocalOptions {
+        directory: project.path().join(".rmx/local"),
+        account: account.parse().unwrap(),
+        region: region.clone(),
+        worker_environment: BTreeMap::from([(
+            "PATH".to_owned(),
+            surroundings.variables["PATH"].clone(),
+        )]),
+    };
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0))
+        .await
+        .unwrap();
+    let running = rmx::local::start(options, listener).await.unwrap();
+    let cloud = Cloud::connect(&Connection {
+        region: region.clone(),
+        endpoint_url: Some(running.endpoint_url().to_owned()),
+        credentials: Some(StaticCredentials {
+            access_key_id: running.credentials().access_key_id.clone(),
+            secret_access_key: running.credentials().secret_access_key.clone(),
+            session_token: None,
+        }),
+    })
+    .await;
+    let workers = deploy(&cloud, account, WORKER).await;
+    running.shutdown().await;
+
+    let function = &workers.functions[0];
+    let record = |applied, outputs: &[(&str, &str)]| Record {
+        applied,
+        outputs: outputs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect(),
+        status: RecordStatus::Complete,
+    };
+    let bucket = Resource::Bucket(BucketSpec {
+        name: workers.bucket.clone(),
+        expire_renders_days: None,
+        abort_uploads_days: None,
+        block_public_access: true,
+        owner_enforced: true,
+    });
+    let worker = Resource::Function(FunctionSpec {
+        name: function.name.clone(),
+        role: RoleReference::Arn("arn".to_owned()),
+        architecture: "x86_64".to_owned(),
+        memory_mb: 512,
+        timeout_s: 60,
+        disk_mb: 512,
+        environment: BTreeMap::new(),
+        layers: Vec::new(),
+        subnet_ids: Vec::new(),
+        security_group_ids: Vec::new(),
+        log_group: "/aws/lambda/worker".parse().unwrap(),
+        code_sha256: Digest::of("code"),
+        published: true,
+    });
+    let store = StateStore::new(project.path(), &"films".parse().unwrap(), None);
+    let holder = Holder {
+        who: "test".to_owned(),
+        host: "test".to_owned(),
+        pid: std::process::id(),
+        since: String::new(),
+        command: "test".to_owned(),
+        ci_job: None,
+    };
+    let mut store = store.lock(&holder).unwrap();
+    let mut state = store.state().clone();
+    state.deployed_to = Some(CloudIdentity {
+        account: account.parse().unwrap(),
+        region,
+    });
+    state.records.insert(
+        Address::new(ResourceKind::Bucket, "main"),
+        record(bucket, &[]),
+    );
+    state.records.insert(
+        Address::new(ResourceKind::Function, "worker"),
+        record(worker, &[("version", &function.version)]),
+    );
+    store.save(&mut state).unwrap();
+    project
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_verbs_render_and_say_what_they_did() {
+    let project = deployed_project().await;
+    let site = ["--site", "http://localhost/", "--frames-per-lambda", "10"];
+    let run = |arguments: &[&str]| project.rmx(&[arguments, &site].concat());
+    let output = run(&["render", "Title"]).expect_status(0);
+    assert_eq!(output.stdout, "out/Title.mp4\n");
+    assert!(output.stderr.contains("30 frames"), "{output}");
+    assert_eq!(frame_count(&project.path().join("out/Title.mp4")), "30");
+
+    let output = run(&["render", "Title", "b.mp4", "--json", "--frames", "5-14"]).expect_status(0);
+    let events: Vec<serde_json::Value> = output
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(events.last().unwrap()["type"], "render_complete");
+    assert_eq!(events.last().unwrap()["frames"], 10);
+
+    let output = run(&["render", "title"]).expect_status(1);
+    assert!(output.stderr.contains("did you mean `Title`?"), "{output}");
+    let output = run(&["render", "Title", "--props", "{\"a\": }"]).expect_status(64);
+    assert!(output.stderr.contains("line 1, column 7"), "{output}");
+    let output = run(&["render", "Title", "--frames", "20-30"]).expect_status(64);
+    assert!(output.stderr.contains("has the frames 0-29"), "{output}");
+    let output = run(&["render", "Title", "--gl", "angle"]).expect_status(64);
+    assert!(
+        output.stderr.contains("--gl: rmx does not do this yet"),
+        "{output}"
+    );
+    let faults = "{\"faults\": {\"1:1\": \"page error\"}}";
+    let output = run(&["render", "Title", "--props", faults]).expect_status(1);
+    assert!(
+        output.stderr.contains("Frame 11 of Title") && output.stderr.contains("at page.js:1"),
+        "{output}"
+    );
+    let output = project
+        .rmx(&["compositions", "--site", "http://localhost/"])
+        .expect_status(0);
+    assert!(output.stdout.contains("HelloWorld"), "{output}");
 }
