@@ -1,0 +1,168 @@
+//! What is refused, and what the composition fills in.
+
+use super::*;
+use crate::protocol::CompositionDefaults;
+
+fn options() -> RenderOptions {
+    RenderOptions {
+        composition: "hello".to_owned(),
+        page: PageOptions {
+            site: SiteLocation::Url("https://example.com".to_owned()),
+            input_props: "{}".to_owned(),
+            environment: BTreeMap::new(),
+            timeout_ms: 30_000,
+        },
+        overrides: Overrides::default(),
+        frames: None,
+        chunk_length: ChunkLength::Default,
+        capture: CaptureOptions {
+            image_format: None,
+            jpeg_quality: 80,
+            scale: 1.0,
+            muted: false,
+        },
+        encode: EncodeOptions {
+            codec: Codec::H264,
+            crf: None,
+            x264_preset: X264Preset::Medium,
+            pixel_format: PixelFormat::Yuv420p,
+            gop_size: None,
+        },
+        retries_per_chunk: 1,
+    }
+}
+
+fn composition() -> Composition {
+    Composition {
+        id: "hello".to_owned(),
+        width: 1280,
+        height: 720,
+        fps: Fps::new(30, 1).unwrap(),
+        duration_in_frames: 90,
+        resolved_props: "{}".to_owned(),
+        default_props: "{}".to_owned(),
+        defaults: CompositionDefaults::default(),
+    }
+}
+
+/// The error of rendering with `change` made to the usual options.
+fn refused(change: impl FnOnce(&mut RenderOptions)) -> String {
+    let mut options = options();
+    change(&mut options);
+    RenderRequest::new(options)
+        .and_then(|request| request.settle(composition()))
+        .unwrap_err()
+        .to_string()
+}
+
+#[test]
+fn what_is_out_of_range_is_refused() {
+    for (error, expected) in [
+        (
+            refused(|o| o.encode.crf = Some(52)),
+            "a crf of 52 is out of range: 0 to 51 is possible",
+        ),
+        (
+            refused(|o| o.capture.jpeg_quality = 101),
+            "a JPEG quality of 101 is out of range: 0 to 100 is possible",
+        ),
+        (
+            refused(|o| o.capture.scale = 0.0),
+            "a scale of 0 is out of range: above 0, at most 16 is possible",
+        ),
+        (
+            refused(|o| o.capture.scale = f64::NAN),
+            "a scale of NaN is out of range: above 0, at most 16 is possible",
+        ),
+        (
+            refused(|o| o.page.timeout_ms = 0),
+            "a timeout of 0 ms is out of range: 1 ms or more is possible",
+        ),
+        (
+            refused(|o| o.frames = Some(FrameRange::inclusive(80, 90).unwrap())),
+            "the composition `hello` has the frames 0-89, and 80-90 was asked for",
+        ),
+        (
+            refused(|o| o.overrides.width = Some(1281)),
+            "the video would be 1281 x 720 pixels (1281 x 720 at scale 1); yuv420p needs an even width and height",
+        ),
+        (
+            refused(|o| o.capture.scale = 0.33),
+            "the video would be 422.4 x 237.6 pixels (1280 x 720 at scale 0.33); \
+             both must be whole numbers: choose another scale",
+        ),
+    ] {
+        assert_eq!(error, expected);
+    }
+}
+
+#[test]
+fn the_composition_fills_in_what_was_not_said() {
+    let request = RenderRequest::new(options()).unwrap();
+    let mut wishes_png = composition();
+    wishes_png.defaults.image_format = Some("png".to_owned());
+    let settled = request.settle(wishes_png).unwrap();
+    assert_eq!(settled.capture.image_format, ImageFormat::Png);
+    assert_eq!(settled.encode.crf, 18);
+    assert_eq!(settled.chunks.frames().len(), 90);
+    assert_eq!(
+        request.settle(composition()).unwrap().capture.image_format,
+        ImageFormat::Jpeg
+    );
+}
+
+#[test]
+fn overrides_take_the_place_of_the_compositions_values() {
+    let mut options = options();
+    options.overrides.duration_in_frames = Some(7);
+    options.overrides.fps = Some(Fps::new(60, 1).unwrap());
+    let settled = RenderRequest::new(options)
+        .unwrap()
+        .settle(composition())
+        .unwrap();
+    assert_eq!(settled.chunks.frames().len(), 7);
+    assert_eq!(settled.composition.fps.numerator(), 60);
+}
+
+#[test]
+fn stills_count_from_the_end_as_well() {
+    let still = |frame| {
+        let RenderOptions {
+            composition: id,
+            page,
+            overrides,
+            capture,
+            ..
+        } = options();
+        StillRequest::new(StillOptions {
+            composition: id,
+            page,
+            overrides,
+            frame,
+            capture,
+            retries: 1,
+        })
+        .unwrap()
+        .settle(composition())
+        .map(|(_, frame, _)| frame)
+    };
+    assert_eq!(still(0), Ok(0));
+    assert_eq!(still(-1), Ok(89));
+    assert_eq!(still(-90), Ok(0));
+    assert!(still(-91).is_err() && still(90).is_err());
+}
+
+#[test]
+fn the_identity_names_what_differs() {
+    let one = RenderRequest::new(options()).unwrap().identity();
+    let mut changed = options();
+    changed.page.input_props = "{\"a\":1}".to_owned();
+    changed.retries_per_chunk = 9;
+    let other = RenderRequest::new(changed).unwrap().identity();
+    let differing: Vec<_> = one
+        .iter()
+        .filter(|(part, digest)| other[*part] != **digest)
+        .collect();
+    assert_eq!(differing.len(), 1);
+    assert_eq!(differing[0].0, "props");
+}
