@@ -42,6 +42,9 @@ impl QueryError {
 
     /// An operation that AWS has and the embedded cloud has not.
     pub(super) fn not_implemented(service: &str, operation: &str) -> Self {
+        if operation.is_empty() {
+            return Self::new(400, "MissingAction", "The request names no operation.");
+        }
         Self::new(
             501,
             "NotImplemented",

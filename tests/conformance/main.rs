@@ -157,3 +157,8 @@ fn boto3_lambda() {
 fn aws_command() {
     run("aws_command.py");
 }
+
+#[test]
+fn requests_no_client_would_send() {
+    run("junk.py");
+}

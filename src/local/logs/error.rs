@@ -27,6 +27,7 @@ pub(super) enum Kind {
     Serialization,
     Service,
     TooManyTags,
+    UnknownOperation,
 }
 
 impl Kind {
@@ -40,6 +41,7 @@ impl Kind {
             Self::Serialization => ("SerializationException", S::BAD_REQUEST),
             Self::Service => ("ServiceUnavailableException", S::INTERNAL_SERVER_ERROR),
             Self::TooManyTags => ("TooManyTagsException", S::BAD_REQUEST),
+            Self::UnknownOperation => ("UnknownOperationException", S::BAD_REQUEST),
         }
     }
 }

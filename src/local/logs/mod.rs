@@ -69,7 +69,12 @@ impl LogsService {
             .get("x-amz-target")
             .and_then(|value| value.to_str().ok())
             .unwrap_or_default();
-        let operation = target.strip_prefix(TARGET_PREFIX).unwrap_or(target);
+        let Some(operation) = target.strip_prefix(TARGET_PREFIX) else {
+            return Err(ServiceError::new(
+                Kind::UnknownOperation,
+                format!("The target '{target}' is not one of CloudWatch Logs."),
+            ));
+        };
         match operation {
             "CreateLogGroup" => self.create_log_group(request),
             "DeleteLogGroup" => self.delete_log_group(request),
