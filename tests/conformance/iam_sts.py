@@ -43,6 +43,20 @@ same(iam.get_role_policy(RoleName="worker", PolicyName="inline")["PolicyDocument
 same(iam.list_role_policies(RoleName="worker")["PolicyNames"], ["inline"])
 refused("NoSuchEntity", iam.get_role_policy, RoleName="worker", PolicyName="none")
 
+
+
+def decisions(source, actions, resources):
+    results = iam.simulate_principal_policy(PolicySourceArn=source, ActionNames=actions, ResourceArns=resources)
+    return {row["EvalActionName"]: row["EvalDecision"] for row in results["EvaluationResults"]}
+
+
+actions = ["s3:GetObject", "lambda:InvokeFunction"]
+same(decisions(role["Arn"], actions, ["arn:aws:s3:::b/*"]), dict(zip(actions, ["allowed", "implicitDeny"])))
+same(decisions(caller["Arn"], actions, ["*"]), dict.fromkeys(actions, "allowed"))
+denied = iam.simulate_custom_policy(PolicyInputList=[policy, policy.replace("Allow", "Deny")], ActionNames=["s3:GetObject"])
+same(denied["EvaluationResults"][0]["EvalDecision"], "explicitDeny")
+refused("NoSuchEntity", iam.simulate_principal_policy, PolicySourceArn=role["Arn"] + "2", ActionNames=actions)
+
 managed = "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"
 iam.attach_role_policy(RoleName="worker", PolicyArn=managed)
 refused("NoSuchEntity", iam.attach_role_policy, RoleName="worker", PolicyArn="arn:aws:iam::aws:policy/NoSuchPolicy")

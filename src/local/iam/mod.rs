@@ -9,6 +9,7 @@ mod input;
 mod model;
 mod policies;
 mod roles;
+mod simulate;
 mod trust;
 
 use std::io;
@@ -75,6 +76,8 @@ impl IamService {
             "GetPolicy" => self.read_policy(request, input),
             "GetPolicyVersion" => self.read_policy_version(input),
             "DeletePolicy" => self.delete_policy(input),
+            "SimulatePrincipalPolicy" => self.simulate_principal_policy(request, input),
+            "SimulateCustomPolicy" => self.simulate_custom_policy(input),
             "GetUser" => self.read_user(request, input),
             other => Err(QueryError::not_implemented("iam", other)),
         }
