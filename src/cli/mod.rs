@@ -4,12 +4,13 @@
 //! `cmd_x(context, args) -> Result<ExitStatus, CommandError>`. To add one: a `mod` line, and a line in each of
 //! [`Verb`] and [`run`]. A verb parses nothing and decides no exit code by itself: `error.rs` maps errors to codes.
 
-#[allow(dead_code, reason = "helpers for verbs that land one by one")]
+mod apply;
 mod bundled;
 mod completions;
 mod compositions;
 #[allow(dead_code, reason = "helpers for verbs that land one by one")]
 mod context;
+mod destroy;
 mod doctor;
 #[allow(dead_code, reason = "kinds for verbs that land one by one")]
 mod error;
@@ -21,15 +22,19 @@ mod init;
 #[allow(dead_code, reason = "the verbs that stop gracefully land one by one")]
 mod interrupt;
 mod local;
-#[allow(dead_code, reason = "helpers for verbs that land one by one")]
+mod plan;
+mod project;
 mod recorded;
 mod reference;
 mod render;
 mod schema;
+mod show;
+mod state;
 mod still;
 #[allow(dead_code, reason = "helpers for verbs that land one by one")]
 mod ui;
 mod validate;
+mod view;
 
 pub use reference::reference;
 
@@ -70,6 +75,11 @@ enum Verb {
     Validate(validate::ValidateArgs),
     Fmt(fmt::FmtArgs),
     Schema(schema::SchemaArgs),
+    Plan(plan::PlanArgs),
+    Apply(apply::ApplyArgs),
+    Destroy(destroy::DestroyArgs),
+    Show(show::ShowArgs),
+    State(state::StateArgs),
     Render(render::RenderArgs),
     Still(still::StillArgs),
     Compositions(compositions::CompositionsArgs),
@@ -84,6 +94,11 @@ async fn run(context: &Context, verb: &Verb) -> Result<ExitStatus, CommandError>
         Verb::Validate(args) => validate::cmd_validate(context, args),
         Verb::Fmt(args) => fmt::cmd_fmt(context, args),
         Verb::Schema(args) => schema::cmd_schema(context, args),
+        Verb::Plan(args) => plan::cmd_plan(context, args).await,
+        Verb::Apply(args) => apply::cmd_apply(context, args).await,
+        Verb::Destroy(args) => destroy::cmd_destroy(context, args).await,
+        Verb::Show(args) => show::cmd_show(context, args),
+        Verb::State(args) => state::cmd_state(context, args),
         Verb::Render(args) => render::cmd_render(context, args).await,
         Verb::Still(args) => still::cmd_still(context, args).await,
         Verb::Compositions(args) => compositions::cmd_compositions(context, args).await,

@@ -1,0 +1,115 @@
+//! What planning and applying take from a project: its artefacts and its secrets.
+
+use std::collections::BTreeMap;
+use std::process::Stdio;
+
+use crate::apply::Artefacts;
+use crate::config::{Config, EnvironmentValue};
+use crate::plan::change::Desired;
+use crate::plan::desired::Ingredients;
+use crate::state::CloudIdentity;
+
+use super::bundled::{Bundles, bundles};
+use super::context::Context;
+use super::error::CommandError;
+
+/// A project, ready to be planned and applied.
+#[derive(Clone)]
+pub(super) struct Project {
+    bundles: Bundles,
+    /// Values of the function's secret environment variables. Never recorded or shown, so this is not `Debug`.
+    pub(super) secrets: BTreeMap<String, String>,
+}
+
+impl Project {
+    /// Reads folders, packs the function, and looks secrets up.
+    ///
+    /// # Errors
+    /// Something cannot be bundled, or a secret is not set.
+    pub(super) fn read(context: &Context, config: &Config) -> Result<Self, CommandError> {
+        Ok(Self {
+            secrets: secrets(context, config)?,
+            bundles: bundles(context, config)?,
+        })
+    }
+
+    /// What it asks for in the cloud that `identity` names.
+    pub(super) fn desired(&self, config: &Config, identity: &CloudIdentity) -> Desired {
+        let ingredients = Ingredients {
+            identity,
+            code_sha256: self.bundles.function.code_sha256,
+            sites: &self.bundles.sites,
+            secrets: &self.secrets,
+        };
+        Desired::from_config(config, ingredients)
+    }
+
+    /// The files that changes upload.
+    pub(super) fn artefacts(&self) -> Artefacts {
+        let sites = self.bundles.sites.iter();
+        Artefacts {
+            code: Some(self.bundles.function.zip.clone()),
+            sites: sites
+                .map(|(name, site)| (name.clone(), site.folder.clone()))
+                .collect(),
+        }
+    }
+}
+
+/// Every secret, or all that are missing.
+fn secrets(context: &Context, config: &Config) -> Result<BTreeMap<String, String>, CommandError> {
+    let mut found = BTreeMap::new();
+    let mut missing = Vec::new();
+    for (name, value) in &config.function.environment {
+        let EnvironmentValue::FromEnvironment(variable) = value else {
+            continue;
+        };
+        match context.env.variables.get(variable) {
+            Some(value) => drop(found.insert(name.clone(), value.clone())),
+            None => missing.push(format!(
+                "`function.environment.{name}` is taken from the environment variable `{variable}`, which is not set."
+            )),
+        }
+    }
+    if missing.is_empty() {
+        return Ok(found);
+    }
+    Err(CommandError::error("A secret value is not set")
+        .detail(missing.join("\n"))
+        .hint("set the variable for rmx, for example from your CI system's secrets"))
+}
+
+/// Runs the `build` command of each site that has one, in the order of the file. What they say goes to standard error.
+///
+/// # Errors
+/// A command cannot be started or does not end with 0.
+pub(super) async fn build_sites(context: &Context, config: &Config) -> Result<(), CommandError> {
+    for site in &config.sites {
+        let Some(command) = &site.build else { continue };
+        context.ui.say(format_args!(
+            "site.{}: building with `{command}`",
+            site.name
+        ));
+        let failed = |what: String| {
+            CommandError::error("A site could not be built").detail(format!(
+                "The `build` command of the site `{}` is `{command}`, run in {}. {what}",
+                site.name,
+                config.directory.display()
+            ))
+        };
+        let status = tokio::process::Command::new("/bin/sh")
+            .args(["-c", command])
+            .current_dir(&config.directory)
+            .stdin(Stdio::null())
+            .stdout(std::io::stderr())
+            .kill_on_drop(true)
+            .status()
+            .await
+            .map_err(|error| failed("It cannot be started.".to_owned()).cause(error))?;
+        if !status.success() {
+            return Err(failed(format!("It ended with {status}."))
+                .hint("run the command by hand in that folder and mend what it reports"));
+        }
+    }
+    Ok(())
+}

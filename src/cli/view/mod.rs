@@ -1,0 +1,75 @@
+//! Plans, applies and states as people and programs read them, in Terraform's shapes.
+//!
+//! Text: symbols, totals, `(known after apply)`, `# forces replacement`. JSON: `terraform show -json` and the lines of
+//! its `-json` stream, so that tools which know these need to learn nothing.
+
+mod fields;
+mod outcome;
+mod plan_json;
+mod plan_text;
+mod state;
+
+pub(super) use outcome::{announce, applied, event};
+pub(super) use plan_json::plan_json;
+pub(super) use plan_text::plan_text;
+pub(super) use state::{record_json, record_text, state_json, state_text};
+
+use crate::plan::change::{Action, Change, Plan};
+use crate::resource::Resource;
+
+/// How much a plan changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Totals {
+    adopt: usize,
+    add: usize,
+    change: usize,
+    destroy: usize,
+}
+
+impl Totals {
+    fn of(plan: &Plan) -> Self {
+        let mut totals = Self::default();
+        for change in &plan.changes {
+            totals.count(change.action, !change.fields.is_empty());
+        }
+        totals
+    }
+
+    /// A replacement is a destroy and an add; forgetting is nothing.
+    fn count(&mut self, action: Action, differs: bool) {
+        match action {
+            Action::NoOp | Action::Forget => {}
+            Action::Create => self.add += 1,
+            Action::Update => self.change += 1,
+            Action::Replace => {
+                self.add += 1;
+                self.destroy += 1;
+            }
+            Action::Delete => self.destroy += 1,
+            Action::Adopt => {
+                self.adopt += 1;
+                self.change += usize::from(differs);
+            }
+        }
+    }
+}
+
+/// What AWS calls it.
+fn cloud_name(resource: &Resource) -> String {
+    match resource {
+        Resource::LogGroup(spec) => spec.name.to_string(),
+        Resource::Role(spec) => spec.name.to_string(),
+        Resource::Bucket(spec) => spec.name.to_string(),
+        Resource::Function(spec) => spec.name.to_string(),
+        Resource::Site(spec) => format!("s3://{}/sites/{}/", spec.bucket, spec.name),
+    }
+}
+
+/// What AWS calls the object of a change, where there is one.
+fn change_name(change: &Change) -> Option<String> {
+    change
+        .after
+        .as_ref()
+        .or(change.before.as_ref())
+        .map(cloud_name)
+}

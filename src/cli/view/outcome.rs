@@ -1,0 +1,292 @@
+//! An apply as it goes: what is going to be done, each step, and how it ended. With `--json` the lines of Terraform's
+//! `-json` stream.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{Totals, change_name, plan_json, plan_text};
+use crate::apply::{ApplyEvent, Completed};
+use crate::cli::error::{CommandError, ExitStatus};
+use crate::cli::ui::{Style, Ui};
+use crate::env;
+use crate::plan::change::{Action, Plan};
+use crate::resource::{Address, Resource};
+use crate::state::State;
+
+/// Shows the plan that is about to be applied.
+pub(crate) fn announce(ui: &Ui, plan: &Plan, destroy: bool) -> Result<(), CommandError> {
+    if !ui.json() {
+        return ui.print_raw(&plan_text(plan, destroy, ui));
+    }
+    let version = env!("CARGO_PKG_VERSION");
+    let line = message(format!("rmx {version}"), "version");
+    ui.print_json(&with(
+        line,
+        &[("rmx", version.into()), ("ui", "1.2".into())],
+    ))?;
+    for drift in &plan.drift {
+        let action = if drift.deleted { "delete" } else { "update" };
+        let line = message(
+            format!("{}: Drift detected ({action})", drift.address),
+            "resource_drift",
+        );
+        let change = json!({ "resource": resource(&drift.address), "action": action });
+        ui.print_json(&with(line, &[("change", change)]))?;
+    }
+    for change in plan
+        .changes
+        .iter()
+        .filter(|change| change.action != Action::NoOp)
+    {
+        let word = action_word(change.action);
+        let line = message(
+            format!("{}: Plan to {word}", change.address),
+            "planned_change",
+        );
+        let change = json!({ "resource": resource(&change.address), "action": word });
+        ui.print_json(&with(line, &[("change", change)]))?;
+    }
+    ui.print_json(&summary(Totals::of(plan), "plan"))
+}
+
+/// Shows a step.
+pub(crate) fn event(ui: &Ui, plan: &Plan, event: &ApplyEvent) {
+    if ui.json() {
+        // Whoever closes the pipe has had enough; the apply goes on to its end.
+        drop(ui.print_json(&event_json(plan, event)));
+    } else {
+        ui.say(event_text(plan, event));
+    }
+}
+
+/// Shows how an apply without errors ended.
+pub(crate) fn applied(
+    ui: &Ui,
+    done: &[Completed],
+    state: &State,
+    destroy: bool,
+) -> Result<ExitStatus, CommandError> {
+    let mut totals = Totals::default();
+    for completed in done {
+        totals.count(completed.action, false);
+    }
+    let outputs = outputs(state);
+    if ui.json() {
+        let operation = if destroy { "destroy" } else { "apply" };
+        ui.print_json(&summary(totals, operation))?;
+        let line = message(format!("Outputs: {}", outputs.len()), "outputs");
+        let values = outputs.into_iter().map(|(name, value)| {
+            (
+                name,
+                json!({ "sensitive": false, "type": "string", "value": value }),
+            )
+        });
+        ui.print_json(&with(line, &[("outputs", Value::Object(values.collect()))]))?;
+        return Ok(ExitStatus::Success);
+    }
+    let Totals {
+        adopt,
+        add,
+        change,
+        destroy: destroyed,
+    } = totals;
+    let text = if destroy {
+        format!("Destroy complete! Resources: {destroyed} destroyed.")
+    } else {
+        let adopt = if adopt > 0 {
+            format!("{adopt} adopted, ")
+        } else {
+            String::new()
+        };
+        format!(
+            "Apply complete! Resources: {adopt}{add} added, {change} changed, {destroyed} destroyed."
+        )
+    };
+    ui.print(format_args!("\n{}", ui.paint(Style::Green, text)))?;
+    if !outputs.is_empty() {
+        ui.print(format_args!("\n{}\n", ui.paint(Style::Green, "Outputs:")))?;
+        for (name, value) in outputs {
+            ui.print(format_args!("{name} = {}", Value::from(value)))?;
+        }
+    }
+    Ok(ExitStatus::Success)
+}
+
+/// What somebody who uses the farm wants to know.
+fn outputs(state: &State) -> Vec<(String, String)> {
+    let named = state.records.iter().filter_map(|(address, record)| {
+        let name = match &record.applied {
+            Resource::Bucket(_) => "bucket".to_owned(),
+            Resource::Function(_) => format!("function_{}", address.name),
+            Resource::Site(_) => format!("site_{}", address.name),
+            Resource::LogGroup(_) | Resource::Role(_) => return None,
+        };
+        Some((name, super::cloud_name(&record.applied)))
+    });
+    named.collect()
+}
+
+fn event_text(plan: &Plan, event: &ApplyEvent) -> String {
+    match event {
+        ApplyEvent::Started { address, action } => {
+            let id = match action {
+                Action::Create => None,
+                _ => name_of(plan, address),
+            };
+            let id = id.map(|id| format!(" [id={id}]")).unwrap_or_default();
+            format!("{address}: {}...{id}", words(*action).0)
+        }
+        ApplyEvent::StillRunning {
+            address,
+            action,
+            elapsed,
+        } => {
+            let verb = words(*action).0.to_lowercase();
+            format!("{address}: Still {verb}... [{} elapsed]", seconds(*elapsed))
+        }
+        ApplyEvent::Waiting { address, what } => format!("{address}: Waiting for {what}..."),
+        ApplyEvent::Done {
+            address,
+            action,
+            elapsed,
+        } => {
+            let id = match action {
+                Action::Delete => None,
+                _ => name_of(plan, address),
+            };
+            let id = id.map(|id| format!(" [id={id}]")).unwrap_or_default();
+            format!(
+                "{address}: {} complete after {}{id}",
+                words(*action).1,
+                seconds(*elapsed)
+            )
+        }
+        ApplyEvent::Failed {
+            address,
+            action,
+            elapsed,
+        } => {
+            format!(
+                "{address}: {} failed after {}",
+                words(*action).1,
+                seconds(*elapsed)
+            )
+        }
+    }
+}
+
+/// What is being done, and the noun of it.
+fn words(action: Action) -> (&'static str, &'static str) {
+    match action {
+        Action::Create => ("Creating", "Creation"),
+        Action::Update => ("Modifying", "Modifications"),
+        Action::Delete => ("Destroying", "Destruction"),
+        Action::Replace => ("Replacing", "Replacement"),
+        Action::NoOp | Action::Adopt => ("Recording", "Recording"),
+        Action::Forget => ("Forgetting", "Forgetting"),
+    }
+}
+
+fn seconds(elapsed: Duration) -> String {
+    match elapsed.as_secs() {
+        seconds @ 0..60 => format!("{seconds}s"),
+        seconds => format!("{}m{:02}s", seconds / 60, seconds % 60),
+    }
+}
+
+fn event_json(plan: &Plan, event: &ApplyEvent) -> Value {
+    let (kind, address, action, elapsed) = match event {
+        ApplyEvent::Started { address, action } => ("apply_start", address, Some(*action), None),
+        ApplyEvent::StillRunning {
+            address,
+            action,
+            elapsed,
+        } => ("apply_progress", address, Some(*action), Some(*elapsed)),
+        ApplyEvent::Waiting { address, .. } => ("log", address, None, None),
+        ApplyEvent::Done {
+            address,
+            action,
+            elapsed,
+        } => ("apply_complete", address, Some(*action), Some(*elapsed)),
+        ApplyEvent::Failed {
+            address,
+            action,
+            elapsed,
+        } => ("apply_errored", address, Some(*action), Some(*elapsed)),
+    };
+    let mut hook = json!({ "resource": resource(address) });
+    if let Some(action) = action {
+        hook["action"] = action_word(action).into();
+    }
+    if let Some(elapsed) = elapsed {
+        hook["elapsed_seconds"] = elapsed.as_secs().into();
+    }
+    if kind == "apply_complete"
+        && let Some(name) = name_of(plan, address)
+    {
+        hook["id_key"] = "name".into();
+        hook["id_value"] = name.into();
+    }
+    with(message(event_text(plan, event), kind), &[("hook", hook)])
+}
+
+fn name_of(plan: &Plan, address: &Address) -> Option<String> {
+    change_name(
+        plan.changes
+            .iter()
+            .find(|change| change.address == *address)?,
+    )
+}
+
+/// The stream's words for an action.
+fn action_word(action: Action) -> &'static str {
+    match action {
+        Action::NoOp => "noop",
+        Action::Create => "create",
+        Action::Update => "update",
+        Action::Replace => "replace",
+        Action::Delete => "delete",
+        Action::Adopt => "import",
+        Action::Forget => "remove",
+    }
+}
+
+fn summary(totals: Totals, operation: &str) -> Value {
+    let Totals {
+        adopt,
+        add,
+        change,
+        destroy,
+    } = totals;
+    let text = format!("{operation}: {add} to add, {change} to change, {destroy} to destroy");
+    let changes = json!({
+        "add": add, "change": change, "import": adopt, "remove": destroy, "operation": operation,
+    });
+    with(message(text, "change_summary"), &[("changes", changes)])
+}
+
+fn resource(address: &Address) -> Value {
+    let mut fields = plan_json::resource(address);
+    fields.insert("addr".to_owned(), address.to_string().into());
+    fields.insert("resource_type".to_owned(), address.kind.as_str().into());
+    fields.insert("resource_name".to_owned(), address.name.clone().into());
+    fields.into()
+}
+
+fn message(text: String, kind: &str) -> Value {
+    json!({
+        "@level": "info",
+        "@message": text,
+        "@module": "rmx.ui",
+        "@timestamp": env::timestamp(env::now()),
+        "type": kind,
+    })
+}
+
+fn with(mut line: Value, more: &[(&str, Value)]) -> Value {
+    for (name, value) in more {
+        line[*name] = value.clone();
+    }
+    line
+}

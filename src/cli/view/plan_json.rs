@@ -1,0 +1,184 @@
+//! A plan for programs: `terraform show -json PLAN`, format 1.2.
+
+use serde_json::{Map, Value, json};
+
+use crate::env;
+use crate::plan::change::{Action, Change, Drift, Plan};
+use crate::resource::{Address, FieldChange, FieldValue, Resource};
+
+/// Terraform's number for the shape this follows.
+const FORMAT_VERSION: &str = "1.2";
+
+/// The document. Secret values are in none of it.
+pub(crate) fn plan_json(plan: &Plan) -> Value {
+    json!({
+        "format_version": FORMAT_VERSION,
+        "rmx_version": env!("CARGO_PKG_VERSION"),
+        "timestamp": env::timestamp(env::now()),
+        "account": plan.identity.account,
+        "region": plan.identity.region,
+        "resource_drift": plan.drift.iter().map(drift).collect::<Vec<_>>(),
+        "resource_changes": plan.changes.iter().map(change).collect::<Vec<_>>(),
+        "applyable": !plan.is_empty(),
+        "complete": true,
+        "errored": false,
+    })
+}
+
+/// Terraform's words for an action.
+pub(super) fn actions(action: Action) -> &'static [&'static str] {
+    match action {
+        Action::NoOp | Action::Adopt => &["no-op"],
+        Action::Create => &["create"],
+        Action::Update => &["update"],
+        Action::Replace => &["delete", "create"],
+        Action::Delete => &["delete"],
+        Action::Forget => &["forget"],
+    }
+}
+
+/// What identifies a resource in Terraform's documents.
+pub(super) fn resource(address: &Address) -> Map<String, Value> {
+    let Value::Object(fields) = json!({
+        "address": address,
+        "mode": "managed",
+        "type": address.kind,
+        "name": address.name,
+        "provider_name": "rmx",
+    }) else {
+        return Map::new();
+    };
+    fields
+}
+
+fn change(change: &Change) -> Value {
+    let action = match change.action {
+        Action::Adopt if !change.fields.is_empty() => Action::Update,
+        action => action,
+    };
+    let mut whole = json!({
+        "actions": actions(action),
+        "before": change.before.as_ref().map(values),
+        "after": change.after.as_ref().map(values),
+        "after_unknown": marked(&change.fields, |field| {
+            field.after == Some(FieldValue::KnownAfterApply)
+        }),
+        "before_sensitive": change.before.as_ref().map_or(json!(false), sensitive),
+        "after_sensitive": change.after.as_ref().map_or(json!(false), sensitive),
+    });
+    let replaces: Vec<Value> = change
+        .fields
+        .iter()
+        .filter(|field| change.action == Action::Replace && field.forces_replacement)
+        .map(|field| path(&field.path).into())
+        .collect();
+    if !replaces.is_empty() {
+        whole["replace_paths"] = replaces.into();
+    }
+    if change.action == Action::Adopt {
+        whole["importing"] = json!({ "id": super::change_name(change) });
+    }
+    let mut entry = resource(&change.address);
+    entry.insert("change".to_owned(), whole);
+    let reason = match change.action {
+        Action::Replace => Some("replace_because_cannot_update"),
+        Action::Delete => Some("delete_because_no_resource_config"),
+        _ => None,
+    };
+    if let Some(reason) = reason {
+        entry.insert("action_reason".to_owned(), reason.into());
+    }
+    entry.into()
+}
+
+fn drift(drift: &Drift) -> Value {
+    let side = |value: fn(&FieldChange) -> &Option<FieldValue>| {
+        let fields = drift.fields.iter();
+        let fields = fields.map(|field| (field.path.clone(), field_json(value(field).as_ref())));
+        Value::Object(fields.collect())
+    };
+    let mut entry = resource(&drift.address);
+    let action = if drift.deleted {
+        Action::Delete
+    } else {
+        Action::Update
+    };
+    entry.insert(
+        "change".to_owned(),
+        json!({
+            "actions": actions(action),
+            "before": side(|field| &field.before),
+            "after": if drift.deleted { Value::Null } else { side(|field| &field.after) },
+        }),
+    );
+    entry.into()
+}
+
+/// The spec's fields. A secret environment variable shows as null and is marked in the `…_sensitive` beside it.
+pub(super) fn values(resource: &Resource) -> Value {
+    let mut whole = spec(resource);
+    if let (Resource::Function(function), Value::Object(fields)) = (resource, &mut whole) {
+        let environment = function.environment.iter().map(|(name, value)| {
+            let value = match value {
+                crate::resource::EnvironmentSpec::Plain(text) => text.clone().into(),
+                crate::resource::EnvironmentSpec::Secret(_) => Value::Null,
+            };
+            (name.clone(), value)
+        });
+        fields.insert(
+            "environment".to_owned(),
+            Value::Object(environment.collect()),
+        );
+    }
+    whole
+}
+
+fn spec(resource: &Resource) -> Value {
+    // A resource is an object with its kind as the only key.
+    match serde_json::to_value(resource) {
+        Ok(Value::Object(kinds)) => kinds
+            .into_iter()
+            .next()
+            .map_or(Value::Null, |(_, spec)| spec),
+        _ => Value::Null,
+    }
+}
+
+/// Which of the values are secret, as Terraform marks them.
+pub(super) fn sensitive(resource: &Resource) -> Value {
+    let Resource::Function(function) = resource else {
+        return json!({});
+    };
+    let secret: Map<String, Value> = function
+        .environment
+        .iter()
+        .filter(|(_, value)| matches!(value, crate::resource::EnvironmentSpec::Secret(_)))
+        .map(|(name, _)| (name.clone(), true.into()))
+        .collect();
+    if secret.is_empty() {
+        json!({})
+    } else {
+        json!({ "environment": secret })
+    }
+}
+
+fn marked(fields: &[FieldChange], marked: impl Fn(&FieldChange) -> bool) -> Value {
+    let fields = fields.iter().filter(|field| marked(field));
+    Value::Object(
+        fields
+            .map(|field| (field.path.clone(), true.into()))
+            .collect(),
+    )
+}
+
+/// `environment.NAME` and `files.PATH` have two parts; the second may hold dots.
+fn path(path: &str) -> Vec<&str> {
+    path.splitn(2, '.').collect()
+}
+
+fn field_json(value: Option<&FieldValue>) -> Value {
+    match value {
+        Some(FieldValue::Known(value)) => value.clone(),
+        Some(FieldValue::Secret(_) | FieldValue::KnownAfterApply) | None => Value::Null,
+    }
+}

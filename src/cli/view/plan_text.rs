@@ -1,0 +1,189 @@
+//! A plan for people.
+
+use std::fmt::Write as _;
+
+use super::fields::{Mark, lines};
+use super::{Totals, cloud_name};
+use crate::cli::ui::{Style, Ui};
+use crate::plan::change::{Action, Change, Drift, Plan};
+use crate::resource::{Address, FieldChange, Resource, field_count};
+
+const RULE: &str = "─────────────────────────────────────────────────────────────────────────────";
+
+/// The whole text, ending in a line break.
+pub(crate) fn plan_text(plan: &Plan, destroy: bool, ui: &Ui) -> String {
+    let mut text = String::new();
+    if !plan.drift.is_empty() {
+        push(&mut text, &drift_text(&plan.drift, ui));
+    }
+    if plan.is_empty() {
+        let (what, why) = if destroy {
+            ("No changes.", "No objects need to be destroyed.")
+        } else {
+            (
+                "No changes.",
+                "Your infrastructure matches the configuration.",
+            )
+        };
+        push(
+            &mut text,
+            &format!("{} {why}\n", ui.paint(Style::Green, what)),
+        );
+        return text;
+    }
+    push(&mut text, &legend(plan, ui));
+    push(&mut text, "rmx will perform the following actions:\n");
+    for change in &plan.changes {
+        if change.action != Action::NoOp {
+            push(&mut text, &format!("\n{}", change_text(change, ui)));
+        }
+    }
+    let Totals {
+        adopt,
+        add,
+        change,
+        destroy,
+    } = Totals::of(plan);
+    let adopt = match adopt {
+        0 => String::new(),
+        count => format!("{count} to adopt, "),
+    };
+    let word = ui.paint(Style::Bold, "Plan:");
+    push(
+        &mut text,
+        &format!("\n{word} {adopt}{add} to add, {change} to change, {destroy} to destroy.\n"),
+    );
+    text
+}
+
+fn push(text: &mut String, more: &str) {
+    text.write_str(more)
+        .expect("writing to a String cannot fail");
+}
+
+fn legend(plan: &Plan, ui: &Ui) -> String {
+    let meanings = [
+        (Mark::Create, "create"),
+        (Mark::Update, "update in-place"),
+        (Mark::Delete, "destroy"),
+        (Mark::Replace, "destroy and then create replacement"),
+    ];
+    let used: Vec<Mark> = plan.changes.iter().map(mark).collect();
+    let lines = meanings.iter().filter(|(mark, _)| used.contains(mark));
+    let lines: String = lines
+        .map(|(mark, meaning)| format!("{} {meaning}\n", mark.paint(ui)))
+        .collect();
+    if lines.is_empty() {
+        return String::new();
+    }
+    format!("Resource actions are indicated with the following symbols:\n{lines}\n")
+}
+
+fn mark(change: &Change) -> Mark {
+    match change.action {
+        Action::NoOp | Action::Forget => Mark::None,
+        Action::Create => Mark::Create,
+        Action::Update => Mark::Update,
+        Action::Adopt if change.fields.is_empty() => Mark::None,
+        Action::Adopt => Mark::Update,
+        Action::Delete => Mark::Delete,
+        Action::Replace => Mark::Replace,
+    }
+}
+
+fn change_text(change: &Change, ui: &Ui) -> String {
+    let what = match change.action {
+        Action::NoOp => "stays as it is",
+        Action::Create => "will be created",
+        Action::Update => "will be updated in-place",
+        Action::Replace => "must be replaced",
+        Action::Delete => "will be destroyed",
+        Action::Adopt if change.fields.is_empty() => "will be recorded: it exists and is ours",
+        Action::Adopt => "will be recorded and updated in-place: it exists and is ours",
+        Action::Forget => "will no longer be recorded: what was recorded is gone",
+    };
+    let title = ui.paint(Style::Bold, format_args!("  # {} {what}", change.address));
+    let body = match change.action {
+        Action::Forget => return format!("{title}\n"),
+        Action::Adopt if change.fields.is_empty() => return format!("{title}\n"),
+        _ => block(
+            mark(change),
+            &change.address,
+            &change.fields,
+            change.after.as_ref().or(change.before.as_ref()),
+            ui,
+        ),
+    };
+    format!("{title}\n{body}")
+}
+
+/// The resource with its fields; `whole` tells its name and how many fields are not shown.
+fn block(
+    mark: Mark,
+    address: &Address,
+    fields: &[FieldChange],
+    whole: Option<&Resource>,
+    ui: &Ui,
+) -> String {
+    let Address { kind, name } = address;
+    let mut lines = lines(fields, ui);
+    let named = fields.iter().any(|field| field.path == "name");
+    let mut hidden = 0;
+    if let Some(whole) = whole
+        && matches!(mark, Mark::Update | Mark::Replace)
+    {
+        if !named {
+            lines.insert(
+                0,
+                format!(
+                    "        name = {}",
+                    serde_json::Value::from(cloud_name(whole))
+                ),
+            );
+        }
+        let shown = fields
+            .iter()
+            .filter(|field| field.after.is_some() && !is_output(field))
+            .count();
+        hidden = field_count(whole).saturating_sub(shown + usize::from(!named));
+    }
+    if hidden > 0 {
+        let s = if hidden == 1 { "" } else { "s" };
+        let note = format!("        # ({hidden} unchanged attribute{s} hidden)");
+        lines.push(ui.paint(Style::Dim, note));
+    }
+    format!(
+        "{} resource \"{kind}\" \"{name}\" {{\n{}\n    }}\n",
+        mark.paint(ui),
+        lines.join("\n")
+    )
+}
+
+/// Whether a field is what AWS assigns and not part of the spec.
+fn is_output(field: &FieldChange) -> bool {
+    field.after == Some(crate::resource::FieldValue::KnownAfterApply)
+}
+
+fn drift_text(drift: &[Drift], ui: &Ui) -> String {
+    let mut text = format!(
+        "{} Objects have changed outside of rmx\n\n\
+         rmx detected the following changes made outside of rmx since the last `rmx apply`:\n",
+        ui.paint(Style::Bold, "Note:")
+    );
+    for drift in drift {
+        let (what, mark) = match drift.deleted {
+            true => ("has been deleted", Mark::Delete),
+            false => ("has changed", Mark::Update),
+        };
+        let title = ui.paint(Style::Bold, format_args!("  # {} {what}", drift.address));
+        push(&mut text, &format!("\n{title}\n"));
+        if !drift.deleted {
+            push(
+                &mut text,
+                &block(mark, &drift.address, &drift.fields, None, ui),
+            );
+        }
+    }
+    push(&mut text, &format!("\n{RULE}\n\n"));
+    text
+}
