@@ -13,6 +13,8 @@ mod local_lambda;
 mod local_s3;
 mod local_serve;
 mod local_services;
+mod plan;
+mod recovery;
 mod render;
 #[allow(dead_code, reason = "helpers for tests that land one by one")]
 mod support;

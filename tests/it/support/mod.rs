@@ -50,6 +50,28 @@ impl TestProject {
         self.variables.push((name.to_owned(), value.to_owned()));
     }
 
+    /// Starts `rmx` as [`TestProject::rmx`] runs it. What it says on standard error goes
+    /// to `stderr`. Wait for it, or kill it.
+    pub(crate) fn spawn(
+        &self,
+        arguments: &[&str],
+        stderr: std::process::Stdio,
+    ) -> std::process::Child {
+        let surroundings = rmx::env::Env::read().unwrap();
+        std::process::Command::new(env!("CARGO_BIN_EXE_rmx"))
+            .args(arguments)
+            .current_dir(self.path())
+            .env_clear()
+            .env("PATH", &surroundings.variables["PATH"])
+            .env("HOME", self.path())
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
+            .stdin(std::process::Stdio::null())
+            .stdout(std::process::Stdio::null())
+            .stderr(stderr)
+            .spawn()
+            .unwrap()
+    }
+
     /// Runs `rmx` in the folder with an environment of its own: `PATH` as it is, `HOME` in the folder, and
     /// what [`TestProject::set_variable`] added. Standard input is empty.
     pub(crate) fn rmx(&self, arguments: &[&str]) -> Output {

@@ -1,0 +1,234 @@
+//! What happens beside the straight way: two at once, kills, interrupts, failures, changes behind rmx's back.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use bytes::Bytes;
+use rmx::cloud::{Cloud, Connection, PutOptions, StaticCredentials};
+use rmx::local::LocalOptions;
+use rmx::state::{Holder, StateStore};
+
+use crate::plan::{CONFIG, apply, changes, project};
+use crate::support::TestProject;
+
+const BUCKET: &str = "rmx-hello-000000000000-us-east-1";
+
+/// Does `work` to the cloud of a project, as another program would.
+fn behind_its_back<W: Future<Output = ()>>(project: &TestProject, work: impl FnOnce(Cloud) -> W) {
+    let options = LocalOptions {
+        directory: project.path().join(".rmx/local"),
+        account: "000000000000".parse().unwrap(),
+        region: "us-east-1".parse().unwrap(),
+        worker_environment: Default::default(),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0))
+            .await
+            .unwrap();
+        let running = rmx::local::start(options, listener).await.unwrap();
+        let credentials = running.credentials();
+        let connection = Connection {
+            region: "us-east-1".parse().unwrap(),
+            endpoint_url: Some(running.endpoint_url().to_owned()),
+            credentials: Some(StaticCredentials {
+                access_key_id: credentials.access_key_id.clone(),
+                secret_access_key: credentials.secret_access_key.clone(),
+                session_token: None,
+            }),
+        };
+        work(Cloud::connect(&connection).await).await;
+        running.shutdown().await;
+    });
+}
+
+async fn put(cloud: &Cloud, key: &str, text: &'static str) {
+    let body = Bytes::from_static(text.as_bytes());
+    let bucket = BUCKET.parse().unwrap();
+    cloud
+        .put_object(&bucket, key, body, &PutOptions::default())
+        .await
+        .unwrap();
+}
+
+#[test]
+fn changes_behind_its_back_are_told_and_put_back() {
+    let project = project();
+    apply(&project);
+    behind_its_back(&project, async |cloud| {
+        cloud
+            .delete_log_group(&"/aws/lambda/rmx-hello".parse().unwrap())
+            .await
+            .unwrap();
+        let bucket = BUCKET.parse().unwrap();
+        cloud.set_block_public_access(&bucket, false).await.unwrap();
+        put(&cloud, "sites/page/index.html", "<p>spoiled</p>").await;
+        cloud
+            .delete_objects(&bucket, &["sites/page/a.js".to_owned()])
+            .await
+            .unwrap();
+        // Renders are not rmx's to put back.
+        put(&cloud, "renders/1/out.mp4", "video").await;
+    });
+    let plan = changes(&project);
+    for line in [
+        "Note: Objects have changed outside of rmx",
+        "  # log_group.main has been deleted",
+        "  # bucket.main has changed",
+        "      ~ block_public_access = true -> false",
+        "  # log_group.main will be created",
+        "      ~ block_public_access = false -> true",
+        "      + file \"a.js\"",
+        "      ~ file \"index.html\"",
+        "Plan: 1 to add, 2 to change, 0 to destroy.",
+    ] {
+        assert!(plan.contains(line), "{line} is missing in\n{plan}");
+    }
+    apply(&project);
+
+    behind_its_back(&project, async |cloud| {
+        cloud
+            .delete_function(&"rmx-hello".parse().unwrap())
+            .await
+            .unwrap();
+    });
+    assert!(changes(&project).contains("Plan: 1 to add, 0 to change, 0 to destroy."));
+    apply(&project);
+}
+
+#[test]
+fn a_name_that_is_taken_is_not_touched() {
+    let project = project();
+    behind_its_back(&project, async |cloud| {
+        cloud.create_bucket(&BUCKET.parse().unwrap()).await.unwrap();
+        put(&cloud, "mine", "untouched").await;
+    });
+    let output = project.rmx(&["apply", "--auto-approve"]).expect_status(1);
+    for words in [BUCKET, "carries no tag `rmx:stack`", "hint: rename"] {
+        assert!(
+            output.stderr.contains(words),
+            "{words} is missing in\n{output}"
+        );
+    }
+    assert!(!project.path().join(".rmx/state/default.json").exists());
+}
+
+#[test]
+fn a_destroy_that_fails_half_way_says_so_and_goes_on_later() {
+    let project = project();
+    apply(&project);
+    behind_its_back(&project, async |cloud| {
+        put(&cloud, "renders/1/out.mp4", "video").await;
+    });
+    let output = project
+        .rmx(&["destroy", "--auto-approve"])
+        .expect_status(15);
+    for words in [
+        "renders/1/out.mp4",
+        "2 changes are done",
+        "Not done: bucket.main, role.main",
+        "force_destroy",
+    ] {
+        assert!(
+            output.stderr.contains(words),
+            "{words} is missing in\n{output}"
+        );
+    }
+    let left = project.rmx(&["state", "list"]).expect_status(0).stdout;
+    assert_eq!(left, "log_group.main\nrole.main\nbucket.main\n");
+    project.write(
+        "remotion.toml",
+        &format!("{CONFIG}[bucket]\nforce_destroy = true\n"),
+    );
+    drop(project.rmx(&["destroy", "--auto-approve"]).expect_status(0));
+    assert_eq!(project.rmx(&["state", "list"]).expect_status(0).stdout, "");
+}
+
+#[test]
+fn two_at_once_are_one_too_many() {
+    let project = project();
+    apply(&project);
+    let project_name = "hello".parse().unwrap();
+    let store = StateStore::new(project.path(), &project_name, None);
+    let surroundings = rmx::env::Env::read().unwrap();
+    let locked = store
+        .lock(&Holder::new(&surroundings, "rmx destroy"))
+        .unwrap();
+    let output = project.rmx(&["apply", "--auto-approve"]).expect_status(11);
+    assert!(
+        output.stderr.contains("is locked by `rmx destroy` of"),
+        "{output}"
+    );
+    drop(
+        project
+            .rmx(&["plan", "--detailed-exitcode"])
+            .expect_status(0),
+    );
+    drop(locked);
+    apply(&project);
+}
+
+/// Signal 9 at ever later moments, until an apply comes to its end before it. Whatever was under way, the next apply
+/// goes on from there.
+#[test]
+fn a_killed_apply_is_finished_by_the_next_one() {
+    for pause_ms in [0, 60, 90, 120, 160, 200, 260, 340, 450, 600] {
+        let project = project();
+        let mut child = project.spawn(&["apply", "--auto-approve"], Stdio::null());
+        std::thread::sleep(Duration::from_millis(pause_ms));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        apply(&project);
+        drop(project.rmx(&["destroy", "--auto-approve"]).expect_status(0));
+        let left = project
+            .rmx(&["plan", "--destroy", "--detailed-exitcode"])
+            .expect_status(0);
+        assert!(
+            left.stdout.contains("No objects need to be destroyed."),
+            "{left}"
+        );
+    }
+}
+
+#[test]
+fn an_interrupted_apply_ends_with_14_and_goes_on_later() {
+    let project = project();
+    // Enough that the site cannot be done before the signal arrives.
+    for index in 0..600 {
+        project.write(&format!("page/{index}.js"), &index.to_string());
+    }
+    for signal in [rustix::process::Signal::INT, rustix::process::Signal::TERM] {
+        let mut child = Reaped(project.spawn(&["apply", "--auto-approve"], Stdio::piped()));
+        let mut lines = BufReader::new(child.0.stderr.take().unwrap()).lines();
+        let begun = lines
+            .by_ref()
+            .map(Result::unwrap)
+            .find(|line| line.contains("Creating..."));
+        assert!(begun.is_some());
+        let id = rustix::process::Pid::from_child(&child.0);
+        rustix::process::kill_process(id, signal).unwrap();
+        let said: Vec<String> = lines.map(Result::unwrap).collect();
+        assert_eq!(child.0.wait().unwrap().code(), Some(14), "{said:?}");
+        assert!(
+            said.iter()
+                .any(|line| line.contains("run the same command again")),
+            "{said:?}"
+        );
+        assert!(changes(&project).contains("# site.page will be created"));
+    }
+    apply(&project);
+}
+
+/// Killed, if the test fails before its end.
+struct Reaped(Child);
+
+impl Drop for Reaped {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
