@@ -5,7 +5,11 @@ mod check;
 pub mod desired;
 mod error;
 mod make;
+#[cfg(test)]
+mod model;
 pub mod observe;
+#[cfg(test)]
+mod tables;
 
 pub use error::PlanError;
 pub use make::make;
