@@ -64,10 +64,11 @@ fn secrets(context: &Context, config: &Config) -> Result<BTreeMap<String, String
         let EnvironmentValue::FromEnvironment(variable) = value else {
             continue;
         };
-        match context.env.variables.get(variable) {
-            Some(value) => drop(found.insert(name.clone(), value.clone())),
+        // CI systems set a secret that they do not have to nothing.
+        match context.env.variable(variable) {
+            Some(value) => drop(found.insert(name.clone(), value.to_owned())),
             None => missing.push(format!(
-                "`function.environment.{name}` is taken from the environment variable `{variable}`, which is not set."
+                "`function.environment.{name}` is taken from the environment variable `{variable}`, which is not set or empty."
             )),
         }
     }

@@ -170,7 +170,7 @@ rmx will perform the following actions:
 
   # function.worker will be updated in-place
   ~ resource \"function\" \"worker\" {
-        name = \"rmx-hello\"
+        name      = \"rmx-hello\"
       ~ memory_mb = 2048 -> 1024
       ~ version   = \"1\" -> (known after apply)
         # (9 unchanged attributes hidden)
@@ -283,6 +283,40 @@ fn secrets_are_in_nothing_that_is_written_or_said() {
         function["change"]["after_sensitive"]["environment"]["TOKEN"],
         true
     );
+}
+
+#[test]
+fn programs_get_a_line_for_each_step() {
+    let project = project();
+    let output = project
+        .rmx(&["apply", "--auto-approve", "--json"])
+        .expect_status(0);
+    assert_eq!(output.stderr, "");
+    let lines: Vec<serde_json::Value> = output
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let kinds: Vec<&str> = lines
+        .iter()
+        .map(|line| line["type"].as_str().unwrap())
+        .collect();
+    assert_eq!(kinds[0], "version");
+    assert_eq!(kinds[1..6], ["planned_change"; 5]);
+    assert_eq!(lines[6]["changes"]["operation"], "plan");
+    let steps = ["apply_start", "apply_complete"].repeat(5);
+    assert_eq!(kinds[7..17], steps);
+    assert_eq!(lines[8]["hook"]["id_value"], "/aws/lambda/rmx-hello");
+    let end = &lines[17];
+    assert_eq!(
+        (&end["changes"]["add"], &end["changes"]["operation"]),
+        (&5.into(), &"apply".into())
+    );
+    assert_eq!(
+        lines[18]["outputs"]["function_worker"]["value"],
+        "rmx-hello"
+    );
+    assert_eq!(lines.len(), 19);
 }
 
 fn each_file(folder: &Path, look: &mut dyn FnMut(&[u8])) {

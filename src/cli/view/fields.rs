@@ -46,8 +46,8 @@ impl Mark {
     }
 }
 
-/// The lines of `fields`, without the braces around them.
-pub(super) fn lines(fields: &[FieldChange], ui: &Ui) -> Vec<String> {
+/// The lines of `fields`, without the braces around them. `name` stands before them where it does not change.
+pub(super) fn lines(name: Option<&str>, fields: &[FieldChange], ui: &Ui) -> Vec<String> {
     let (files, others): (Vec<_>, Vec<_>) = fields
         .iter()
         .partition(|field| field.path.starts_with("files."));
@@ -56,7 +56,11 @@ pub(super) fn lines(fields: &[FieldChange], ui: &Ui) -> Vec<String> {
         .map(|field| field.path.len())
         .max()
         .unwrap_or_default();
+    let width = width.max(name.map_or(0, |_| "name".len()));
     let mut lines = Vec::new();
+    if let Some(name) = name {
+        lines.push(format!("        {:width$} = {}", "name", Value::from(name)));
+    }
     for field in others {
         let value = value_lines(field, ui);
         let name = format!("    {} {:width$} = ", Mark::of(field).paint(ui), field.path);
@@ -271,10 +275,10 @@ mod tests {
             Some(policy(&["s3:*", "logs:*"])),
         );
         assert_eq!(
-            lines(&[change], &Ui::plain()),
+            lines(None, &[change], &Ui::plain()),
             [
                 "      ~ policy = {",
-                "              Allow s3:GetObject on arn:x",
+                "            Allow s3:GetObject on arn:x",
                 "          - Deny s3:* on arn:x, arn:y {\"Condition\":{\"Bool\":{\"aws:SecureTransport\":\"false\"}}}",
                 "          + Deny s3:*, logs:* on arn:x, arn:y {\"Condition\":{\"Bool\":{\"aws:SecureTransport\":\"false\"}}}",
                 "        }",
@@ -295,7 +299,7 @@ mod tests {
         fields.push(field("files.c.js", Some("1".into()), None));
         let secret_line = "      ~ environment.TOKEN = (sensitive value)";
         assert_eq!(
-            lines(&fields, &Ui::plain()),
+            lines(None, &fields, &Ui::plain()),
             [
                 secret_line,
                 "      + file \"a.js\"",
@@ -307,7 +311,7 @@ mod tests {
             fields.push(field(&format!("files.{index}"), None, Some("1".into())));
         }
         assert_eq!(
-            lines(&fields, &Ui::plain()),
+            lines(None, &fields, &Ui::plain()),
             [
                 secret_line,
                 "        # files: 13 new, 1 changed, 1 to remove"

@@ -126,27 +126,19 @@ fn block(
     ui: &Ui,
 ) -> String {
     let Address { kind, name } = address;
-    let mut lines = lines(fields, ui);
+    let in_place = matches!(mark, Mark::Update | Mark::Replace);
+    let whole = whole.filter(|_| in_place);
     let named = fields.iter().any(|field| field.path == "name");
+    let name_line = whole.filter(|_| !named).map(cloud_name);
     let mut hidden = 0;
-    if let Some(whole) = whole
-        && matches!(mark, Mark::Update | Mark::Replace)
-    {
-        if !named {
-            lines.insert(
-                0,
-                format!(
-                    "        name = {}",
-                    serde_json::Value::from(cloud_name(whole))
-                ),
-            );
-        }
+    if let Some(whole) = whole {
         let shown = fields
             .iter()
             .filter(|field| field.after.is_some() && !is_output(field))
             .count();
         hidden = field_count(whole).saturating_sub(shown + usize::from(!named));
     }
+    let mut lines = lines(name_line.as_deref(), fields, ui);
     if hidden > 0 {
         let s = if hidden == 1 { "" } else { "s" };
         let note = format!("        # ({hidden} unchanged attribute{s} hidden)");

@@ -10,7 +10,7 @@ use crate::state::{Record, RecordStatus, State};
 /// The whole state.
 pub(crate) fn state_text(state: Option<&State>) -> String {
     let Some(state) = state.filter(|state| !state.records.is_empty()) else {
-        return "The state is empty. Nothing has been applied.\n".to_owned();
+        return "The state is empty: nothing of this project is recorded.\n".to_owned();
     };
     let records = state
         .records
