@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::apply::{self, Applied, ApplyError, Artefacts, ChangeError, Inputs};
+use crate::cloud::CloudErrorKind;
 use crate::config::Config;
 use crate::plan::change::Plan;
 use crate::state::{Holder, LockedStore};
@@ -178,10 +179,13 @@ impl From<ApplyError> for CommandError {
                 "mend what is named above, then run the same command again: it goes on from there"
             }
         };
-        let kind = if error.done.is_empty() {
-            CommandErrorKind::Error
-        } else {
-            CommandErrorKind::Partial
+        let kind = match &error.cause {
+            _ if !error.done.is_empty() => CommandErrorKind::Partial,
+            ChangeError::Moved | ChangeError::Artefact { .. } => CommandErrorKind::StalePlan,
+            ChangeError::Cloud(cause) if cause.kind == CloudErrorKind::Credentials => {
+                CommandErrorKind::Credentials
+            }
+            _ => CommandErrorKind::Error,
         };
         CommandError::new(kind, "A change failed")
             .detail(detail)

@@ -47,7 +47,7 @@ pub(crate) enum CommandErrorKind {
     BrokenPipe,
     /// 1: it did not work.
     Error,
-    /// 10: what a saved plan was made from has moved since.
+    /// 10: what the plan was made from has moved since.
     StalePlan,
     /// 11: somebody else holds the state's lock.
     Locked,

@@ -8,18 +8,14 @@ mod apply;
 mod bundled;
 mod completions;
 mod compositions;
-#[allow(dead_code, reason = "helpers for verbs that land one by one")]
 mod context;
 mod destroy;
 mod doctor;
-#[allow(dead_code, reason = "kinds for verbs that land one by one")]
 mod error;
-#[allow(dead_code, reason = "the verbs that connect land one by one")]
 mod farm;
 mod files;
 mod fmt;
 mod init;
-#[allow(dead_code, reason = "the verbs that stop gracefully land one by one")]
 mod interrupt;
 mod local;
 mod plan;
@@ -31,7 +27,6 @@ mod schema;
 mod show;
 mod state;
 mod still;
-#[allow(dead_code, reason = "helpers for verbs that land one by one")]
 mod ui;
 mod validate;
 mod view;

@@ -32,7 +32,7 @@ const EXIT_CODES: &str = "
 | 1 | it did not work, or the user did not say `yes` |
 | 2 | `plan --detailed-exitcode`: there are changes |
 | 3 | `fmt --check`: the file would be laid out otherwise |
-| 10 | the saved plan is stale |
+| 10 | what the plan was made from has changed since |
 | 11 | the state is locked by somebody else |
 | 12 | no credentials, or bad ones |
 | 13 | something that is needed is missing; nothing was done |
