@@ -3,7 +3,9 @@
 //! Operations that are not here answer 501 `NotImplemented`.
 
 mod buckets;
+mod claims;
 mod data;
+mod lifecycle;
 mod listing;
 mod objects;
 mod record;

@@ -11,8 +11,9 @@ use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio_util::io::ReaderStream;
 
 use super::S3Data;
+use super::claims::Claims;
 use super::data::{BucketData, Conditions, hex, internal};
-use super::objects::{Claims, check_key};
+use super::objects::check_key;
 use super::record::{Checksums, Headers, ObjectRecord, PartRecord, UploadRecord, timestamp};
 use crate::env::now_ms;
 
