@@ -12,6 +12,8 @@
 mod error;
 mod events;
 mod file;
+#[cfg(test)]
+mod file_tests;
 mod filter;
 mod groups;
 mod input;
