@@ -2,7 +2,7 @@
 //!
 //! A verb is a file with `XArgs` (its doc comments are the help text) and
 //! `cmd_x(context, args) -> Result<ExitStatus, CommandError>`. To add one: a `mod` line, and a line in each of
-//! [`Verb`] and [`run`]. A verb parses nothing and decides no exit code by itself: `error.rs` maps errors to codes.
+//! `Verb` and `run`. A verb parses nothing and decides no exit code by itself: `error.rs` maps errors to codes.
 
 mod apply;
 mod bundled;
