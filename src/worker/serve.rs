@@ -1,0 +1,223 @@
+//! The page's server on loopback: the site's files, with ranges; and `/proxy`, which refuses by name.
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use futures::TryStreamExt as _;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::io::ReaderStream;
+
+use super::failure::{TaskResult, internal};
+use super::site::Site;
+
+type Body = BoxBody<Bytes, io::Error>;
+
+/// A server that ends with this value.
+#[derive(Debug)]
+pub(super) struct Server {
+    pub(super) port: u16,
+    shared: Arc<Shared>,
+    _accepting: JoinSet<()>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    site: Site,
+    /// Whether the page asked for a frame of a video file, which rmx does not extract.
+    proxy_was_asked: AtomicBool,
+}
+
+impl Server {
+    pub(super) async fn start(site: Site) -> TaskResult<Self> {
+        let listen = || async {
+            let listener = TcpListener::bind("127.0.0.1:0").await?;
+            let port = listener.local_addr()?.port();
+            Ok::<_, io::Error>((listener, port))
+        };
+        let (listener, port) =
+            listen().await.map_err(|error| internal("opening the page's server", error))?;
+        let shared = Arc::new(Shared { site, proxy_was_asked: AtomicBool::new(false) });
+        let mut accepting = JoinSet::new();
+        accepting.spawn(accept(listener, Arc::clone(&shared)));
+        Ok(Self { port, shared, _accepting: accepting })
+    }
+
+    pub(super) fn proxy_was_asked(&self) -> bool {
+        self.shared.proxy_was_asked.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn site(&self) -> &Site {
+        &self.shared.site
+    }
+
+    /// Where the page is.
+    pub(super) fn page_url(&self) -> String {
+        match &self.shared.site {
+            Site::Url(url) => {
+                let url = url.split(['?', '#']).next().unwrap_or(url);
+                let folder = url.strip_suffix("index.html").unwrap_or(url);
+                format!("{}/index.html", folder.trim_end_matches('/'))
+            }
+            Site::Folder(_) | Site::Bucket { .. } => format!("http://localhost:{}/index.html", self.port),
+        }
+    }
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+            accepted = listener.accept() => {
+                let Ok((stream, _)) = accepted else { continue };
+                let _ = stream.set_nodelay(true);
+                let shared = Arc::clone(&shared);
+                connections.spawn(async move {
+                    let service = service_fn(move |request| {
+                        let shared = Arc::clone(&shared);
+                        async move { Ok::<_, Infallible>(respond(&shared, &request).await) }
+                    });
+                    let connection = hyper::server::conn::http1::Builder::new();
+                    let _ = connection.serve_connection(TokioIo::new(stream), service).await;
+                });
+            }
+        }
+    }
+}
+
+async fn respond(shared: &Shared, request: &Request<Incoming>) -> Response<Body> {
+    let mut response = if request.uri().path() == "/proxy" {
+        shared.proxy_was_asked.store(true, Ordering::Relaxed);
+        json_error(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "rmx does not extract frames of video files (OffthreadVideo) yet",
+        )
+    } else {
+        match *request.method() {
+            Method::GET | Method::HEAD => file(shared, request).await,
+            _ => json_error(StatusCode::METHOD_NOT_ALLOWED, "GET and HEAD only"),
+        }
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    response
+}
+
+async fn file(shared: &Shared, request: &Request<Incoming>) -> Response<Body> {
+    let path = percent_encoding::percent_decode_str(request.uri().path().trim_start_matches('/'));
+    let Ok(path) = path.decode_utf8() else {
+        return json_error(StatusCode::BAD_REQUEST, "the path is not UTF-8");
+    };
+    let path = if path.is_empty() { "index.html".into() } else { path };
+    let file = match shared.site.file(&path).await {
+        Ok(Some(file)) => file,
+        Ok(None) => return json_error(StatusCode::NOT_FOUND, &format!("the site has no file `{path}`")),
+        Err(failure) => return json_error(StatusCode::BAD_GATEWAY, &failure.message),
+    };
+    match send(&file, &path, request.headers(), request.method() == Method::HEAD).await {
+        Ok(response) => response,
+        Err(error) => json_error(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    }
+}
+
+async fn send(
+    file: &std::path::Path,
+    path: &str,
+    headers: &HeaderMap,
+    head_only: bool,
+) -> io::Result<Response<Body>> {
+    let mut source = tokio::fs::File::open(file).await?;
+    let size_bytes = source.metadata().await?.len();
+    let range = headers.get(header::RANGE).and_then(|range| range.to_str().ok());
+    let mut response = Response::new(whole(Bytes::new()));
+    let (start, end) = match range.map(|range| parse_range(range, size_bytes)) {
+        None | Some(Range::Ignored) => (0, size_bytes),
+        Some(Range::Unsatisfiable) => {
+            *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
+            set(&mut response, header::CONTENT_RANGE, &format!("bytes */{size_bytes}"));
+            return Ok(response);
+        }
+        Some(Range::Bytes(start, end)) => {
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+            set(&mut response, header::CONTENT_RANGE, &format!("bytes {start}-{}/{size_bytes}", end - 1));
+            (start, end)
+        }
+    };
+    let media_type = mime_guess::from_path(path).first_or_octet_stream();
+    set(&mut response, header::CONTENT_TYPE, media_type.as_ref());
+    set(&mut response, header::CONTENT_LENGTH, &(end - start).to_string());
+    set(&mut response, header::ACCEPT_RANGES, "bytes");
+    if !head_only {
+        source.seek(io::SeekFrom::Start(start)).await?;
+        let pieces = ReaderStream::with_capacity(source.take(end - start), 64 * 1024);
+        *response.body_mut() = BodyExt::boxed(StreamBody::new(pieces.map_ok(Frame::data)));
+    }
+    Ok(response)
+}
+
+fn set(response: &mut Response<Body>, name: header::HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        response.headers_mut().insert(name, value);
+    }
+}
+
+/// What a `Range` header asks for; several ranges at once are ignored, which HTTP allows.
+#[derive(Debug, PartialEq, Eq)]
+enum Range {
+    Ignored,
+    Unsatisfiable,
+    /// Start and end, half-open.
+    Bytes(u64, u64),
+}
+
+fn parse_range(header: &str, size_bytes: u64) -> Range {
+    let Some((first, last)) = header.strip_prefix("bytes=").and_then(|range| range.split_once('-')) else {
+        return Range::Ignored;
+    };
+    let (start, end) = match (first.parse::<u64>(), last.parse::<u64>()) {
+        (Ok(first), Ok(last)) if first <= last => (first, last.saturating_add(1).min(size_bytes)),
+        (Ok(first), Err(_)) if last.is_empty() => (first, size_bytes),
+        (Err(_), Ok(count)) if first.is_empty() => (size_bytes.saturating_sub(count), size_bytes),
+        _ => return Range::Ignored,
+    };
+    if start < end { Range::Bytes(start, end) } else { Range::Unsatisfiable }
+}
+
+fn whole(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed()
+}
+
+fn json_error(status: StatusCode, message: &str) -> Response<Body> {
+    let document = serde_json::json!({"statusCode": status.as_u16(), "message": message, "error": message});
+    let mut response = Response::new(whole(document.to_string()));
+    *response.status_mut() = status;
+    set(&mut response, header::CONTENT_TYPE, "application/json");
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_read_as_http_defines_them() {
+        assert_eq!(parse_range("bytes=0-0", 10), Range::Bytes(0, 1));
+        assert_eq!(parse_range("bytes=5-", 10), Range::Bytes(5, 10));
+        assert_eq!(parse_range("bytes=-3", 10), Range::Bytes(7, 10));
+        assert_eq!(parse_range("bytes=2-99", 10), Range::Bytes(2, 10));
+        assert_eq!(parse_range("bytes=10-", 10), Range::Unsatisfiable);
+        assert_eq!(parse_range("bytes=1-2,4-5", 10), Range::Ignored);
+        assert_eq!(parse_range("frames=1-2", 10), Range::Ignored);
+    }
+}
