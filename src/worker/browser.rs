@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use command_fds::{CommandFdExt as _, FdMapping};
-use serde_json::{Value, json};
+use serde_json::json;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::unix::pipe;
@@ -90,7 +90,8 @@ impl Browser {
             .prefix("rmx-browser-")
             .tempdir_in(&tools.scratch)
             .map_err(|error| internal("making the browser's profile folder", error))?;
-        let pipes = || std::io::pipe().map_err(|error| internal("making a pipe to the browser", error));
+        let pipes =
+            || std::io::pipe().map_err(|error| internal("making a pipe to the browser", error));
         let ((their_input, our_output), (our_input, their_output)) = (pipes()?, pipes()?);
         let mut command = Command::new(&tools.chromium);
         command
@@ -104,13 +105,22 @@ impl Browser {
             .kill_on_drop(true);
         command
             .fd_mappings(vec![
-                FdMapping { parent_fd: OwnedFd::from(their_input), child_fd: 3 },
-                FdMapping { parent_fd: OwnedFd::from(their_output), child_fd: 4 },
+                FdMapping {
+                    parent_fd: OwnedFd::from(their_input),
+                    child_fd: 3,
+                },
+                FdMapping {
+                    parent_fd: OwnedFd::from(their_output),
+                    child_fd: 4,
+                },
             ])
             .map_err(|error| internal("handing the browser its pipes", error))?;
         let shown = tools.chromium.display();
         let mut process = command.spawn().map_err(|error| {
-            retryable(FailureKind::Browser, format!("starting the browser {shown}: {error}"))
+            retryable(
+                FailureKind::Browser,
+                format!("starting the browser {shown}: {error}"),
+            )
         })?;
         drop(command); // closes the browser's ends of the pipes in this process
         let stderr = Arc::new(Mutex::new(VecDeque::new()));
@@ -123,16 +133,28 @@ impl Browser {
         let from = pipe::Receiver::from_owned_fd(OwnedFd::from(our_input))
             .map_err(|error| internal("opening the browser's pipe", error))?;
         let (cdp, events) = Cdp::new(to, from);
-        let mut browser =
-            Self { cdp, events, process, stderr, _readers: readers, _profile: profile };
-        let answer = browser.cdp.call(None, "Browser.getVersion", json!({}), LAUNCH_TIMEOUT).await;
+        let mut browser = Self {
+            cdp,
+            events,
+            process,
+            stderr,
+            _readers: readers,
+            _profile: profile,
+        };
+        let answer = browser
+            .cdp
+            .call(None, "Browser.getVersion", json!({}), LAUNCH_TIMEOUT)
+            .await;
         match answer {
             Ok(version) => {
                 tracing::debug!("browser started: {}", version["product"]);
                 Ok(browser)
             }
             Err(error) => {
-                let message = format!("starting the browser {shown}: {error}{}", browser.last_words());
+                let message = format!(
+                    "starting the browser {shown}: {error}{}",
+                    browser.last_words()
+                );
                 browser.kill().await;
                 Err(retryable(FailureKind::Browser, message))
             }
@@ -141,7 +163,10 @@ impl Browser {
 
     /// The failure that a broken command amounts to.
     pub(super) fn failure(&self, operation: &str, error: &CdpError) -> TaskFailure {
-        retryable(FailureKind::Browser, format!("{operation}: {error}{}", self.last_words()))
+        retryable(
+            FailureKind::Browser,
+            format!("{operation}: {error}{}", self.last_words()),
+        )
     }
 
     fn last_words(&self) -> String {
@@ -149,7 +174,10 @@ impl Browser {
         if lines.is_empty() {
             return String::new();
         }
-        format!("\nthe browser's last words:\n{}", lines.iter().cloned().collect::<Vec<_>>().join("\n"))
+        format!(
+            "\nthe browser's last words:\n{}",
+            lines.iter().cloned().collect::<Vec<_>>().join("\n")
+        )
     }
 
     /// A fresh page whose frames we control; returns its session.
@@ -157,9 +185,15 @@ impl Browser {
         let parameters = json!({
             "url": "about:blank", "width": width, "height": height, "enableBeginFrameControl": true,
         });
-        let target = self.cdp.call(None, "Target.createTarget", parameters, LAUNCH_TIMEOUT).await?;
+        let target = self
+            .cdp
+            .call(None, "Target.createTarget", parameters, LAUNCH_TIMEOUT)
+            .await?;
         let parameters = json!({"targetId": target["targetId"], "flatten": true});
-        let session = self.cdp.call(None, "Target.attachToTarget", parameters, LAUNCH_TIMEOUT).await?;
+        let session = self
+            .cdp
+            .call(None, "Target.attachToTarget", parameters, LAUNCH_TIMEOUT)
+            .await?;
         Ok(session["sessionId"].as_str().unwrap_or_default().to_owned())
     }
 
@@ -190,7 +224,10 @@ impl Drop for Browser {
 async fn keep_tail(pipe: tokio::process::ChildStderr, tail: Arc<Mutex<VecDeque<String>>>) {
     let mut lines = BufReader::new(pipe).split(b'\n');
     while let Ok(Some(line)) = lines.next_segment().await {
-        let line = String::from_utf8_lossy(&line).chars().take(500).collect::<String>();
+        let line = String::from_utf8_lossy(&line)
+            .chars()
+            .take(500)
+            .collect::<String>();
         tracing::debug!("browser: {line}");
         // Chromium greets on every start that there is no system bus; that is no cause of anything.
         if line.contains("dbus") {
@@ -206,16 +243,17 @@ async fn keep_tail(pipe: tokio::process::ChildStderr, tail: Arc<Mutex<VecDeque<S
 
 /// First line of what a program says of its version.
 pub(super) async fn version_line(program: &std::path::Path, flag: &str) -> String {
-    let output = Command::new(program).arg(flag).stdin(Stdio::null()).kill_on_drop(true).output();
+    let output = Command::new(program)
+        .arg(flag)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
     match tokio::time::timeout(LAUNCH_TIMEOUT, output).await {
-        Ok(Ok(output)) => {
-            String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or_default().to_owned()
-        }
+        Ok(Ok(output)) => String::from_utf8_lossy(&output.stdout)
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .to_owned(),
         _ => "unknown".to_owned(),
     }
-}
-
-/// A command's parameters that carry nothing.
-pub(super) fn nothing() -> Value {
-    json!({})
 }

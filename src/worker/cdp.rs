@@ -111,9 +111,17 @@ impl Cdp {
         bytes.push(0);
         let (sender, receiver) = oneshot::channel();
         self.lock().insert(id, sender);
-        let _forget = Forget { waiting: &self.waiting, id };
+        let _forget = Forget {
+            waiting: &self.waiting,
+            id,
+        };
         let answer = async {
-            self.writer.lock().await.write_all(&bytes).await.map_err(|_| CdpError::Closed)?;
+            self.writer
+                .lock()
+                .await
+                .write_all(&bytes)
+                .await
+                .map_err(|_| CdpError::Closed)?;
             receiver.await.map_err(|_| CdpError::Closed)
         };
         match tokio::time::timeout(timeout, answer).await {
@@ -124,7 +132,28 @@ impl Cdp {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, oneshot::Sender<Result<Value, String>>>> {
+    /// Sends a command whose answer nobody waits for.
+    pub(super) async fn post(
+        &self,
+        session: &str,
+        method: &'static str,
+        params: Value,
+    ) -> Result<(), CdpError> {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let message = json!({"id": id, "method": method, "params": params, "sessionId": session});
+        let mut bytes = message.to_string().into_bytes();
+        bytes.push(0);
+        self.writer
+            .lock()
+            .await
+            .write_all(&bytes)
+            .await
+            .map_err(|_| CdpError::Closed)
+    }
+
+    fn lock(
+        &self,
+    ) -> std::sync::MutexGuard<'_, HashMap<u64, oneshot::Sender<Result<Value, String>>>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -137,7 +166,10 @@ struct Forget<'a> {
 
 impl Drop for Forget<'_> {
     fn drop(&mut self) {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+        self.waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.id);
     }
 }
 
@@ -159,7 +191,10 @@ async fn read(from: pipe::Receiver, waiting: Waiting, events: mpsc::Sender<Event
             continue;
         };
         if let Some(id) = incoming.id {
-            let caller = waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+            let caller = waiting
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .remove(&id);
             if let Some(caller) = caller {
                 let answer = match incoming.error {
                     Some(refusal) => Err(refusal.message),
@@ -168,14 +203,20 @@ async fn read(from: pipe::Receiver, waiting: Waiting, events: mpsc::Sender<Event
                 let _ = caller.send(answer);
             }
         } else if let Some(method) = incoming.method {
-            let event = Event { method, params: incoming.params };
+            let event = Event {
+                method,
+                params: incoming.params,
+            };
             if events.try_send(event).is_err() {
                 tracing::warn!("an event of the browser was dropped: too many wait to be read");
             }
         }
     }
     // Whoever still waits learns that nothing will come: their senders are dropped here.
-    waiting.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    waiting
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clear();
 }
 
 async fn next(reader: &mut BufReader<pipe::Receiver>, message: &mut Vec<u8>) -> io::Result<bool> {

@@ -37,11 +37,13 @@
 
   // What the frame asks for beside its picture; only what the host has to know.
   const assets = () =>
-    (window.remotion_collectAssets?.() ?? []).slice(0, 100).map((asset) => ({
-      type: String(asset.type),
-      name: String(asset.src ?? asset.filename ?? asset.id ?? "").slice(0, 300),
-      volume: typeof asset.volume === "number" ? asset.volume : 1,
-    }));
+    (window.remotion_collectAssets?.() ?? [])
+      .filter((asset) => asset.volume !== 0)
+      .slice(0, 10)
+      .map((asset) => ({
+        type: String(asset.type),
+        name: String(asset.src ?? asset.filename ?? asset.id ?? "").slice(0, 300),
+      }));
 
   const check = (of, describe) => () => {
     if (of !== request) return;

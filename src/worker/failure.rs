@@ -11,12 +11,21 @@ pub(super) type TaskResult<T> = Result<T, TaskFailure>;
 
 /// A failure that another try would only repeat.
 pub(super) fn permanent(kind: FailureKind, message: impl Into<String>) -> TaskFailure {
-    TaskFailure { kind, message: message.into(), frame: None, stack: None, retryable: false }
+    TaskFailure {
+        kind,
+        message: message.into(),
+        frame: None,
+        stack: None,
+        retryable: false,
+    }
 }
 
 /// A failure that another try may not meet.
 pub(super) fn retryable(kind: FailureKind, message: impl Into<String>) -> TaskFailure {
-    TaskFailure { retryable: true, ..permanent(kind, message) }
+    TaskFailure {
+        retryable: true,
+        ..permanent(kind, message)
+    }
 }
 
 /// A fault of the worker's own surroundings: disk, pipes.
@@ -31,5 +40,8 @@ pub(super) fn storage(error: &CloudError) -> TaskFailure {
 
 /// Names the frame a failure happened at, unless it already names one.
 pub(super) fn at_frame(frame: u32) -> impl Fn(TaskFailure) -> TaskFailure {
-    move |failure| TaskFailure { frame: failure.frame.or(Some(frame)), ..failure }
+    move |failure| TaskFailure {
+        frame: failure.frame.or(Some(frame)),
+        ..failure
+    }
 }

@@ -1,8 +1,70 @@
-//! The Lambda side: handlers, browser, page, capture, encode, upload.
+//! The Lambda side: a task comes in, a browser draws the frames, ffmpeg encodes them meanwhile, the segment goes to the
+//! bucket, and messages about it stream back.
+//!
+//! ```text
+//! handler (or direct) → task → page (browser, server, driver.js) → pictures → encode → segment → bucket
+//! ```
+
+mod browser;
+mod cdp;
+mod direct;
+mod encode;
+mod failure;
+mod handler;
+mod page;
+mod serve;
+mod site;
+mod stack;
+mod task;
+mod tools;
 
 use std::process::ExitCode;
 
-/// Runs the Lambda runtime loop until the environment is shut down.
+use clap::Parser as _;
+
+use crate::env::Env;
+
+/// Runs the Lambda runtime loop until the environment is shut down; outside of Lambda, the command line.
 pub fn main() -> ExitCode {
-    ExitCode::FAILURE
+    let filter = tracing_subscriber::EnvFilter::try_from_env("RMX_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .without_time()
+        .init();
+    let outcome = Env::read()
+        .map_err(|error| error.to_string())
+        .and_then(|env| {
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .enable_all()
+                .build();
+            let runtime = runtime.map_err(|error| error.to_string())?;
+            if env.variable("AWS_LAMBDA_RUNTIME_API").is_some() {
+                return runtime
+                    .block_on(handler::run(&env))
+                    .map_err(|error| error.to_string());
+            }
+            let arguments = direct::Arguments::parse();
+            runtime
+                .block_on(direct::run(&env, arguments))
+                .map_err(|failure| {
+                    let frame = failure
+                        .frame
+                        .map(|frame| format!("frame {frame}: "))
+                        .unwrap_or_default();
+                    let stack = failure
+                        .stack
+                        .map(|stack| format!("\n{stack}"))
+                        .unwrap_or_default();
+                    format!("{frame}{}{stack}", failure.message)
+                })
+        });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            tracing::error!("{message}");
+            ExitCode::FAILURE
+        }
+    }
 }

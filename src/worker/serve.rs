@@ -45,12 +45,20 @@ impl Server {
             let port = listener.local_addr()?.port();
             Ok::<_, io::Error>((listener, port))
         };
-        let (listener, port) =
-            listen().await.map_err(|error| internal("opening the page's server", error))?;
-        let shared = Arc::new(Shared { site, proxy_was_asked: AtomicBool::new(false) });
+        let (listener, port) = listen()
+            .await
+            .map_err(|error| internal("opening the page's server", error))?;
+        let shared = Arc::new(Shared {
+            site,
+            proxy_was_asked: AtomicBool::new(false),
+        });
         let mut accepting = JoinSet::new();
         accepting.spawn(accept(listener, Arc::clone(&shared)));
-        Ok(Self { port, shared, _accepting: accepting })
+        Ok(Self {
+            port,
+            shared,
+            _accepting: accepting,
+        })
     }
 
     pub(super) fn proxy_was_asked(&self) -> bool {
@@ -69,7 +77,9 @@ impl Server {
                 let folder = url.strip_suffix("index.html").unwrap_or(url);
                 format!("{}/index.html", folder.trim_end_matches('/'))
             }
-            Site::Folder(_) | Site::Bucket { .. } => format!("http://localhost:{}/index.html", self.port),
+            Site::Folder(_) | Site::Bucket { .. } => {
+                format!("http://localhost:{}/index.html", self.port)
+            }
         }
     }
 }
@@ -110,7 +120,10 @@ async fn respond(shared: &Shared, request: &Request<Incoming>) -> Response<Body>
         }
     };
     let headers = response.headers_mut();
-    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    headers.insert(
+        header::ACCESS_CONTROL_ALLOW_ORIGIN,
+        HeaderValue::from_static("*"),
+    );
     response
 }
 
@@ -119,13 +132,29 @@ async fn file(shared: &Shared, request: &Request<Incoming>) -> Response<Body> {
     let Ok(path) = path.decode_utf8() else {
         return json_error(StatusCode::BAD_REQUEST, "the path is not UTF-8");
     };
-    let path = if path.is_empty() { "index.html".into() } else { path };
+    let path = if path.is_empty() {
+        "index.html".into()
+    } else {
+        path
+    };
     let file = match shared.site.file(&path).await {
         Ok(Some(file)) => file,
-        Ok(None) => return json_error(StatusCode::NOT_FOUND, &format!("the site has no file `{path}`")),
+        Ok(None) => {
+            return json_error(
+                StatusCode::NOT_FOUND,
+                &format!("the site has no file `{path}`"),
+            );
+        }
         Err(failure) => return json_error(StatusCode::BAD_GATEWAY, &failure.message),
     };
-    match send(&file, &path, request.headers(), request.method() == Method::HEAD).await {
+    match send(
+        &file,
+        &path,
+        request.headers(),
+        request.method() == Method::HEAD,
+    )
+    .await
+    {
         Ok(response) => response,
         Err(error) => json_error(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     }
@@ -139,29 +168,44 @@ async fn send(
 ) -> io::Result<Response<Body>> {
     let mut source = tokio::fs::File::open(file).await?;
     let size_bytes = source.metadata().await?.len();
-    let range = headers.get(header::RANGE).and_then(|range| range.to_str().ok());
+    let range = headers
+        .get(header::RANGE)
+        .and_then(|range| range.to_str().ok());
     let mut response = Response::new(whole(Bytes::new()));
     let (start, end) = match range.map(|range| parse_range(range, size_bytes)) {
         None | Some(Range::Ignored) => (0, size_bytes),
         Some(Range::Unsatisfiable) => {
             *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
-            set(&mut response, header::CONTENT_RANGE, &format!("bytes */{size_bytes}"));
+            set(
+                &mut response,
+                header::CONTENT_RANGE,
+                &format!("bytes */{size_bytes}"),
+            );
             return Ok(response);
         }
         Some(Range::Bytes(start, end)) => {
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-            set(&mut response, header::CONTENT_RANGE, &format!("bytes {start}-{}/{size_bytes}", end - 1));
+            set(
+                &mut response,
+                header::CONTENT_RANGE,
+                &format!("bytes {start}-{}/{size_bytes}", end - 1),
+            );
             (start, end)
         }
     };
     let media_type = mime_guess::from_path(path).first_or_octet_stream();
     set(&mut response, header::CONTENT_TYPE, media_type.as_ref());
-    set(&mut response, header::CONTENT_LENGTH, &(end - start).to_string());
+    set(
+        &mut response,
+        header::CONTENT_LENGTH,
+        &(end - start).to_string(),
+    );
     set(&mut response, header::ACCEPT_RANGES, "bytes");
     if !head_only {
         source.seek(io::SeekFrom::Start(start)).await?;
         let pieces = ReaderStream::with_capacity(source.take(end - start), 64 * 1024);
-        *response.body_mut() = BodyExt::boxed(StreamBody::new(pieces.map_ok(Frame::data)));
+        *response.body_mut() =
+            http_body_util::BodyExt::boxed(StreamBody::new(pieces.map_ok(Frame::data)));
     }
     Ok(response)
 }
@@ -182,7 +226,10 @@ enum Range {
 }
 
 fn parse_range(header: &str, size_bytes: u64) -> Range {
-    let Some((first, last)) = header.strip_prefix("bytes=").and_then(|range| range.split_once('-')) else {
+    let Some((first, last)) = header
+        .strip_prefix("bytes=")
+        .and_then(|range| range.split_once('-'))
+    else {
         return Range::Ignored;
     };
     let (start, end) = match (first.parse::<u64>(), last.parse::<u64>()) {
@@ -191,15 +238,22 @@ fn parse_range(header: &str, size_bytes: u64) -> Range {
         (Err(_), Ok(count)) if first.is_empty() => (size_bytes.saturating_sub(count), size_bytes),
         _ => return Range::Ignored,
     };
-    if start < end { Range::Bytes(start, end) } else { Range::Unsatisfiable }
+    if start < end {
+        Range::Bytes(start, end)
+    } else {
+        Range::Unsatisfiable
+    }
 }
 
 fn whole(bytes: impl Into<Bytes>) -> Body {
-    Full::new(bytes.into()).map_err(|never| match never {}).boxed()
+    Full::new(bytes.into())
+        .map_err(|never| match never {})
+        .boxed()
 }
 
 fn json_error(status: StatusCode, message: &str) -> Response<Body> {
-    let document = serde_json::json!({"statusCode": status.as_u16(), "message": message, "error": message});
+    let document =
+        serde_json::json!({"statusCode": status.as_u16(), "message": message, "error": message});
     let mut response = Response::new(whole(document.to_string()));
     *response.status_mut() = status;
     set(&mut response, header::CONTENT_TYPE, "application/json");

@@ -23,13 +23,22 @@ pub(super) fn place(line: &str) -> Option<Place<'_>> {
     let text = line[start..].trim_end_matches([')', ' ']);
     let (rest, column) = text.rsplit_once(':')?;
     let (url, row) = rest.rsplit_once(':')?;
-    Some(Place { url, line: row.parse().ok()?, column: column.parse().ok()?, text })
+    Some(Place {
+        url,
+        line: row.parse().ok()?,
+        column: column.parse().ok()?,
+        text,
+    })
 }
 
 /// The scripts a stack names.
 pub(super) fn scripts(stack: &str) -> Vec<String> {
-    let mut urls: Vec<String> =
-        stack.lines().take(LINES_MAX).filter_map(place).map(|place| place.url.to_owned()).collect();
+    let mut urls: Vec<String> = stack
+        .lines()
+        .take(LINES_MAX)
+        .filter_map(place)
+        .map(|place| place.url.to_owned())
+        .collect();
     urls.sort();
     urls.dedup();
     urls
@@ -43,16 +52,35 @@ pub(super) fn parse(bytes: &[u8]) -> Option<DecodedMap> {
 /// The stack with every place mapped for which there is a map, `http://127.0.0.1:…/` left out of the others.
 pub(super) fn mapped(stack: &str, maps: &BTreeMap<String, DecodedMap>) -> String {
     let line_of = |line: &str| -> String {
-        let Some(place) = place(line) else { return line.to_owned() };
-        let Some(map) = maps.get(place.url) else { return line.to_owned() };
+        let Some(place) = place(line) else {
+            return line.to_owned();
+        };
+        let Some(map) = maps.get(place.url) else {
+            return line.to_owned();
+        };
         let token = map.lookup_token(place.line.saturating_sub(1), place.column.saturating_sub(1));
-        let Some(token) = token else { return line.to_owned() };
-        let Some(source) = token.get_source() else { return line.to_owned() };
-        let source = source.trim_start_matches("webpack://").trim_start_matches('/');
-        let original = format!("{source}:{}:{}", token.get_src_line() + 1, token.get_src_col() + 1);
+        let Some(token) = token else {
+            return line.to_owned();
+        };
+        let Some(source) = token.get_source() else {
+            return line.to_owned();
+        };
+        let source = source
+            .trim_start_matches("webpack://")
+            .trim_start_matches('/');
+        let original = format!(
+            "{source}:{}:{}",
+            token.get_src_line() + 1,
+            token.get_src_col() + 1
+        );
         line.replace(place.text, &original)
     };
-    stack.lines().take(LINES_MAX).map(line_of).collect::<Vec<_>>().join("\n")
+    stack
+        .lines()
+        .take(LINES_MAX)
+        .map(line_of)
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 #[cfg(test)]
@@ -63,7 +91,10 @@ mod tests {
     fn places_are_found_and_mapped() {
         let line = "    at draw (http://127.0.0.1:3000/bundle.js:1:7)";
         let found = place(line).unwrap();
-        assert_eq!((found.url, found.line, found.column), ("http://127.0.0.1:3000/bundle.js", 1, 7));
+        assert_eq!(
+            (found.url, found.line, found.column),
+            ("http://127.0.0.1:3000/bundle.js", 1, 7)
+        );
         assert_eq!(place("Error: broken"), None);
         // One mapping: generated 1:7 comes from line 1, column 1 of src/Scene.tsx.
         let map = br#"{"version":3,"sources":["webpack://site/./src/Scene.tsx"],"names":[],"mappings":"MAAA"}"#;

@@ -1,0 +1,175 @@
+//! `rmx-worker capture`: the worker's own work without a Lambda, for comparisons and measurements.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use tokio::sync::mpsc;
+
+use super::failure::{TaskResult, internal, permanent};
+use super::task::Worker;
+use super::tools::Tools;
+use crate::env::Env;
+use crate::media::{Codec, FrameRange, ImageFormat, PixelFormat, X264Preset};
+use crate::protocol::{
+    Answer, CaptureSettings, ChunkTask, EncodeSettings, FailureKind, PROTOCOL_VERSION, PageTask,
+    ResolveTask, SiteLocation, WorkerTask,
+};
+
+/// The worker of an rmx render farm. Inside a Lambda function it needs no arguments.
+#[derive(Debug, Parser)]
+#[command(name = "rmx-worker", version)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Draw frames of a site on this machine, into images or a video.
+    Capture(Capture),
+}
+
+#[derive(Debug, clap::Args)]
+struct Capture {
+    /// The site's folder.
+    #[arg(long)]
+    site: PathBuf,
+    /// The composition's id.
+    #[arg(long)]
+    composition: String,
+    /// First and last frame, as in 0-59.
+    #[arg(long)]
+    frames: String,
+    /// A file that ends in .mp4, or a folder for one image a frame.
+    #[arg(long)]
+    out: PathBuf,
+    /// Input props, JSON.
+    #[arg(long, default_value = "{}")]
+    props: String,
+    /// jpeg or png.
+    #[arg(long, default_value = "jpeg")]
+    image_format: ImageFormat,
+    /// How long a delayRender may take, milliseconds.
+    #[arg(long, default_value_t = 30_000)]
+    timeout: u32,
+    /// Leave sound out.
+    #[arg(long)]
+    muted: bool,
+    /// Device scale factor.
+    #[arg(long, default_value_t = 1.0)]
+    scale: f64,
+}
+
+/// Runs the command.
+pub(super) async fn run(env: &Env, arguments: Arguments) -> TaskResult<()> {
+    let Command::Capture(capture) = arguments.command;
+    let frames = parse_frames(&capture.frames)?;
+    let mut worker = Worker::new(Tools::find(env)?, None);
+    let result = capture_frames(&mut worker, env, &capture, frames).await;
+    worker.close().await;
+    result
+}
+
+async fn capture_frames(
+    worker: &mut Worker,
+    env: &Env,
+    capture: &Capture,
+    frames: FrameRange,
+) -> TaskResult<()> {
+    let folder = env.working_directory.join(&capture.site);
+    let page = PageTask {
+        protocol: PROTOCOL_VERSION,
+        site: SiteLocation::Url(format!("file://{}", folder.display())),
+        input_props: capture.props.clone(),
+        environment: Default::default(),
+        timeout_ms: capture.timeout,
+    };
+    let (messages, mut queue) = mpsc::channel(16);
+    let mut drain = tokio::task::JoinSet::new();
+    drain.spawn(async move { while queue.recv().await.is_some() {} });
+    let resolve = ResolveTask {
+        page: page.clone(),
+        composition: capture.composition.clone(),
+    };
+    let Answer::Composition { composition } = worker
+        .perform(WorkerTask::Resolve(resolve), &messages)
+        .await?
+    else {
+        return Err(internal(
+            "resolving the composition",
+            "another answer came back",
+        ));
+    };
+    if frames.end() > composition.duration_in_frames {
+        let message = format!(
+            "frames {frames}: `{}` has the frames 0-{}",
+            composition.id,
+            composition.duration_in_frames - 1
+        );
+        return Err(permanent(FailureKind::BadRequest, message));
+    }
+    let bad = |error: crate::names::NameError| internal("naming the task", error);
+    let task = ChunkTask {
+        page,
+        render_id: "capture".parse().map_err(bad)?,
+        chunk: 0,
+        attempt: 1,
+        composition,
+        frames,
+        capture: CaptureSettings {
+            image_format: capture.image_format,
+            jpeg_quality: 80,
+            scale: capture.scale,
+            muted: capture.muted,
+        },
+        encode: EncodeSettings {
+            codec: Codec::H264,
+            crf: 18,
+            x264_preset: X264Preset::Medium,
+            pixel_format: PixelFormat::Yuv420p,
+            gop_size: None,
+        },
+        bucket: "capture".parse().map_err(bad)?,
+        segment_key: String::new(),
+        digest_frames: false,
+    };
+    let writing =
+        |error: std::io::Error| internal(&format!("writing {}", capture.out.display()), error);
+    if capture
+        .out
+        .extension()
+        .is_some_and(|extension| extension == "mp4")
+    {
+        let scratch = tempfile::tempdir().map_err(writing)?;
+        let (file, _, _) = worker.encode(&task, scratch.path(), &messages).await?;
+        std::fs::copy(file, &capture.out).map_err(writing)?;
+        return Ok(());
+    }
+    std::fs::create_dir_all(&capture.out).map_err(writing)?;
+    let extension = match capture.image_format {
+        ImageFormat::Jpeg => "jpeg",
+        ImageFormat::Png => "png",
+    };
+    let keep = |frame: u32, picture: &[u8]| {
+        std::fs::write(
+            capture.out.join(format!("frame-{frame:06}.{extension}")),
+            picture,
+        )
+    };
+    worker.pictures(&task, &messages, keep).await
+}
+
+fn parse_frames(text: &str) -> TaskResult<FrameRange> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let range = first
+        .parse()
+        .ok()
+        .zip(last.parse().ok())
+        .and_then(|(first, last)| FrameRange::inclusive(first, last).ok());
+    range.ok_or_else(|| {
+        permanent(
+            FailureKind::BadRequest,
+            format!("--frames {text}: FIRST-LAST is needed, as in 0-59"),
+        )
+    })
+}

@@ -1,0 +1,204 @@
+//! ffmpeg, fed with frames while later frames are still being drawn.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::failure::{TaskResult, internal, retryable};
+use super::tools::Tools;
+use crate::media::{Fps, ImageFormat};
+use crate::protocol::{EncodeSettings, FailureKind, TaskFailure};
+
+/// Frames that wait for the encoder; beyond that the capture waits.
+const FRAMES_WAITING_MAX: usize = 8;
+/// How long the encoder may take for what it still holds once the last frame is in.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(600);
+const STDERR_BYTES_MAX: u64 = 64 * 1024;
+
+/// A running encoder.
+#[derive(Debug)]
+pub(super) struct Encoder {
+    frames: mpsc::Sender<Bytes>,
+    encoded: watch::Receiver<u32>,
+    child: Child,
+    tasks: JoinSet<String>,
+    output: PathBuf,
+}
+
+/// Everything ffmpeg is told. The same for every chunk of a render, but for the paths.
+fn arguments(
+    settings: &EncodeSettings,
+    image: ImageFormat,
+    fps: Fps,
+    threads: u32,
+    output: &Path,
+) -> Vec<String> {
+    let input = match image {
+        ImageFormat::Jpeg => "mjpeg",
+        ImageFormat::Png => "png",
+    };
+    // Closed groups of pictures and headers that do not depend on the content: segments can be joined.
+    let mut x264 = "open-gop=0:stitchable=1".to_owned();
+    if let Some(gop) = settings.gop_size {
+        x264.push_str(&format!(":keyint={gop}"));
+    }
+    let text = format!(
+        "-hide_banner -loglevel error -nostats -progress pipe:1 \
+         -probesize 32 -analyzeduration 0 -f image2pipe -framerate {fps} -vcodec {input} -i - -an \
+         -c:v libx264 -preset {} -crf {} -pix_fmt {} -color_range tv -colorspace bt470bg -x264-params {x264} \
+         -threads {threads} -video_track_timescale {} -fps_mode passthrough -map_metadata -1 -f mp4 -y",
+        settings.x264_preset,
+        settings.crf,
+        settings.pixel_format,
+        timescale(fps),
+    );
+    let mut arguments: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+    arguments.push(output.display().to_string());
+    arguments
+}
+
+/// Ticks a second in which a frame lasts a whole number of them: 90 000 where that works, as the official renderer
+/// has it, else the rate's own numerator.
+fn timescale(fps: Fps) -> u32 {
+    const USUAL: u32 = 90_000;
+    let ticks = u64::from(USUAL) * u64::from(fps.denominator());
+    if ticks.is_multiple_of(u64::from(fps.numerator())) {
+        USUAL
+    } else {
+        fps.numerator()
+    }
+}
+
+impl Encoder {
+    pub(super) fn start(
+        tools: &Tools,
+        settings: &EncodeSettings,
+        image: ImageFormat,
+        fps: Fps,
+        output: PathBuf,
+    ) -> TaskResult<Self> {
+        let mut child = Command::new(&tools.ffmpeg)
+            .args(arguments(settings, image, fps, tools.cores, &output))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| {
+                retryable(
+                    FailureKind::Encoder,
+                    format!("starting {}: {error}", tools.ffmpeg.display()),
+                )
+            })?;
+        let missing = || internal("starting the encoder", "a pipe is missing");
+        let mut stdin = child.stdin.take().ok_or_else(missing)?;
+        let stdout = child.stdout.take().ok_or_else(missing)?;
+        let stderr = child.stderr.take().ok_or_else(missing)?;
+        let (frames, mut waiting) = mpsc::channel::<Bytes>(FRAMES_WAITING_MAX);
+        let (count, encoded) = watch::channel(0);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            while let Some(frame) = waiting.recv().await {
+                if stdin.write_all(&frame).await.is_err() {
+                    break; // ffmpeg ended; its own words say why
+                }
+            }
+            String::new()
+        });
+        tasks.spawn(async move {
+            let mut lines = BufReader::new(stdout).lines();
+            while let Ok(Some(line)) = lines.next_line().await {
+                if let Some(frame) = line
+                    .strip_prefix("frame=")
+                    .and_then(|n| n.trim().parse().ok())
+                {
+                    let _ = count.send(frame);
+                }
+            }
+            String::new()
+        });
+        tasks.spawn(async move {
+            let mut text = Vec::new();
+            let _ = stderr.take(STDERR_BYTES_MAX).read_to_end(&mut text).await;
+            String::from_utf8_lossy(&text).into_owned()
+        });
+        Ok(Self {
+            frames,
+            encoded,
+            child,
+            tasks,
+            output,
+        })
+    }
+
+    /// Hands over a frame; waits while the encoder is behind.
+    pub(super) async fn push(&mut self, frame: Bytes) -> TaskResult<()> {
+        match self.frames.send(frame).await {
+            Ok(()) => Ok(()),
+            Err(_) => Err(self.last_words().await),
+        }
+    }
+
+    /// Frames encoded so far, to be watched.
+    pub(super) fn encoded(&self) -> watch::Receiver<u32> {
+        self.encoded.clone()
+    }
+
+    /// Ends the stream, waits for the file and returns its path; it holds exactly `frame_count` frames.
+    pub(super) async fn finish(mut self, frame_count: u32) -> TaskResult<PathBuf> {
+        drop(self.frames);
+        let status = tokio::time::timeout(FINISH_TIMEOUT, self.child.wait()).await;
+        let words: String = self.tasks.join_all().await.concat();
+        let failed =
+            |what: String| retryable(FailureKind::Encoder, format!("encoding: {what}\n{words}"));
+        match status {
+            Err(_) => {
+                return Err(failed(format!(
+                    "ffmpeg did not end within {} s",
+                    FINISH_TIMEOUT.as_secs()
+                )));
+            }
+            Ok(Err(error)) => return Err(internal("waiting for the encoder", error)),
+            Ok(Ok(status)) if !status.success() => {
+                return Err(failed(format!("ffmpeg ended with {status}")));
+            }
+            Ok(Ok(_)) => {}
+        }
+        let encoded = *self.encoded.borrow();
+        if encoded != frame_count {
+            return Err(failed(format!(
+                "{frame_count} frames went in and {encoded} came out"
+            )));
+        }
+        Ok(self.output)
+    }
+
+    async fn last_words(&mut self) -> TaskFailure {
+        let _ = self.child.kill().await;
+        let words: String = std::mem::take(&mut self.tasks).join_all().await.concat();
+        retryable(
+            FailureKind::Encoder,
+            format!("encoding: ffmpeg ended early\n{words}"),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_lasts_a_whole_number_of_ticks() {
+        for rate in [12.5, 23.976, 25.0, 29.97, 30.0, 59.94, 60.0, 144.0] {
+            let fps = Fps::from_number(rate).unwrap();
+            let ticks = u64::from(timescale(fps)) * u64::from(fps.denominator());
+            assert_eq!(ticks % u64::from(fps.numerator()), 0, "{rate}");
+        }
+    }
+}

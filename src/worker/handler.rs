@@ -1,0 +1,131 @@
+//! The Lambda runtime's loop: a task in, messages out as they happen.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lambda_runtime::streaming::{Body, Response, channel};
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+use serde_json::Value;
+use tokio::sync::{Mutex, mpsc};
+use tokio::time::{Instant, interval_at, timeout};
+use tokio_util::task::TaskTracker;
+
+use super::failure::{internal, permanent, retryable};
+use super::task::Worker;
+use super::tools::Tools;
+use crate::cloud::Cloud;
+use crate::env::{Env, now_ms};
+use crate::protocol::{
+    Answer, FailureKind, HEARTBEAT_INTERVAL_MS, TaskFailure, WorkerMessage, WorkerTask,
+};
+
+/// A task ends so long before Lambda would kill it, so that it can say why.
+const DEADLINE_MARGIN_MS: u64 = 1_000;
+const MESSAGES_MAX: usize = 256;
+
+/// Answers invocations until the environment is shut down.
+pub(super) async fn run(env: &Env) -> Result<(), Error> {
+    let worker = Arc::new(Mutex::new(None::<Worker>));
+    let env = Arc::new(env.clone());
+    let tasks = TaskTracker::new();
+    lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| {
+        let (worker, env, tasks) = (Arc::clone(&worker), Arc::clone(&env), tasks.clone());
+        async move {
+            let (mut to, body) = channel();
+            tasks.spawn(async move {
+                let deadline_ms = event.context.deadline;
+                let (messages, mut queue) = mpsc::channel(MESSAGES_MAX);
+                let work = answer(&worker, &env, event.payload, deadline_ms, messages);
+                tokio::pin!(work);
+                let mut heartbeat =
+                    interval_at(Instant::now(), Duration::from_millis(HEARTBEAT_INTERVAL_MS));
+                let mut progress = WorkerMessage::Progress {
+                    rendered: 0,
+                    encoded: 0,
+                };
+                // Behind the runtime's own preamble our messages begin on a line of their own.
+                let mut alive = to.send_data("\n".into()).await.is_ok();
+                let last = loop {
+                    tokio::select! {
+                        biased;
+                        Some(message) = queue.recv() => match message {
+                            WorkerMessage::Progress { .. } => progress = message,
+                            message => alive &= send(&mut to, &message).await,
+                        },
+                        _ = heartbeat.tick() => alive &= send(&mut to, &progress).await,
+                        last = &mut work => break last,
+                    }
+                };
+                while let Ok(message) = queue.try_recv() {
+                    alive &= send(&mut to, &message).await;
+                }
+                if alive {
+                    send(&mut to, &last).await;
+                }
+            });
+            Ok::<Response<Body>, Error>(Response::from(body))
+        }
+    }))
+    .await
+}
+
+async fn send(to: &mut lambda_runtime::streaming::Sender, message: &WorkerMessage) -> bool {
+    let mut line = serde_json::to_string(message).unwrap_or_default();
+    line.push('\n');
+    to.send_data(line.into()).await.is_ok()
+}
+
+/// Carries out the task and returns the last message of the reply.
+async fn answer(
+    worker: &Mutex<Option<Worker>>,
+    env: &Env,
+    payload: Value,
+    deadline_ms: u64,
+    messages: mpsc::Sender<WorkerMessage>,
+) -> WorkerMessage {
+    let mut worker = worker.lock().await;
+    let _ = messages.try_send(WorkerMessage::Started {
+        warm: worker.is_some(),
+    });
+    let left_ms = deadline_ms
+        .saturating_sub(now_ms())
+        .saturating_sub(DEADLINE_MARGIN_MS);
+    let work = perform(&mut worker, env, payload, &messages);
+    let result = timeout(Duration::from_millis(left_ms.max(1)), work).await;
+    let result = result.unwrap_or_else(|_| {
+        Err(retryable(
+            FailureKind::Internal,
+            "the function's timeout was near: raise timeout_s, or make chunks smaller with --frames-per-lambda",
+        ))
+    });
+    match result {
+        Ok(answer) => WorkerMessage::Done {
+            answer: Box::new(answer),
+        },
+        Err(failure) => WorkerMessage::Failed { failure },
+    }
+}
+
+async fn perform(
+    worker: &mut Option<Worker>,
+    env: &Env,
+    payload: Value,
+    messages: &mpsc::Sender<WorkerMessage>,
+) -> Result<Answer, TaskFailure> {
+    let task: WorkerTask = serde_json::from_value(payload).map_err(|error| {
+        permanent(
+            FailureKind::BadRequest,
+            format!("reading the task: {error}"),
+        )
+    })?;
+    if worker.is_none() {
+        let cloud = Cloud::connect_ambient(None)
+            .await
+            .map_err(|error| internal("connecting to the cloud", error))?;
+        *worker = Some(Worker::new(Tools::find(env)?, Some(cloud)));
+    }
+    let worker = worker
+        .as_mut()
+        .ok_or_else(|| internal("starting", "no worker"))?;
+    worker.perform(task, messages).await
+}

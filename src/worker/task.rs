@@ -1,0 +1,435 @@
+//! What a worker does with each kind of task. Browser and page stay open between tasks that can share them.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+
+use super::browser::version_line;
+use super::encode::Encoder;
+use super::failure::{TaskResult, at_frame, internal, permanent, storage};
+use super::page::{Page, Setup};
+use super::site::Site;
+use super::tools::Tools;
+use crate::cloud::{Cloud, PutOptions, PutOutcome};
+use crate::digest::Digest;
+use crate::media::{FrameRange, ImageFormat};
+use crate::protocol::{
+    Answer, CaptureSettings, ChunkTask, ChunkTimings, Composition, FailureKind, PROTOCOL_VERSION,
+    PageTask, Segment, SiteLocation, StillTask, WorkerInfo, WorkerMessage, WorkerTask,
+};
+
+/// A page for a composition lookup has the browser's own default size, as the official renderer opens it.
+const LOOKUP_VIEWPORT: (u32, u32, f64) = (1280, 720, 1.0);
+/// Tries of a frame at which the browser stalls or goes away.
+const BROWSER_TRIES_MAX: u32 = 3;
+
+/// What outlives a task.
+#[derive(Debug)]
+pub(super) struct Worker {
+    tools: Tools,
+    cloud: Option<Cloud>,
+    /// The site whose files are kept, and where.
+    cache: Option<(Digest, Arc<TempDir>)>,
+    open: Option<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    location: SiteLocation,
+    /// What the page shows; `None` while it is in use for lookups.
+    composition: Option<Composition>,
+    page: Page,
+}
+
+/// Where a task says how far it is.
+pub(super) type Messages = mpsc::Sender<WorkerMessage>;
+
+impl Worker {
+    pub(super) fn new(tools: Tools, cloud: Option<Cloud>) -> Self {
+        Self {
+            tools,
+            cloud,
+            cache: None,
+            open: None,
+        }
+    }
+
+    /// Carries out a task.
+    pub(super) async fn perform(
+        &mut self,
+        task: WorkerTask,
+        messages: &Messages,
+    ) -> TaskResult<Answer> {
+        match task {
+            WorkerTask::Info(task) => {
+                check_protocol(task.protocol)?;
+                Ok(Answer::Info(WorkerInfo {
+                    version: env!("CARGO_PKG_VERSION").to_owned(),
+                    protocol: PROTOCOL_VERSION,
+                    browser: version_line(&self.tools.chromium, "--version").await,
+                    ffmpeg: version_line(&self.tools.ffmpeg, "-version").await,
+                }))
+            }
+            WorkerTask::Compositions(task) => {
+                let compositions = self.lookup(&task, None).await?;
+                Ok(Answer::Compositions { compositions })
+            }
+            WorkerTask::Resolve(task) => {
+                let mut found = self.lookup(&task.page, Some(&task.composition)).await?;
+                let composition = found.pop().ok_or_else(|| {
+                    permanent(
+                        FailureKind::UnknownComposition,
+                        format!("no composition `{}`", task.composition),
+                    )
+                })?;
+                Ok(Answer::Composition { composition })
+            }
+            WorkerTask::Chunk(task) => self.chunk(&task, messages).await.map(Answer::Segment),
+            WorkerTask::Still(task) => self.still(&task).await,
+        }
+    }
+
+    async fn lookup(
+        &mut self,
+        task: &PageTask,
+        only: Option<&str>,
+    ) -> TaskResult<Vec<Composition>> {
+        check_protocol(task.protocol)?;
+        let setup = Setup {
+            input_props: task.input_props.clone(),
+            environment: task.environment.clone(),
+            timeout_ms: task.timeout_ms,
+            viewport: LOOKUP_VIEWPORT,
+            image: (ImageFormat::Jpeg, 80),
+            muted: false,
+            initial_frame: 0,
+        };
+        let mut open = self.page(&task.site, setup, None).await?;
+        let result = open.page.compositions(only).await;
+        if result.is_ok() {
+            self.open = Some(open);
+        } else {
+            open.page.close().await;
+        }
+        result
+    }
+
+    /// A page with this setup: the open one if it fits, else a new one in a new browser.
+    async fn page(
+        &mut self,
+        location: &SiteLocation,
+        setup: Setup,
+        composition: Option<&Composition>,
+    ) -> TaskResult<Open> {
+        if let Some(open) = self.open.take() {
+            let mut same = open.page.setup().clone();
+            same.initial_frame = setup.initial_frame;
+            if open.location == *location
+                && same == setup
+                && open.composition.as_ref() == composition
+            {
+                return Ok(open);
+            }
+            open.page.close().await;
+        }
+        let site = self.site(location)?;
+        let mut page = Page::open(&self.tools, site, setup).await?;
+        if let Some(composition) = composition {
+            page.show(composition).await?;
+        }
+        Ok(Open {
+            location: location.clone(),
+            composition: composition.cloned(),
+            page,
+        })
+    }
+
+    fn site(&mut self, location: &SiteLocation) -> TaskResult<Site> {
+        let (bucket, prefix, digest) = match location {
+            SiteLocation::Url(url) => {
+                return Ok(match url.strip_prefix("file://") {
+                    Some(folder) if self.cloud.is_none() => Site::Folder(folder.into()),
+                    _ => Site::Url(url.clone()),
+                });
+            }
+            SiteLocation::Bucket {
+                bucket,
+                prefix,
+                digest,
+            } => (bucket, prefix, digest),
+        };
+        let folder = match &self.cache {
+            Some((kept, folder)) if kept == digest => Arc::clone(folder),
+            _ => {
+                let folder = tempfile::Builder::new()
+                    .prefix("rmx-site-")
+                    .tempdir_in(&self.tools.scratch);
+                let folder =
+                    folder.map_err(|error| internal("making a folder for the site", error))?;
+                let folder = Arc::new(folder);
+                self.cache = Some((*digest, Arc::clone(&folder)));
+                folder
+            }
+        };
+        Ok(Site::Bucket {
+            cloud: self.cloud()?.clone(),
+            bucket: bucket.clone(),
+            prefix: prefix.clone(),
+            cache: Arc::new(folder.path().to_owned()),
+        })
+    }
+
+    fn cloud(&self) -> TaskResult<&Cloud> {
+        self.cloud
+            .as_ref()
+            .ok_or_else(|| internal("reaching the bucket", "this worker has no cloud"))
+    }
+
+    async fn chunk(&mut self, task: &ChunkTask, messages: &Messages) -> TaskResult<Segment> {
+        check_protocol(task.page.protocol)?;
+        let folder = tempfile::Builder::new()
+            .prefix("rmx-chunk-")
+            .tempdir_in(&self.tools.scratch);
+        let folder = folder.map_err(|error| internal("making a folder for the chunk", error))?;
+        let (file, mut timings, frame_digests) = self.encode(task, folder.path(), messages).await?;
+        let started = Instant::now();
+        let size_bytes = file
+            .metadata()
+            .map_err(|error| internal("reading the segment", error))?
+            .len();
+        let options = PutOptions {
+            content_type: Some("video/mp4".to_owned()),
+            if_absent: true,
+            ..PutOptions::default()
+        };
+        let outcome = self
+            .cloud()?
+            .put_object_file(&task.bucket, &task.segment_key, &file, &options)
+            .await;
+        let outcome = outcome.map_err(|error| storage(&error))?;
+        timings.upload_ms = milliseconds(started);
+        Ok(Segment {
+            chunk: task.chunk,
+            key: task.segment_key.clone(),
+            size_bytes,
+            frame_count: task.frames.len(),
+            already_there: outcome == PutOutcome::AlreadyThere,
+            timings,
+            frame_digests,
+        })
+    }
+
+    /// Renders a chunk's frames into a file below `folder`.
+    pub(super) async fn encode(
+        &mut self,
+        task: &ChunkTask,
+        folder: &Path,
+        messages: &Messages,
+    ) -> TaskResult<(std::path::PathBuf, ChunkTimings, Vec<Digest>)> {
+        let started = Instant::now();
+        let setup = setup(
+            &task.page,
+            &task.composition,
+            &task.capture,
+            task.frames.start(),
+        );
+        let open = self
+            .page(&task.page.site, setup.clone(), Some(&task.composition))
+            .await?;
+        self.open = Some(open);
+        let open_ms = milliseconds(started);
+        let started = Instant::now();
+        let image = task.capture.image_format;
+        let mut encoder = Encoder::start(
+            &self.tools,
+            &task.encode,
+            image,
+            task.composition.fps,
+            folder.join("segment.mp4"),
+        )?;
+        let mut digests = Vec::new();
+        for frame in task.frames.frames() {
+            let picture = self
+                .frame(task, &setup, frame, messages)
+                .await
+                .map_err(at_frame(frame))?;
+            if task.digest_frames {
+                digests.push(Digest::of(&picture));
+            }
+            encoder.push(picture).await?;
+            let progress = WorkerMessage::Progress {
+                rendered: frame - task.frames.start() + 1,
+                encoded: *encoder.encoded().borrow(),
+            };
+            let _ = messages.try_send(progress);
+        }
+        let capture_ms = milliseconds(started);
+        let started = Instant::now();
+        let file = encoder.finish(task.frames.len()).await?;
+        let timings = ChunkTimings {
+            open_ms,
+            capture_ms,
+            encode_tail_ms: milliseconds(started),
+            upload_ms: 0,
+        };
+        Ok((file, timings, digests))
+    }
+
+    /// One frame. A browser that stalls or goes away is replaced and the frame taken again.
+    async fn frame(
+        &mut self,
+        task: &ChunkTask,
+        setup: &Setup,
+        frame: u32,
+        messages: &Messages,
+    ) -> TaskResult<bytes::Bytes> {
+        let mut tries = 1;
+        loop {
+            let mut open = self
+                .page(&task.page.site, setup.clone(), Some(&task.composition))
+                .await?;
+            let next = Some(frame + 1).filter(|next| task.frames.contains(*next));
+            let mut result = open
+                .page
+                .picture(&task.composition.id, task.attempt, frame, next)
+                .await;
+            if let Err(failure) = open.page.take_exception().await {
+                result = Err(failure);
+            }
+            for (level, text) in open.page.take_logs() {
+                let _ = messages.try_send(WorkerMessage::Log { level, text });
+            }
+            match result {
+                Ok(picture) => {
+                    self.open = Some(open);
+                    return Ok(picture);
+                }
+                Err(failure) => {
+                    open.page.close().await;
+                    if !failure.retryable || tries == BROWSER_TRIES_MAX {
+                        return Err(failure);
+                    }
+                    tracing::warn!("frame {frame}, try {tries}: {failure}");
+                    tries += 1;
+                }
+            }
+        }
+    }
+
+    async fn still(&mut self, task: &StillTask) -> TaskResult<Answer> {
+        check_protocol(task.page.protocol)?;
+        let chunk = still_chunk(task);
+        let setup = setup(&task.page, &task.composition, &task.capture, task.frame);
+        let (messages, _unread) = mpsc::channel(16);
+        let picture = self
+            .frame(&chunk, &setup, task.frame, &messages)
+            .await
+            .map_err(at_frame(task.frame))?;
+        let size_bytes = picture.len() as u64;
+        let content_type = match task.capture.image_format {
+            ImageFormat::Jpeg => "image/jpeg",
+            ImageFormat::Png => "image/png",
+        };
+        let options = PutOptions {
+            content_type: Some(content_type.to_owned()),
+            ..PutOptions::default()
+        };
+        let written = self
+            .cloud()?
+            .put_object(&task.bucket, &task.key, picture, &options)
+            .await;
+        written.map_err(|error| storage(&error))?;
+        Ok(Answer::Still { size_bytes })
+    }
+
+    /// Takes pictures of `task.frames` and hands each to `keep`, in order.
+    pub(super) async fn pictures(
+        &mut self,
+        task: &ChunkTask,
+        messages: &Messages,
+        mut keep: impl FnMut(u32, &[u8]) -> std::io::Result<()>,
+    ) -> TaskResult<()> {
+        let setup = setup(
+            &task.page,
+            &task.composition,
+            &task.capture,
+            task.frames.start(),
+        );
+        for frame in task.frames.frames() {
+            let picture = self
+                .frame(task, &setup, frame, messages)
+                .await
+                .map_err(at_frame(frame))?;
+            keep(frame, &picture).map_err(|error| internal("writing a frame", error))?;
+        }
+        Ok(())
+    }
+
+    /// Ends the browser.
+    pub(super) async fn close(&mut self) {
+        if let Some(open) = self.open.take() {
+            open.page.close().await;
+        }
+    }
+}
+
+fn setup(
+    page: &PageTask,
+    composition: &Composition,
+    capture: &CaptureSettings,
+    first: u32,
+) -> Setup {
+    Setup {
+        input_props: page.input_props.clone(),
+        environment: page.environment.clone(),
+        timeout_ms: page.timeout_ms,
+        viewport: (composition.width, composition.height, capture.scale),
+        image: (capture.image_format, capture.jpeg_quality),
+        muted: capture.muted,
+        initial_frame: first,
+    }
+}
+
+/// A still is drawn as the one frame of a chunk that is never encoded.
+fn still_chunk(task: &StillTask) -> ChunkTask {
+    use crate::media::{Codec, PixelFormat, X264Preset};
+    use crate::protocol::EncodeSettings;
+    ChunkTask {
+        page: task.page.clone(),
+        render_id: task.render_id.clone(),
+        chunk: 0,
+        attempt: 1,
+        composition: task.composition.clone(),
+        frames: FrameRange::new(task.frame, task.frame.saturating_add(1))
+            .unwrap_or_else(|_| FrameRange::new(0, 1).expect("one frame")),
+        capture: task.capture.clone(),
+        encode: EncodeSettings {
+            codec: Codec::H264,
+            crf: 18,
+            x264_preset: X264Preset::Medium,
+            pixel_format: PixelFormat::Yuv420p,
+            gop_size: None,
+        },
+        bucket: task.bucket.clone(),
+        segment_key: task.key.clone(),
+        digest_frames: false,
+    }
+}
+
+fn check_protocol(version: u32) -> TaskResult<()> {
+    if version == PROTOCOL_VERSION {
+        return Ok(());
+    }
+    let message = format!(
+        "this worker speaks version {PROTOCOL_VERSION} of rmx's protocol and was asked in version {version}; \
+         run `rmx apply` with the rmx that renders"
+    );
+    Err(permanent(FailureKind::BadRequest, message))
+}
+
+fn milliseconds(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
