@@ -89,6 +89,9 @@ impl Invocation {
     async fn next_message(&mut self) -> Result<WorkerMessage, ChunkFailure> {
         loop {
             if let Some(line) = self.lines.pop() {
+                if is_preamble(&line) {
+                    continue;
+                }
                 return parse(&line);
             }
             let event = self
@@ -120,6 +123,12 @@ impl Invocation {
             }
         }
     }
+}
+
+/// Lambda's Rust runtime begins every stream with the status and headers of an HTTP answer, ended by eight NUL
+/// bytes; the worker puts a line end behind them.
+fn is_preamble(line: &[u8]) -> bool {
+    line.trim_ascii_end().ends_with(&[0; 8])
 }
 
 fn parse(line: &[u8]) -> Result<WorkerMessage, ChunkFailure> {
