@@ -10,15 +10,22 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::unix::pipe;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
-/// Events that may wait to be read. A page that logs faster than we read loses log lines beyond this.
+/// Events that may wait to be read.
 const EVENTS_MAX: usize = 4096;
+/// Room in that queue which lines of the console leave free: a page that logs faster than we read loses lines of its
+/// log, and nothing else.
+const EVENTS_RESERVED: usize = 1024;
+/// Commands that may wait to be written.
+const COMMANDS_MAX: usize = 64;
 /// Largest message: a lossless frame of 8192 x 8192 pixels in base64.
-const MESSAGE_BYTES_MAX: usize = 512 * 1024 * 1024;
+const MESSAGE_BYTES_MAX: u64 = 512 * 1024 * 1024;
+/// A buffer that one huge message made larger than this is given back.
+const BUFFER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Why a command has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -56,10 +63,11 @@ type Waiting = Arc<Mutex<HashMap<u64, oneshot::Sender<Result<Value, String>>>>>;
 /// A connection to one browser.
 #[derive(Debug)]
 pub(super) struct Cdp {
-    writer: tokio::sync::Mutex<pipe::Sender>,
+    /// Whole messages for the task that writes: a caller that gives up cannot leave half of one in the pipe.
+    commands: mpsc::Sender<Vec<u8>>,
     waiting: Waiting,
     next_id: AtomicU64,
-    _reader: JoinSet<()>,
+    _tasks: JoinSet<()>,
 }
 
 #[derive(Deserialize)]
@@ -83,13 +91,25 @@ impl Cdp {
     pub(super) fn new(to: pipe::Sender, from: pipe::Receiver) -> (Self, mpsc::Receiver<Event>) {
         let (events, queue) = mpsc::channel(EVENTS_MAX);
         let waiting = Waiting::default();
-        let mut reader = JoinSet::new();
-        reader.spawn(read(from, Arc::clone(&waiting), events));
+        let (commands, outgoing) = mpsc::channel(COMMANDS_MAX);
+        let mut tasks = JoinSet::new();
+        let callers = Arc::clone(&waiting);
+        tasks.spawn(async move {
+            // When either end is gone, both are: no later command is taken, and whoever waits learns of it.
+            tokio::select! {
+                () = write(to, outgoing) => {}
+                () = read(from, &callers, events) => {}
+            }
+            callers
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clear();
+        });
         let cdp = Self {
-            writer: tokio::sync::Mutex::new(to),
+            commands,
             waiting,
             next_id: AtomicU64::new(1),
-            _reader: reader,
+            _tasks: tasks,
         };
         (cdp, queue)
     }
@@ -103,12 +123,6 @@ impl Cdp {
         timeout: Duration,
     ) -> Result<Value, CdpError> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let mut message = json!({"id": id, "method": method, "params": params});
-        if let Some(session) = session {
-            message["sessionId"] = session.into();
-        }
-        let mut bytes = message.to_string().into_bytes();
-        bytes.push(0);
         let (sender, receiver) = oneshot::channel();
         self.lock().insert(id, sender);
         let _forget = Forget {
@@ -116,12 +130,7 @@ impl Cdp {
             id,
         };
         let answer = async {
-            self.writer
-                .lock()
-                .await
-                .write_all(&bytes)
-                .await
-                .map_err(|_| CdpError::Closed)?;
+            self.send(id, session, method, params).await?;
             receiver.await.map_err(|_| CdpError::Closed)
         };
         match tokio::time::timeout(timeout, answer).await {
@@ -140,13 +149,24 @@ impl Cdp {
         params: Value,
     ) -> Result<(), CdpError> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let message = json!({"id": id, "method": method, "params": params, "sessionId": session});
+        self.send(id, Some(session), method, params).await
+    }
+
+    async fn send(
+        &self,
+        id: u64,
+        session: Option<&str>,
+        method: &str,
+        params: Value,
+    ) -> Result<(), CdpError> {
+        let mut message = json!({"id": id, "method": method, "params": params});
+        if let Some(session) = session {
+            message["sessionId"] = session.into();
+        }
         let mut bytes = message.to_string().into_bytes();
         bytes.push(0);
-        self.writer
-            .lock()
-            .await
-            .write_all(&bytes)
+        self.commands
+            .send(bytes)
             .await
             .map_err(|_| CdpError::Closed)
     }
@@ -173,10 +193,22 @@ impl Drop for Forget<'_> {
     }
 }
 
-async fn read(from: pipe::Receiver, waiting: Waiting, events: mpsc::Sender<Event>) {
+async fn write(mut to: pipe::Sender, mut outgoing: mpsc::Receiver<Vec<u8>>) {
+    while let Some(message) = outgoing.recv().await {
+        if let Err(error) = to.write_all(&message).await {
+            tracing::debug!("the browser's pipe: {error}");
+            break;
+        }
+    }
+}
+
+async fn read(from: pipe::Receiver, waiting: &Waiting, events: mpsc::Sender<Event>) {
     let mut reader = BufReader::with_capacity(256 * 1024, from);
     let mut message = Vec::new();
     loop {
+        if message.capacity() > BUFFER_BYTES_MAX {
+            message = Vec::new();
+        }
         message.clear();
         match next(&mut reader, &mut message).await {
             Ok(true) => {}
@@ -207,27 +239,86 @@ async fn read(from: pipe::Receiver, waiting: Waiting, events: mpsc::Sender<Event
                 method,
                 params: incoming.params,
             };
+            let expendable = matches!(
+                event.method.as_str(),
+                "Runtime.consoleAPICalled" | "Runtime.exceptionThrown"
+            );
+            if expendable && events.capacity() <= EVENTS_RESERVED {
+                continue;
+            }
             if events.try_send(event).is_err() {
-                tracing::warn!("an event of the browser was dropped: too many wait to be read");
+                tracing::warn!("the browser says more than can be read: its pipe is closed");
+                break;
             }
         }
     }
-    // Whoever still waits learns that nothing will come: their senders are dropped here.
-    waiting
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clear();
 }
 
 async fn next(reader: &mut BufReader<pipe::Receiver>, message: &mut Vec<u8>) -> io::Result<bool> {
-    let length = reader.read_until(0, message).await?;
+    let length = reader
+        .take(MESSAGE_BYTES_MAX)
+        .read_until(0, message)
+        .await?;
     if length == 0 {
         return Ok(false);
     }
-    if message.len() > MESSAGE_BYTES_MAX {
-        return Err(io::Error::other("a message is too long"));
+    if message.pop() != Some(0) {
+        return Err(io::Error::other("a message is too long or cut short"));
     }
-    message.pop();
-    // A single huge frame must not keep its memory for ever.
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair() -> (pipe::Sender, pipe::Receiver) {
+        let (from, to) = std::io::pipe().unwrap();
+        (
+            pipe::Sender::from_owned_fd(to.into()).unwrap(),
+            pipe::Receiver::from_owned_fd(from.into()).unwrap(),
+        )
+    }
+
+    #[tokio::test]
+    async fn a_caller_that_gives_up_leaves_whole_messages_behind() {
+        let ((to_browser, at_browser), (from_browser, to_us)) = (pair(), pair());
+        let (cdp, _events) = Cdp::new(to_browser, to_us);
+        // Larger than the pipe: it is half written when its caller gives up.
+        let large = json!({"text": "x".repeat(1 << 20)});
+        let given_up = cdp
+            .call(None, "Large", large, Duration::from_millis(20))
+            .await;
+        assert!(matches!(given_up, Err(CdpError::Timeout { .. })));
+        cdp.post("page", "Small", json!({})).await.unwrap();
+        let mut reader = BufReader::new(at_browser);
+        for method in ["Large", "Small"] {
+            let mut message = Vec::new();
+            assert!(next(&mut reader, &mut message).await.unwrap());
+            let message: Value = serde_json::from_slice(&message).unwrap();
+            assert_eq!(message["method"], method);
+        }
+        drop(from_browser);
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_console_lines_drops_lines_and_no_signal() {
+        let ((to_browser, _at_browser), (mut from_browser, to_us)) = (pair(), pair());
+        let (_cdp, mut events) = Cdp::new(to_browser, to_us);
+        let mut flood = Vec::new();
+        for _ in 0..2 * EVENTS_MAX {
+            flood.extend_from_slice(b"{\"method\":\"Runtime.consoleAPICalled\"}\0");
+        }
+        flood.extend_from_slice(b"{\"method\":\"Runtime.bindingCalled\"}\0");
+        from_browser.write_all(&flood).await.unwrap();
+        drop(from_browser);
+        let mut methods = Vec::new();
+        while let Some(event) = events.recv().await {
+            methods.push(event.method);
+        }
+        assert_eq!(
+            methods.last().map(String::as_str),
+            Some("Runtime.bindingCalled")
+        );
+    }
 }
