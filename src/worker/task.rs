@@ -292,13 +292,10 @@ impl Worker {
                 .page(&task.page.site, setup.clone(), Some(&task.composition))
                 .await?;
             let next = Some(frame + 1).filter(|next| task.frames.contains(*next));
-            let mut result = open
+            let result = open
                 .page
                 .picture(&task.composition.id, task.attempt, frame, next)
                 .await;
-            if let Err(failure) = open.page.take_exception().await {
-                result = Err(failure);
-            }
             for (level, text) in open.page.take_logs() {
                 let _ = messages.try_send(WorkerMessage::Log { level, text });
             }

@@ -1,0 +1,142 @@
+//! What a page says unasked: signals of the driver, exceptions, lines of its console, its end.
+
+use serde::Deserialize;
+
+use crate::worker::cdp::Event;
+
+/// Console lines that are kept between two looks.
+const LOGS_MAX: usize = 200;
+
+/// What the driver says.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Signal {
+    pub(super) request: u64,
+    #[serde(flatten)]
+    pub(super) state: State,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub(super) enum State {
+    Armed,
+    Ready {
+        #[serde(default)]
+        assets: Vec<Asset>,
+    },
+    Waiting {
+        holds: Vec<String>,
+        fonts: bool,
+    },
+    Cancelled {
+        error: String,
+    },
+    Threw {
+        error: String,
+    },
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Asset {
+    pub(super) r#type: String,
+    pub(super) name: String,
+}
+
+/// Events of one page, filed where they are looked for.
+#[derive(Debug, Default)]
+pub(super) struct Events {
+    signals: Vec<Signal>,
+    /// Console lines: level and text.
+    pub(super) logs: Vec<(String, String)>,
+    /// The first exception the page threw and nobody took yet, with its stack in terms of the page.
+    pub(super) exception: Option<String>,
+    /// The page's process ended.
+    pub(super) crashed: bool,
+}
+
+impl Events {
+    /// Files an event.
+    pub(super) fn take(&mut self, event: Event) {
+        match event.method.as_str() {
+            "Runtime.bindingCalled" if event.params["name"] == "__rmxSignal" => {
+                let payload = event.params["payload"].as_str().unwrap_or_default();
+                match serde_json::from_str(payload) {
+                    Ok(signal) => self.signals.push(signal),
+                    Err(error) => tracing::warn!("the driver's signal {payload}: {error}"),
+                }
+            }
+            "Runtime.exceptionThrown" => {
+                let details = &event.params["exceptionDetails"];
+                let text = details["exception"]["description"]
+                    .as_str()
+                    .or(details["text"].as_str())
+                    .unwrap_or("an exception without a message");
+                self.exception.get_or_insert_with(|| text.to_owned());
+            }
+            "Inspector.targetCrashed" => self.crashed = true,
+            "Runtime.consoleAPICalled" if self.logs.len() < LOGS_MAX => {
+                let words: Vec<&str> = event.params["args"]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|word| word["value"].as_str().or(word["description"].as_str()))
+                    .collect();
+                let text = words.join(" ").chars().take(1000).collect();
+                let level = event.params["type"].as_str().unwrap_or("log").to_owned();
+                self.logs.push((level, text));
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes the earliest signal of `request` that `wanted` accepts; signals of earlier requests are forgotten.
+    pub(super) fn signal(
+        &mut self,
+        request: u64,
+        wanted: impl Fn(&State) -> bool,
+    ) -> Option<State> {
+        self.signals.retain(|signal| signal.request >= request);
+        let found = self
+            .signals
+            .iter()
+            .position(|signal| signal.request == request && wanted(&signal.state))?;
+        Some(self.signals.remove(found).state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn signal(request: u64, state: &str) -> Event {
+        let payload = json!({"request": request, "state": state}).to_string();
+        Event {
+            method: "Runtime.bindingCalled".to_owned(),
+            params: json!({"name": "__rmxSignal", "payload": payload}),
+        }
+    }
+
+    #[test]
+    fn signals_of_later_requests_are_kept_and_of_earlier_ones_forgotten() {
+        let mut events = Events::default();
+        for event in [signal(1, "ready"), signal(2, "armed"), signal(3, "armed")] {
+            events.take(event);
+        }
+        assert!(matches!(events.signal(2, |_| true), Some(State::Armed)));
+        assert!(events.signal(1, |_| true).is_none(), "it was forgotten");
+        assert!(events.signal(3, |_| true).is_some(), "it was kept");
+    }
+
+    #[test]
+    fn the_first_exception_is_the_one_that_is_told() {
+        let mut events = Events::default();
+        for text in ["first", "second"] {
+            events.take(Event {
+                method: "Runtime.exceptionThrown".to_owned(),
+                params: json!({"exceptionDetails": {"exception": {"description": text}}}),
+            });
+        }
+        assert_eq!(events.exception.as_deref(), Some("first"));
+    }
+}

@@ -1,0 +1,253 @@
+//! The frame loop: the page is set to a frame, the browser draws it when asked, and the page itself says of that very
+//! picture whether it counts. While the browser still works on a picture, the page is set to the frame that follows.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::events::{Asset, State};
+use super::{PUMP_INTERVAL, Page, SIGNAL_TIMEOUT};
+use crate::media::ImageFormat;
+use crate::protocol::FailureKind;
+use crate::worker::cdp::CdpError;
+use crate::worker::failure::{TaskResult, permanent, retryable};
+
+impl Page {
+    /// Waits until nothing holds the page back, after a change of what it shows.
+    pub(super) async fn wait_ready(&mut self) -> TaskResult<()> {
+        self.request += 1;
+        let request = self.request;
+        self.run(&format!("window.__rmx.wait({request})")).await?;
+        self.picture_of(request, None).await.map(|_| ())
+    }
+
+    /// The page's picture of `frame`. While the browser still draws it, the page is set to `next`.
+    pub(in crate::worker) async fn picture(
+        &mut self,
+        composition: &str,
+        attempt: u32,
+        frame: u32,
+        next: Option<u32>,
+    ) -> TaskResult<Bytes> {
+        if self.set != Some((self.request, frame)) {
+            self.request += 1;
+            let script = self.set_script(self.request, frame, composition, attempt);
+            self.post(&script).await?;
+        }
+        let request = self.request;
+        let following = next.map(|next| self.set_script(request + 1, next, composition, attempt));
+        let moves_on = following.is_some();
+        let picture = self.picture_of(request, following).await?;
+        if moves_on {
+            self.request = request + 1;
+        }
+        self.set = next.map(|next| (self.request, next));
+        picture.ok_or_else(|| {
+            retryable(
+                FailureKind::Browser,
+                "drawing: the browser delivered no picture",
+            )
+        })
+    }
+
+    fn set_script(&self, request: u64, frame: u32, composition: &str, attempt: u32) -> String {
+        let background = match self.setup.image.0 {
+            ImageFormat::Jpeg => "black",
+            ImageFormat::Png => "transparent",
+        };
+        let composition = Value::from(composition);
+        format!("window.__rmx.set({request}, {frame}, {composition}, {attempt}, '{background}')")
+    }
+
+    async fn post(&self, script: &str) -> TaskResult<()> {
+        let parameters = json!({"expression": script});
+        let posted = self
+            .browser
+            .cdp
+            .post(&self.session, "Runtime.evaluate", parameters)
+            .await;
+        posted.map_err(|error| self.broken(&error))
+    }
+
+    /// Waits until the page has drawn `request` and nothing holds it back; returns the picture of just that moment.
+    /// As soon as the page says so, `following` is set off, while the browser still works on the picture.
+    async fn picture_of(
+        &mut self,
+        request: u64,
+        following: Option<String>,
+    ) -> TaskResult<Option<Bytes>> {
+        let deadline = Instant::now() + self.timeout();
+        self.armed(request, deadline).await?;
+        loop {
+            let holds = match self.draw(request, following.as_deref()).await? {
+                State::Ready { assets } => {
+                    self.check_assets(&assets)?;
+                    return Ok(self.picture.clone());
+                }
+                State::Waiting { mut holds, fonts } => {
+                    if fonts {
+                        holds.push("fonts of the document".to_owned());
+                    }
+                    holds
+                }
+                State::Armed => Vec::new(),
+                State::Cancelled { error } | State::Threw { error } => {
+                    return Err(self.page_error("drawing", &error).await);
+                }
+            };
+            if self.server.proxy_was_asked() {
+                return Err(permanent(
+                    FailureKind::Unsupported,
+                    "drawing: the page uses <OffthreadVideo>, whose frames rmx does not extract yet; use <Video> of @remotion/media",
+                ));
+            }
+            if Instant::now() > deadline {
+                return Err(self.not_ready(&holds));
+            }
+            sleep(PUMP_INTERVAL).await;
+        }
+    }
+
+    /// Waits until the scripts that `request` set off have run.
+    async fn armed(&mut self, request: u64, deadline: Instant) -> TaskResult<()> {
+        loop {
+            self.check_events("drawing").await?;
+            match self.events.signal(request, |_| true) {
+                Some(State::Cancelled { error } | State::Threw { error }) => {
+                    return Err(self.page_error("drawing", &error).await);
+                }
+                Some(State::Armed) => return Ok(()),
+                Some(State::Ready { .. } | State::Waiting { .. }) => {
+                    return Err(silent("it answered out of turn"));
+                }
+                None => {}
+            }
+            match tokio::time::timeout_at(deadline, self.browser.events.recv()).await {
+                Ok(Some(event)) => self.events.take(event),
+                Ok(None) => return Err(self.browser.failure("drawing", &CdpError::Closed)),
+                Err(_) => return Err(silent("a script that never ends?")),
+            }
+        }
+    }
+
+    /// Has the browser draw one frame, and returns what the page said of `request` in it. A page that is ready is set
+    /// to `following` at once, whether the picture has arrived or not.
+    async fn draw(&mut self, request: u64, following: Option<&str>) -> TaskResult<State> {
+        let parameters = json!({"screenshot": screenshot(self.setup.image)});
+        let (mut verdict, mut answer) = (None, None);
+        let timeout = self.timeout();
+        let mut limit = Instant::now() + timeout + SIGNAL_TIMEOUT;
+        {
+            let Self {
+                browser,
+                session,
+                events,
+                ..
+            } = self;
+            let drawn = browser.cdp.call(
+                Some(session),
+                "HeadlessExperimental.beginFrame",
+                parameters,
+                timeout,
+            );
+            tokio::pin!(drawn);
+            while verdict.is_none() || answer.is_none() {
+                tokio::select! {
+                    drawn = &mut drawn, if answer.is_none() => {
+                        limit = Instant::now() + SIGNAL_TIMEOUT;
+                        let failed = drawn.is_err();
+                        answer = Some(drawn);
+                        if failed {
+                            break;
+                        }
+                    }
+                    event = browser.events.recv() => {
+                        let Some(event) = event else {
+                            answer = Some(Err(CdpError::Closed));
+                            break;
+                        };
+                        events.take(event);
+                        // What goes wrong from here on belongs to the frame that follows.
+                        if verdict.is_some() {
+                            continue;
+                        }
+                        if events.exception.is_some() || events.crashed {
+                            break;
+                        }
+                        verdict = events.signal(request, |state| !matches!(state, State::Armed));
+                        if let (Some(State::Ready { .. }), Some(script)) = (&verdict, following) {
+                            let parameters = json!({"expression": script});
+                            if let Err(error) = browser.cdp.post(session, "Runtime.evaluate", parameters).await {
+                                answer = Some(Err(error));
+                                break;
+                            }
+                        }
+                    }
+                    () = sleep_until(limit) => break,
+                }
+            }
+        }
+        if verdict.is_none() {
+            self.check_events("drawing").await?;
+        }
+        match answer {
+            Some(Ok(answer)) => self.keep_picture(&answer)?,
+            Some(Err(error)) => return Err(self.broken(&error)),
+            None => {}
+        }
+        verdict.ok_or_else(|| silent("a script that never ends?"))
+    }
+
+    /// A picture comes only when something changed; without one, the page looks as it did.
+    fn keep_picture(&mut self, answer: &Value) -> TaskResult<()> {
+        if let Some(data) = answer["screenshotData"].as_str() {
+            let bytes = STANDARD.decode(data).map_err(|_| {
+                retryable(
+                    FailureKind::Browser,
+                    "drawing: the browser's picture is not base64",
+                )
+            })?;
+            self.picture = Some(bytes.into());
+        }
+        Ok(())
+    }
+
+    fn check_assets(&self, assets: &[Asset]) -> TaskResult<()> {
+        for asset in assets {
+            let sound = matches!(asset.r#type.as_str(), "audio" | "video" | "inline-audio");
+            if sound && !self.setup.muted {
+                let message = format!(
+                    "the composition has sound ({}), which rmx does not carry yet; pass --muted to render without it",
+                    asset.name
+                );
+                return Err(permanent(FailureKind::Unsupported, message));
+            }
+            if asset.r#type == "artifact" {
+                let message = format!(
+                    "the page emits the artifact {}, which rmx does not keep yet",
+                    asset.name
+                );
+                return Err(permanent(FailureKind::Unsupported, message));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn screenshot((format, quality): (ImageFormat, u8)) -> Value {
+    match format {
+        ImageFormat::Jpeg => {
+            json!({"format": "jpeg", "quality": quality, "optimizeForSpeed": true})
+        }
+        ImageFormat::Png => json!({"format": "png", "optimizeForSpeed": true}),
+    }
+}
+
+fn silent(guess: &str) -> crate::protocol::TaskFailure {
+    retryable(
+        FailureKind::PageStalled,
+        format!("drawing: the page stopped answering: {guess}"),
+    )
+}

@@ -1,0 +1,304 @@
+//! A page that speaks the page contract: opened, asked for its compositions, and made to draw frame after frame.
+//!
+//! Frames of the browser happen only when we ask for one, so everything that waits here keeps asking.
+
+mod contract;
+mod events;
+mod frames;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use self::events::Events;
+use super::browser::Browser;
+use super::cdp::CdpError;
+use super::failure::{TaskResult, permanent, retryable};
+use super::serve::Server;
+use super::site::Site;
+use super::stack;
+use super::tools::Tools;
+use crate::media::ImageFormat;
+use crate::protocol::{FailureKind, TaskFailure};
+
+/// Pause between the frames we ask for while the page waits for something.
+const PUMP_INTERVAL: Duration = Duration::from_millis(4);
+/// A page's animation frame tells how it went at the latest so long after the browser drew it.
+const SIGNAL_TIMEOUT: Duration = Duration::from_secs(5);
+/// How much longer than the page's own `delayRender` timeout we wait, as the official renderer does.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// What decides how a page is opened. Two tasks with equal setups can share a page.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Setup {
+    pub(super) input_props: String,
+    pub(super) environment: BTreeMap<String, String>,
+    pub(super) timeout_ms: u32,
+    /// Width, height and device scale factor.
+    pub(super) viewport: (u32, u32, f64),
+    /// Format and JPEG quality.
+    pub(super) image: (ImageFormat, u8),
+    pub(super) muted: bool,
+    pub(super) initial_frame: u32,
+}
+
+/// An open page in a browser of its own.
+#[derive(Debug)]
+pub(super) struct Page {
+    browser: Browser,
+    server: Server,
+    session: String,
+    setup: Setup,
+    /// Number of the latest request to the driver.
+    request: u64,
+    /// The latest request and the frame it set, while that frame's picture is not taken.
+    set: Option<(u64, u32)>,
+    /// The newest picture; what the page looks like now.
+    picture: Option<Bytes>,
+    events: Events,
+}
+
+impl Page {
+    /// Opens the site's page and checks that it speaks the contract.
+    pub(super) async fn open(tools: &Tools, site: Site, setup: Setup) -> TaskResult<Self> {
+        let server = Server::start(site).await?;
+        let browser = Browser::launch(tools).await?;
+        let (width, height, _) = setup.viewport;
+        let session = browser
+            .open_page(width, height)
+            .await
+            .map_err(|error| browser.failure("opening a page", &error))?;
+        let mut page = Self {
+            browser,
+            server,
+            session,
+            setup,
+            request: 0,
+            set: None,
+            picture: None,
+            events: Events::default(),
+        };
+        page.prepare().await?;
+        page.navigate().await?;
+        page.check_contract().await?;
+        Ok(page)
+    }
+
+    /// The setup it was opened with.
+    pub(super) fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
+    /// Lines of the page's console since the last call: level and text.
+    pub(super) fn take_logs(&mut self) -> Vec<(String, String)> {
+        std::mem::take(&mut self.events.logs)
+    }
+
+    /// Ends the page and its browser.
+    pub(super) async fn close(mut self) {
+        self.browser.kill().await;
+    }
+
+    fn timeout(&self) -> Duration {
+        Duration::from_millis(u64::from(self.setup.timeout_ms)) + GRACE
+    }
+
+    async fn call(&self, method: &'static str, params: Value) -> TaskResult<Value> {
+        let answer = self
+            .browser
+            .cdp
+            .call(Some(&self.session), method, params, self.timeout())
+            .await;
+        answer.map_err(|error| self.broken(&error))
+    }
+
+    async fn prepare(&mut self) -> TaskResult<()> {
+        for method in ["Page.enable", "Runtime.enable", "Inspector.enable"] {
+            self.call(method, json!({})).await?;
+        }
+        let (width, height, scale) = self.setup.viewport;
+        let metrics = json!({
+            "mobile": false, "width": width, "height": height, "deviceScaleFactor": scale,
+            "screenOrientation": {"angle": 0, "type": "portraitPrimary"},
+        });
+        self.call("Emulation.setDeviceMetricsOverride", metrics)
+            .await?;
+        if self.setup.image.0 == ImageFormat::Png {
+            let clear = json!({"color": {"r": 0, "g": 0, "b": 0, "a": 0}});
+            self.call("Emulation.setDefaultBackgroundColorOverride", clear)
+                .await?;
+        }
+        self.call("Runtime.addBinding", json!({"name": "__rmxSignal"}))
+            .await?;
+        for source in [
+            contract::variables(&self.setup, self.server.port),
+            include_str!("../driver.js").to_owned(),
+        ] {
+            self.call(
+                "Page.addScriptToEvaluateOnNewDocument",
+                json!({"source": source}),
+            )
+            .await?;
+        }
+        Ok(())
+    }
+
+    async fn navigate(&mut self) -> TaskResult<()> {
+        let url = self.server.page_url();
+        let unreachable =
+            |cause: &str| permanent(FailureKind::PageLoad, format!("loading {url}: {cause}"));
+        let answer = self.call("Page.navigate", json!({"url": url})).await?;
+        if let Some(error) = answer["errorText"].as_str() {
+            return Err(TaskFailure {
+                retryable: true,
+                ..unreachable(error)
+            });
+        }
+        let loaded = "[document.readyState, performance.getEntriesByType('navigation')[0]?.responseStatus ?? 200]";
+        let deadline = Instant::now() + self.timeout();
+        loop {
+            let state = self.evaluate(loaded).await?;
+            let status = state[1].as_u64().unwrap_or(200);
+            if state[0] == "complete" && status >= 400 {
+                let hint = "does the site have an index.html?";
+                return Err(unreachable(&format!("status {status}; {hint}")));
+            }
+            if state[0] == "complete" {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(unreachable(&format!(
+                    "not loaded within {} ms",
+                    self.timeout().as_millis()
+                )));
+            }
+            self.pump().await?;
+            sleep(PUMP_INTERVAL).await;
+        }
+    }
+
+    /// Evaluates an expression; promises are waited for, with frames going on meanwhile.
+    async fn evaluate(&mut self, expression: &str) -> TaskResult<Value> {
+        let deadline = Instant::now() + self.timeout();
+        let wrapped = format!(
+            "(() => {{ const answer = {{done: false}}; window.__rmxAnswer = answer;
+               Promise.resolve().then(() => ({expression})).then(
+                 (value) => {{ answer.value = value; answer.done = true; }},
+                 (error) => {{ answer.error = String(error?.stack ?? error); answer.done = true; }}); }})()"
+        );
+        self.run(&wrapped).await?;
+        loop {
+            let answer = self.run("window.__rmxAnswer").await?;
+            if let Some(error) = answer["error"].as_str() {
+                let error = error.to_owned();
+                return Err(self.page_error("asking the page", &error).await);
+            }
+            if answer["done"] == true {
+                return Ok(answer["value"].clone());
+            }
+            self.check_events("asking the page").await?;
+            if Instant::now() > deadline {
+                let message = format!(
+                    "asking the page: no answer within {} ms",
+                    self.timeout().as_millis()
+                );
+                return Err(permanent(FailureKind::PageStalled, message));
+            }
+            self.pump().await?;
+            sleep(PUMP_INTERVAL).await;
+        }
+    }
+
+    async fn run(&mut self, expression: &str) -> TaskResult<Value> {
+        let parameters = json!({"expression": expression, "returnByValue": true});
+        let mut answer = self.call("Runtime.evaluate", parameters).await?;
+        if let Some(text) = answer["exceptionDetails"]["exception"]["description"].as_str() {
+            let text = text.to_owned();
+            return Err(self.page_error("asking the page", &text).await);
+        }
+        Ok(answer["result"]["value"].take())
+    }
+
+    /// Has the browser draw a frame nobody looks at, so that what waits for one goes on.
+    async fn pump(&mut self) -> TaskResult<()> {
+        self.call("HeadlessExperimental.beginFrame", json!({}))
+            .await?;
+        while let Ok(event) = self.browser.events.try_recv() {
+            self.events.take(event);
+        }
+        Ok(())
+    }
+
+    /// Fails if the page crashed or threw an exception that nobody caught; the official renderer does likewise.
+    async fn check_events(&mut self, operation: &str) -> TaskResult<()> {
+        if self.events.crashed {
+            let message = format!(
+                "{operation}: the page crashed; most often it ran out of memory: give the function more with memory_mb"
+            );
+            return Err(retryable(FailureKind::PageCrashed, message));
+        }
+        match self.events.exception.take() {
+            Some(exception) => Err(self.page_error(operation, &exception).await),
+            None => Ok(()),
+        }
+    }
+
+    fn broken(&self, error: &CdpError) -> TaskFailure {
+        if let CdpError::Timeout { timeout, .. } = error {
+            let message = format!(
+                "drawing: the page did not answer within {} ms: a script that never ends?",
+                timeout.as_millis()
+            );
+            return retryable(FailureKind::PageStalled, message);
+        }
+        self.browser.failure("driving the page", error)
+    }
+
+    fn not_ready(&self, holds: &[String]) -> TaskFailure {
+        let holds = if holds.is_empty() {
+            "(nothing it names)".to_owned()
+        } else {
+            holds.join(", ")
+        };
+        let message = format!(
+            "drawing: the page was not ready within {} ms; it waits for: {holds}. A delayRender() was not continued; \
+             a longer --timeout helps if it is only slow",
+            self.timeout().as_millis(),
+        );
+        permanent(FailureKind::DelayRenderTimeout, message)
+    }
+
+    /// The page's own error, its stack mapped to the sources where the site has maps.
+    async fn page_error(&mut self, operation: &str, stack: &str) -> TaskFailure {
+        let mut maps = BTreeMap::new();
+        for url in stack::scripts(stack) {
+            let path = url.splitn(4, '/').nth(3).unwrap_or_default();
+            let path = path.split(['?', '#']).next().unwrap_or_default();
+            if let Ok(Some(file)) = self.server.site().file(&format!("{path}.map")).await
+                && let Ok(bytes) = tokio::fs::read(file).await
+                && let Some(map) = stack::parse(&bytes)
+            {
+                maps.insert(url, map);
+            }
+        }
+        let mapped = stack::mapped(stack, &maps);
+        let first = mapped
+            .lines()
+            .next()
+            .unwrap_or("an error without a message")
+            .to_owned();
+        let timed_out = first.contains("delayRender()") && first.contains("not cleared");
+        let kind = if timed_out {
+            FailureKind::DelayRenderTimeout
+        } else {
+            FailureKind::PageError
+        };
+        TaskFailure {
+            stack: Some(mapped),
+            ..permanent(kind, format!("{operation}: {first}"))
+        }
+    }
+}
