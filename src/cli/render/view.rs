@@ -233,6 +233,7 @@ impl View {
             });
             bars.encoded.set_length(u64::from(frames_total));
             bars.encoded.set_position(u64::from(frames_encoded));
+            bars.stitch.set_length(u64::from(frames_total));
             bars.chunks.set_length(u64::from(chunks_total));
             bars.chunks.set_position(u64::from(chunks_done));
             bars.chunks
