@@ -203,15 +203,15 @@ fn leaf(name: &str, kind: &Kind, node: &Node) -> Option<Problem> {
         (Kind::WholeOf(numbers), Value::Whole(number)) => {
             (!numbers.contains(number)).then(|| out_of_range(&number.to_string()))
         }
-        (Kind::Number { above, max }, Value::Number(number)) => {
-            (!(*number > *above && *number <= *max)).then(|| out_of_range(&number.to_string()))
+        (Kind::Number { min, max }, Value::Number(number)) => {
+            (!(*min..=*max).contains(number)).then(|| out_of_range(&number.to_string()))
         }
         #[expect(
             clippy::cast_precision_loss,
             reason = "only compared with a small range"
         )]
-        (Kind::Number { above, max }, Value::Whole(number)) => {
-            let inside = *number as f64 > *above && *number as f64 <= *max;
+        (Kind::Number { min, max }, Value::Whole(number)) => {
+            let inside = (*min..=*max).contains(&(*number as f64));
             (!inside).then(|| out_of_range(&number.to_string()))
         }
         (Kind::Switch, Value::Switch(_)) => None,
@@ -362,7 +362,7 @@ pub(super) fn allowed(kind: &Kind) -> String {
             .map(ToString::to_string)
             .collect::<Vec<_>>()
             .join(", "),
-        Kind::Number { above, max } => format!("above {above}, at most {max}"),
+        Kind::Number { min, max } => format!("{min} to {max}"),
         Kind::Switch => "true, false".to_owned(),
         Kind::Texts {
             rule,

@@ -423,7 +423,7 @@ static RENDER: TableRule = TableRule {
         Key {
             name: "scale",
             kind: Kind::Number {
-                above: 0.0,
+                min: 0.5,
                 max: 16.0,
             },
             default: Default::Value("1"),

@@ -30,8 +30,8 @@ pub(super) enum Kind {
     Whole { min: i64, max: i64 },
     /// One of these whole numbers.
     WholeOf(&'static [i64]),
-    /// A number above one and at most the other.
-    Number { above: f64, max: f64 },
+    /// A number of a range, both ends included.
+    Number { min: f64, max: f64 },
     /// `true` or `false`.
     Switch,
     /// A list of texts that follow a rule.

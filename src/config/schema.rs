@@ -59,8 +59,8 @@ fn property(key: &Key, requires: bool) -> Value {
         Kind::Word(words) => json!({ "enum": words() }),
         Kind::Whole { min, max } => json!({ "type": "integer", "minimum": min, "maximum": max }),
         Kind::WholeOf(numbers) => json!({ "enum": numbers }),
-        Kind::Number { above, max } => {
-            json!({ "type": "number", "exclusiveMinimum": above, "maximum": max })
+        Kind::Number { min, max } => {
+            json!({ "type": "number", "minimum": min, "maximum": max })
         }
         Kind::Switch => json!({ "type": "boolean" }),
         Kind::Texts {

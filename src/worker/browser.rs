@@ -84,8 +84,9 @@ pub(super) struct Browser {
 }
 
 impl Browser {
-    /// Starts a browser and waits until it answers.
-    pub(super) async fn launch(tools: &Tools) -> TaskResult<Self> {
+    /// Starts a browser and waits until it answers. `scale` is its pixels per CSS pixel: pictures of a frame have the
+    /// browser's own scale, whatever a page emulates.
+    pub(super) async fn launch(tools: &Tools, scale: f64) -> TaskResult<Self> {
         let profile = tempfile::Builder::new()
             .prefix("rmx-browser-")
             .tempdir_in(&tools.scratch)
@@ -96,6 +97,7 @@ impl Browser {
         let mut command = Command::new(&tools.chromium);
         command
             .args(FLAGS)
+            .arg(format!("--force-device-scale-factor={scale}"))
             .arg(format!("--user-data-dir={}", profile.path().display()))
             .arg("about:blank")
             .stdin(Stdio::null())

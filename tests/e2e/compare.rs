@@ -130,6 +130,35 @@ mod media {
     }
 
     #[test]
+    fn stills_are_the_official_renderers_at_every_scale() {
+        let subject = &subjects()[0];
+        let project = deployed(subject);
+        for (scale, size) in [(0.5, (640, 360)), (1.5, (1920, 1080))] {
+            let theirs = project.path().join("theirs.png");
+            peer::official_still(&subject.site, subject.composition, 75, scale, &theirs);
+            let scale = format!("--scale={scale}");
+            rmx(
+                project.path(),
+                &[
+                    "still",
+                    subject.composition,
+                    "ours.png",
+                    "--frame=75",
+                    &scale,
+                    "--overwrite",
+                ],
+            );
+            let ours = project.path().join("ours.png");
+            assert_eq!(peer::size(&ours), size, "{scale}");
+            assert_eq!(
+                peer::decoded_frames(&theirs),
+                peer::decoded_frames(&ours),
+                "{scale}: the same pixels"
+            );
+        }
+    }
+
+    #[test]
     fn the_video_is_as_close_to_the_page_as_the_official_one() {
         for subject in subjects() {
             let (first, last) = subject.frames;

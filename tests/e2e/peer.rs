@@ -90,11 +90,7 @@ fn official(arguments: &[&str]) -> Output {
         .arg(project.join("node_modules/@remotion/cli/remotion-cli.js"))
         .args(arguments)
         .arg(format!("--browser-executable={}", chromium()))
-        .args([
-            "--chrome-mode=headless-shell",
-            "--log=error",
-            "--concurrency=2",
-        ])
+        .args(["--chrome-mode=headless-shell", "--log=error"])
         .current_dir(project))
 }
 
@@ -112,6 +108,7 @@ pub(crate) fn official_frames(
         composition,
         folder.to_str().unwrap(),
         "--sequence",
+        "--concurrency=2",
         &format!("--image-format={format}"),
         &format!("--frames={first}-{last}"),
     ]);
@@ -130,7 +127,20 @@ pub(crate) fn official_video(
         site.to_str().unwrap(),
         composition,
         out.to_str().unwrap(),
+        "--concurrency=2",
         &format!("--frames={first}-{last}"),
+    ]);
+}
+
+/// The official renderer's picture of one frame, lossless.
+pub(crate) fn official_still(site: &Path, composition: &str, frame: u32, scale: f64, out: &Path) {
+    official(&[
+        "still",
+        site.to_str().unwrap(),
+        composition,
+        out.to_str().unwrap(),
+        &format!("--frame={frame}"),
+        &format!("--scale={scale}"),
     ]);
 }
 
@@ -220,6 +230,15 @@ pub(crate) fn probe(video: &Path) -> serde_json::Value {
         .args(["-show_entries", "packet=pts,dts,duration"])
         .arg(video));
     serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Width and height of an image.
+pub(crate) fn size(image: &Path) -> (u64, u64) {
+    let stream = &probe(image)["streams"][0];
+    (
+        stream["width"].as_u64().unwrap(),
+        stream["height"].as_u64().unwrap(),
+    )
 }
 
 /// Whether the `moov` box lies before `mdat`, so that a player can start before it has the whole file.

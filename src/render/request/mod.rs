@@ -102,7 +102,7 @@ pub struct CaptureOptions {
     pub image_format: Option<ImageFormat>,
     /// JPEG quality, 0 to 100.
     pub jpeg_quality: u8,
-    /// Device scale factor, above 0 and at most 16.
+    /// Device scale factor, 0.5 (Chromium's own least) to 16.
     pub scale: f64,
     /// Whether sound is left out.
     pub muted: bool,
@@ -117,11 +117,11 @@ impl CaptureOptions {
                 allowed: "0 to 100",
             });
         }
-        if !(self.scale > 0.0 && self.scale <= 16.0) {
+        if !(0.5..=16.0).contains(&self.scale) {
             return Err(RequestError::OutOfRange {
                 what: "scale",
                 found: self.scale.to_string(),
-                allowed: "above 0, at most 16",
+                allowed: "0.5 to 16",
             });
         }
         Ok(())

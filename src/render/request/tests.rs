@@ -68,11 +68,11 @@ fn what_is_out_of_range_is_refused() {
         ),
         (
             refused(|o| o.capture.scale = 0.0),
-            "a scale of 0 is out of range: above 0, at most 16 is possible",
+            "a scale of 0 is out of range: 0.5 to 16 is possible",
         ),
         (
             refused(|o| o.capture.scale = f64::NAN),
-            "a scale of NaN is out of range: above 0, at most 16 is possible",
+            "a scale of NaN is out of range: 0.5 to 16 is possible",
         ),
         (
             refused(|o| o.page.timeout_ms = 0),
@@ -87,8 +87,8 @@ fn what_is_out_of_range_is_refused() {
             "the video would be 1281 x 720 pixels (1281 x 720 at scale 1); yuv420p needs an even width and height",
         ),
         (
-            refused(|o| o.capture.scale = 0.33),
-            "the video would be 422.4 x 237.6 pixels (1280 x 720 at scale 0.33); \
+            refused(|o| o.capture.scale = 0.53),
+            "the video would be 678.4 x 381.6 pixels (1280 x 720 at scale 0.53); \
              both must be whole numbers: choose another scale",
         ),
     ] {

@@ -65,8 +65,8 @@ impl Page {
     /// Opens the site's page and checks that it speaks the contract.
     pub(super) async fn open(tools: &Tools, site: Site, setup: Setup) -> TaskResult<Self> {
         let server = Server::start(site).await?;
-        let browser = Browser::launch(tools).await?;
-        let (width, height, _) = setup.viewport;
+        let (width, height, scale) = setup.viewport;
+        let browser = Browser::launch(tools, scale).await?;
         let session = browser
             .open_page(width, height)
             .await
