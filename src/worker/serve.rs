@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::TryStreamExt as _;
@@ -20,6 +21,9 @@ use tokio_util::io::ReaderStream;
 
 use super::failure::{TaskResult, internal};
 use super::site::Site;
+
+/// Pause after a connection that could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 type Body = BoxBody<Bytes, io::Error>;
 
@@ -90,7 +94,11 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
         tokio::select! {
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
             accepted = listener.accept() => {
-                let Ok((stream, _)) = accepted else { continue };
+                let Ok((stream, _)) = accepted else {
+                    // Out of file descriptors, most likely: some come free when connections end.
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                };
                 let _ = stream.set_nodelay(true);
                 let shared = Arc::clone(&shared);
                 connections.spawn(async move {
@@ -116,7 +124,8 @@ async fn respond(shared: &Shared, request: &Request<Incoming>) -> Response<Body>
     } else {
         match *request.method() {
             Method::GET | Method::HEAD => file(shared, request).await,
-            _ => json_error(StatusCode::METHOD_NOT_ALLOWED, "GET and HEAD only"),
+            Method::OPTIONS => Response::new(whole(Bytes::new())),
+            _ => json_error(StatusCode::METHOD_NOT_ALLOWED, "GET, HEAD and OPTIONS only"),
         }
     };
     let headers = response.headers_mut();

@@ -38,13 +38,7 @@ impl Site {
         }
         match self {
             Self::Url(_) => Ok(None),
-            Self::Folder(folder) => {
-                let file = folder.join(relative);
-                let is_file = tokio::fs::metadata(&file)
-                    .await
-                    .is_ok_and(|metadata| metadata.is_file());
-                Ok(is_file.then_some(file))
-            }
+            Self::Folder(folder) => Ok(inside(folder, relative).await.ok().flatten()),
             Self::Bucket {
                 cloud,
                 bucket,
@@ -53,6 +47,14 @@ impl Site {
             } => fetch(cloud, bucket, &format!("{prefix}{path}"), cache).await,
         }
     }
+}
+
+/// The file `relative` of `folder`. A link that leads out of the folder leads nowhere.
+async fn inside(folder: &Path, relative: &Path) -> std::io::Result<Option<PathBuf>> {
+    let file = tokio::fs::canonicalize(folder.join(relative)).await?;
+    let is_inside = file.starts_with(tokio::fs::canonicalize(folder).await?);
+    let is_file = tokio::fs::metadata(&file).await?.is_file();
+    Ok((is_inside && is_file).then_some(file))
 }
 
 async fn fetch(
@@ -71,12 +73,33 @@ async fn fetch(
         Err(error) => return Err(storage(&error)),
     };
     let failed = |error: std::io::Error| internal(&format!("fetching s3://{bucket}/{key}"), error);
-    let partial = cache.join(uuid::Uuid::new_v4().to_string());
-    let mut target = tokio::fs::File::create(&partial).await.map_err(failed)?;
+    // Removed again unless the whole object arrives.
+    let (partial, path) = tempfile::NamedTempFile::new_in(cache)
+        .map_err(failed)?
+        .into_parts();
+    let mut target = tokio::fs::File::from_std(partial);
     tokio::io::copy(&mut object.body, &mut target)
         .await
         .map_err(failed)?;
     target.flush().await.map_err(failed)?;
-    tokio::fs::rename(&partial, &file).await.map_err(failed)?;
+    path.persist(&file).map_err(|error| failed(error.error))?;
     Ok(Some(file))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn nothing_outside_of_the_folder_is_served() {
+        let (outside, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::fs::write(outside.path().join("secret"), "secret").unwrap();
+        std::fs::write(folder.path().join("page.js"), "page").unwrap();
+        std::os::unix::fs::symlink(outside.path(), folder.path().join("link")).unwrap();
+        let site = Site::Folder(folder.path().to_owned());
+        assert!(site.file("page.js").await.unwrap().is_some());
+        for path in ["link/secret", "../secret", "/etc/passwd", "absent", ""] {
+            assert_eq!(site.file(path).await.unwrap(), None, "{path}");
+        }
+    }
 }
