@@ -13,7 +13,8 @@ pub(super) struct Tools {
     pub(super) ffmpeg: PathBuf,
     /// For everything temporary: `TMPDIR`, else `/tmp`.
     pub(super) scratch: PathBuf,
-    /// Threads for the encoder: the cores this function has.
+    /// Threads for the encoder: the cores this function has. Their number shows in the bits of the video, so it must
+    /// be one for all chunks of a render: they all run on one version of a function, with one memory size.
     pub(super) cores: u32,
 }
 
@@ -21,18 +22,19 @@ impl Tools {
     /// Finds everything, or says what is missing and how to get it.
     pub(super) fn find(env: &Env) -> TaskResult<Self> {
         let chromium = env.find_tool(Tool::Chromium).ok_or_else(|| {
-            permanent(
-                FailureKind::Browser,
-                "starting the browser: no headless Chromium was found. Install Debian's \
-                 `chromium-headless-shell`, or set RMX_CHROMIUM to the path of a headless shell",
-            )
+            let message = format!(
+                "starting the browser: {}. Install Debian's `chromium-headless-shell`, or set RMX_CHROMIUM to the \
+                 path of a headless shell",
+                missing(env, Tool::Chromium, "no headless Chromium was found")
+            );
+            permanent(FailureKind::Browser, message)
         })?;
         let ffmpeg = env.find_tool(Tool::Ffmpeg).ok_or_else(|| {
-            permanent(
-                FailureKind::Encoder,
-                "starting the encoder: ffmpeg was not found. Install the package `ffmpeg`, or set RMX_FFMPEG \
-                 to its path",
-            )
+            let message = format!(
+                "starting the encoder: {}. Install the package `ffmpeg`, or set RMX_FFMPEG to its path",
+                missing(env, Tool::Ffmpeg, "ffmpeg was not found")
+            );
+            permanent(FailureKind::Encoder, message)
         })?;
         Ok(Self {
             chromium,
@@ -40,6 +42,13 @@ impl Tools {
             scratch: PathBuf::from(env.variable("TMPDIR").unwrap_or("/tmp")),
             cores: cores(env.variable("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")),
         })
+    }
+}
+
+fn missing(env: &Env, tool: Tool, otherwise: &str) -> String {
+    match env.variable(tool.variable()) {
+        Some(given) => format!("{} is {given}, which is no program", tool.variable()),
+        None => otherwise.to_owned(),
     }
 }
 

@@ -81,7 +81,7 @@ pub(in crate::cli) fn shown(
                 attempts, failure, ..
             } => {
                 let place = match frames {
-                    Some(frames) => format!("the chunk with the frames {frames} of {composition}"),
+                    Some(frames) => format!("the chunk {frames} of {composition}"),
                     None => format!("{what} ({composition})"),
                 };
                 let tries = if attempts == 1 {
@@ -89,7 +89,7 @@ pub(in crate::cli) fn shown(
                 } else {
                     format!(", after {attempts} attempts")
                 };
-                chunk(*failure, &format!("{place}{tries}"), composition, resume)
+                chunk(*failure, &format!("{place}{tries}"), resume)
             }
         },
     }
@@ -98,11 +98,10 @@ pub(in crate::cli) fn shown(
 fn chunk(
     failure: ChunkFailure,
     place: &str,
-    composition: &str,
     resume: impl FnOnce(CommandError) -> CommandError,
 ) -> CommandError {
     match failure {
-        ChunkFailure::Task(failure) => task(&failure, place, composition, resume),
+        ChunkFailure::Task(failure) => task(&failure, place, resume),
         ChunkFailure::Crashed { .. } => CommandError::error("A worker crashed")
             .detail(format!("It worked on {place}."))
             .cause(failure)
@@ -127,7 +126,6 @@ fn chunk(
 fn task(
     failure: &TaskFailure,
     place: &str,
-    composition: &str,
     resume: impl FnOnce(CommandError) -> CommandError,
 ) -> CommandError {
     let (summary, hint) = match failure.kind {
@@ -179,9 +177,7 @@ fn task(
     };
     let mut error = CommandError::error(summary);
     error = match failure.frame {
-        Some(frame) => error.detail(format!(
-            "Frame {frame} of {composition}, in {place}: {failure}"
-        )),
+        Some(frame) => error.detail(format!("Frame {frame}, in {place}: {failure}")),
         None => error.detail(format!("In {place}: {failure}")),
     };
     if let Some(stack) = &failure.stack {

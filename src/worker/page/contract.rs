@@ -41,9 +41,8 @@ impl Page {
         if found[0] == "function" && found[1] == SITE_VERSION {
             return Ok(());
         }
-        if let Some(exception) = self.events.exception.take() {
-            return Err(self.page_error("loading the page", &exception).await);
-        }
+        self.drain();
+        self.check_events("loading the page").await?;
         let what = if found[0] == "function" {
             format!(
                 "it has version {} of the page contract, and version {SITE_VERSION} is needed: bundle it again with a current Remotion",

@@ -226,10 +226,15 @@ impl Page {
     async fn pump(&mut self) -> TaskResult<()> {
         self.call("HeadlessExperimental.beginFrame", json!({}))
             .await?;
+        self.drain();
+        Ok(())
+    }
+
+    /// Takes what the browser has said so far.
+    fn drain(&mut self) {
         while let Ok(event) = self.browser.events.try_recv() {
             self.events.take(event);
         }
-        Ok(())
     }
 
     /// Fails if the page crashed or threw an exception that nobody caught; the official renderer does likewise.
