@@ -9,4 +9,6 @@
 )]
 
 mod compare;
+mod failures;
+mod farm;
 mod peer;

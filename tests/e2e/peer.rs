@@ -37,6 +37,19 @@ pub(crate) fn folder() -> tempfile::TempDir {
 
 /// Runs a program to its end, at most [`PROGRAM_TIMEOUT`]; a failure shows what it printed.
 pub(crate) fn run(command: &mut Command) -> Output {
+    let output = run_to_end(command);
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{}\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output
+}
+
+/// Runs a program to its end, at most [`PROGRAM_TIMEOUT`], however it ends.
+pub(crate) fn run_to_end(command: &mut Command) -> Output {
     let shown = format!("{command:?}");
     let mut child = command
         .stdin(Stdio::null())
@@ -61,12 +74,6 @@ pub(crate) fn run(command: &mut Command) -> Output {
         std::thread::sleep(Duration::from_millis(20));
     };
     let [stdout, stderr] = readers.map(|reader| reader.join().unwrap());
-    assert!(
-        status.success(),
-        "{shown}: {status}\n{}\n{}",
-        String::from_utf8_lossy(&stdout),
-        String::from_utf8_lossy(&stderr)
-    );
     Output {
         status,
         stdout,

@@ -1,0 +1,108 @@
+//! A project with one site, applied on the embedded cloud, and the processes it leaves behind.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::peer;
+
+/// A deployed project in a folder of its own.
+pub(crate) struct Farm {
+    folder: tempfile::TempDir,
+}
+
+impl Farm {
+    /// Applies a project whose only site is the folder `site`.
+    pub(crate) fn of(site: &Path) -> Self {
+        let folder = peer::folder();
+        let config = format!(
+            "project = \"farm\"\n\n[[site]]\nname = \"site\"\nfolder = {:?}\n",
+            site.to_str().unwrap()
+        );
+        std::fs::write(folder.path().join("remotion.toml"), config).unwrap();
+        let farm = Self { folder };
+        farm.rmx(&["apply", "--auto-approve"]);
+        farm
+    }
+
+    /// A file of the project.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// `rmx` with these arguments, to be run in the project.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rmx"));
+        command.args(arguments).current_dir(self.folder.path());
+        command
+    }
+
+    /// Runs `rmx`, which must succeed.
+    pub(crate) fn rmx(&self, arguments: &[&str]) -> Output {
+        peer::run(&mut self.command(arguments))
+    }
+
+    /// Runs `rmx`, which must fail; returns its exit code and what it said.
+    pub(crate) fn refused(&self, arguments: &[&str]) -> (i32, String) {
+        let output = peer::run_to_end(&mut self.command(arguments));
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success(), "{arguments:?} succeeded:\n{said}");
+        assert!(!said.contains("panicked"), "{said}");
+        let code = output.status.code();
+        (code.unwrap_or_else(|| panic!("{said}")), said)
+    }
+
+    /// Starts `rmx` and does not wait for it.
+    pub(crate) fn start(&self, arguments: &[&str]) -> Child {
+        self.command(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap()
+    }
+
+    /// Processes that know this project's folder, and whose command line has `part`: its workers and their browsers.
+    pub(crate) fn processes(&self, part: &str) -> Vec<u32> {
+        let folder = self.folder.path().to_str().unwrap();
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+            let Some(id) = entry.file_name().to_str().and_then(|id| id.parse().ok()) else {
+                continue;
+            };
+            let read = |name| {
+                let bytes = std::fs::read(entry.path().join(name)).unwrap_or_default();
+                String::from_utf8_lossy(&bytes).into_owned()
+            };
+            let line = read("cmdline");
+            if line.contains(part) && (line.contains(folder) || read("environ").contains(folder)) {
+                found.push(id);
+            }
+        }
+        found
+    }
+
+    /// Waits until `holds`, a minute at most.
+    pub(crate) fn wait_until(&self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
+        let start = Instant::now();
+        while !holds(self) {
+            assert!(start.elapsed() < Duration::from_secs(60), "never: {what}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// No worker and no browser of this project is left.
+    pub(crate) fn assert_quiet(&self) {
+        self.wait_until("every process is gone", |farm| {
+            farm.processes("").is_empty()
+        });
+    }
+}
+
+impl Drop for Farm {
+    fn drop(&mut self) {
+        for id in self.processes("") {
+            let _ = Command::new("kill").arg("-9").arg(id.to_string()).status();
+        }
+    }
+}
