@@ -20,6 +20,9 @@ pub enum OutputError {
     /// It is a folder.
     #[error("`{}` is a folder", .0.display())]
     Folder(PathBuf),
+    /// It is a device, a pipe or a socket: renaming a file to its name would put an end to it.
+    #[error("`{}` is not a file", .0.display())]
+    Special(PathBuf),
     /// The system refuses.
     #[error("`{}` cannot be written", path.display())]
     Io {
@@ -39,6 +42,9 @@ impl OutputFile {
     pub fn create(path: &Path, overwrite: bool) -> Result<Self, OutputError> {
         if path.is_dir() {
             return Err(OutputError::Folder(path.to_owned()));
+        }
+        if path.exists() && !path.is_file() {
+            return Err(OutputError::Special(path.to_owned()));
         }
         if !overwrite && path.exists() {
             return Err(OutputError::Exists(path.to_owned()));
@@ -114,6 +120,10 @@ mod tests {
         assert!(matches!(
             OutputFile::create(&path, false),
             Err(OutputError::Exists(_))
+        ));
+        assert!(matches!(
+            OutputFile::create(Path::new("/dev/null"), true),
+            Err(OutputError::Special(_))
         ));
         assert!(matches!(
             OutputFile::create(folder.path(), true),

@@ -237,6 +237,7 @@ impl From<OutputError> for CommandError {
                 .cause(error)
                 .hint("leave --overwrite=false out to replace it"),
             OutputError::Folder(_) => shown.cause(error).hint("name a file in it"),
+            OutputError::Special(_) => shown.cause(error).hint("name a file"),
             OutputError::Io { .. } => shown
                 .cause(error)
                 .hint("name another file, or make the folder writable"),
