@@ -78,6 +78,69 @@ impl fmt::Display for FrameRange {
     }
 }
 
+/// Frames as somebody asks for them, before the composition's length is known: `10-19`, `10-` to the end, or `10`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameSelection {
+    first: u32,
+    /// The last frame, included; the composition's own where absent.
+    last: Option<u32>,
+}
+
+impl FrameSelection {
+    /// The frames of a composition with `duration_in_frames`; `None` if it does not have them all.
+    pub fn within(self, duration_in_frames: u32) -> Option<FrameRange> {
+        let end = match self.last {
+            Some(last) => last.checked_add(1)?,
+            None => duration_in_frames,
+        };
+        let range = FrameRange::new(self.first, end).ok()?;
+        (range.end() <= duration_in_frames).then_some(range)
+    }
+}
+
+impl From<FrameRange> for FrameSelection {
+    fn from(range: FrameRange) -> Self {
+        Self {
+            first: range.start(),
+            last: Some(range.last()),
+        }
+    }
+}
+
+impl FromStr for FrameSelection {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let frame = |text: &str| {
+            text.trim().parse::<u32>().map_err(|_| {
+                "frames are written as A-B (both included), A- (to the end) or as one number"
+                    .to_owned()
+            })
+        };
+        let (first, last) = match text.split_once('-') {
+            Some((first, "")) => (frame(first)?, None),
+            Some((first, last)) => (frame(first)?, Some(frame(last)?)),
+            None => (frame(text)?, Some(frame(text)?)),
+        };
+        match last {
+            Some(last) if last < first => Err(format!(
+                "the last frame, {last}, comes before the first, {first}"
+            )),
+            _ => Ok(Self { first, last }),
+        }
+    }
+}
+
+impl fmt::Display for FrameSelection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.last {
+            Some(last) if last == self.first => write!(f, "{last}"),
+            Some(last) => write!(f, "{}-{last}", self.first),
+            None => write!(f, "{}-", self.first),
+        }
+    }
+}
+
 impl TryFrom<(u32, u32)> for FrameRange {
     type Error = EmptyRange;
 
@@ -292,6 +355,24 @@ words! {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn selections_are_those_of_remotion() {
+        let within = |text: &str| {
+            let selection: FrameSelection = text.parse().unwrap();
+            assert_eq!(selection.to_string(), text);
+            selection.within(100).map(<(u32, u32)>::from)
+        };
+        assert_eq!(within("10-19"), Some((10, 20)));
+        assert_eq!(within("7"), Some((7, 8)));
+        assert_eq!(within("90-"), Some((90, 100)));
+        for outside in ["90-100", "100", "100-", "4294967295"] {
+            assert_eq!(within(outside), None, "{outside}");
+        }
+        for bad in ["", "-", "a", "-5", "9-3", "1-2-3"] {
+            assert!(bad.parse::<FrameSelection>().is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn ranges_are_half_open_inside_and_inclusive_for_people() {

@@ -151,6 +151,7 @@ pub async fn render(
     on_event(RenderEvent::Planned {
         composition: &settled.composition,
         chunks: &settled.chunks,
+        encode: &settled.encode,
     });
     let resolved = Instant::now();
 

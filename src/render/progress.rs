@@ -2,7 +2,7 @@
 
 use crate::cloud::CloudError;
 use crate::media::FrameRange;
-use crate::protocol::{Composition, WorkerMessage};
+use crate::protocol::{Composition, EncodeSettings, WorkerMessage};
 
 use super::chunks::{Chunk, ChunkPlan};
 use super::dispatch::{DispatchEvent, Unit};
@@ -38,6 +38,8 @@ pub enum RenderEvent<'a> {
         composition: &'a Composition,
         /// The chunks.
         chunks: &'a ChunkPlan,
+        /// How it is encoded.
+        encode: &'a EncodeSettings,
     },
     /// It has come further.
     Progress(Progress),

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use crate::media::{Codec, FrameRange, ImageFormat, PixelFormat, X264Preset};
+use crate::media::{Codec, FrameSelection, ImageFormat, PixelFormat, X264Preset};
 use crate::names::RenderId;
 use crate::render::chunks::ChunkLength;
 use crate::render::dispatch::Session;
@@ -41,9 +41,9 @@ pub(crate) struct RenderArgs {
     page: PageArgs,
     #[command(flatten)]
     overrides: OverrideArgs,
-    /// The frames to render: A-B, both included, or a single one
-    #[arg(long, value_name = "A-B", value_parser = options::parse_frames)]
-    frames: Option<FrameRange>,
+    /// The frames to render: A-B, both included; A-, to the end; or a single one
+    #[arg(long, value_name = "A-B")]
+    frames: Option<FrameSelection>,
     /// Frames in a chunk
     #[arg(long, value_name = "N", conflicts_with = "concurrency")]
     frames_per_lambda: Option<u32>,
@@ -268,16 +268,25 @@ fn summary(
     }
     if !args.page.quiet {
         let mut line = format!(
-            "{frame_count} frames, {} in {} (composition {}, frames {}, stitching {})",
+            "{}, {} in {} (composition {}, frames {}, stitching {})",
+            view::counted(*frame_count, "frame", "frames"),
             view::size(*size_bytes),
             view::duration(wall_ms),
             view::duration(timings.resolve_ms),
             view::duration(timings.render_ms),
             view::duration(timings.stitch_ms),
         );
-        line += &format!("\n{chunks} chunks, {retries} retries, {backups} backup copies");
+        line += &format!(
+            "\n{}, {}, {}",
+            view::counted(u64::from(*chunks), "chunk", "chunks"),
+            view::counted(u64::from(*retries), "retry", "retries"),
+            view::counted(u64::from(*backups), "backup copy", "backup copies"),
+        );
         if *chunks_resumed > 0 {
-            line += &format!(", {chunks_resumed} chunks from before");
+            line += &format!(
+                ", {} from before",
+                view::counted(u64::from(*chunks_resumed), "chunk", "chunks")
+            );
         }
         if let Some((frames, took_ms)) = slowest {
             line += &format!(

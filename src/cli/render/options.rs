@@ -8,7 +8,7 @@ use crate::cli::context::Context;
 use crate::cli::error::CommandError;
 use crate::cli::recorded::state_store;
 use crate::config::{Config, Target};
-use crate::media::{Codec, Fps, FrameRange, ImageFormat, PixelFormat, X264Preset};
+use crate::media::{Codec, Fps, ImageFormat, PixelFormat, X264Preset};
 use crate::names::SiteName;
 use crate::protocol::SiteLocation;
 use crate::render::dispatch::Workers;
@@ -95,25 +95,6 @@ impl OverrideArgs {
 fn parse_fps(text: &str) -> Result<Fps, String> {
     let number: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
     Fps::from_number(number).map_err(|error| error.to_string())
-}
-
-/// `10-19`, or `10` for one frame.
-pub(in crate::cli) fn parse_frames(text: &str) -> Result<FrameRange, String> {
-    let frame = |text: &str| {
-        text.trim()
-            .parse::<u32>()
-            .map_err(|_| "frames are written as A-B (both included) or as one number".to_owned())
-    };
-    let (first, last) = match text.split_once('-') {
-        Some((first, last)) => (frame(first)?, frame(last)?),
-        None => (frame(text)?, frame(text)?),
-    };
-    if last < first {
-        return Err(format!(
-            "the last frame, {last}, comes before the first, {first}"
-        ));
-    }
-    FrameRange::inclusive(first, last).map_err(|error| error.to_string())
 }
 
 fn known<T: FromStr>(text: &str, elsewhere: &[&str]) -> Result<T, String>
@@ -352,7 +333,8 @@ fn incomplete(address: &Address) -> CommandError {
 
 /// The text of the props, as compact JSON.
 fn input_props(context: &Context, given: &str) -> Result<String, CommandError> {
-    let (text, place) = if given.trim_start().starts_with('{') {
+    // No file's name begins like a JSON value, or it can be written as `./[…`.
+    let (text, place) = if given.trim_start().starts_with(['{', '[', '"']) {
         (given.to_owned(), "--props".to_owned())
     } else {
         let path = context.path(Path::new(given));
@@ -373,16 +355,15 @@ fn input_props(context: &Context, given: &str) -> Result<String, CommandError> {
             .unwrap_or_default();
         let shown: String = line.chars().take(200).collect();
         CommandError::usage("The props are not valid JSON").detail(format!(
-            "{place}, line {}, column {}: {error}\n\n  {shown}\n  {:>column$}",
-            error.line(),
-            error.column(),
+            "{place}: {error}\n\n  {shown}\n  {:>column$}",
             "^",
             column = error.column().clamp(1, 200)
         ))
     })?;
     if !value.is_object() {
         return Err(CommandError::usage("The props are not a JSON object")
-            .detail(format!("{place} holds another kind of value.")));
+            .detail(format!("{place} holds another kind of value."))
+            .hint("give an object, as in --props '{\"title\": \"Hello\"}'"));
     }
     Ok(value.to_string())
 }
@@ -424,15 +405,6 @@ fn environment(context: &Context, path: &Path) -> Result<BTreeMap<String, String
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn frames_are_inclusive() {
-        assert_eq!(parse_frames("10-19").unwrap().len(), 10);
-        assert_eq!(parse_frames("7").unwrap().to_string(), "7-7");
-        for bad in ["", "-", "a", "5-", "-5", "9-3", "1-2-3"] {
-            assert!(parse_frames(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn what_others_can_do_is_named_as_such() {

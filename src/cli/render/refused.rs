@@ -25,6 +25,10 @@ const REFUSED: &[(&str, &str)] = &[
         "delete-after",
         "`[bucket] expire_renders_days` in remotion.toml says how long renders are kept",
     ),
+    (
+        "detach",
+        "rmx drives the workers from here until the video is there",
+    ),
     ("storage-class", NOT_YET),
     ("enable-cancellation", "Ctrl-C cancels a render, always"),
     ("concurrency-per-lambda", NOT_YET),

@@ -12,6 +12,7 @@ use crate::cli::ui::{Style, Ui};
 use crate::env;
 use crate::media::FrameRange;
 use crate::names::RenderId;
+use crate::protocol::{CompositionDefaults, EncodeSettings};
 use crate::render::scheduler::Note;
 use crate::render::{Progress, RenderEvent};
 
@@ -159,16 +160,19 @@ impl View {
             RenderEvent::Planned {
                 composition,
                 chunks,
+                encode,
             } => {
                 self.planned = true;
+                let cut = match chunks.len() {
+                    1 => "one chunk".to_owned(),
+                    count => format!("{count} chunks of up to {}", chunks.frames_per_chunk()),
+                };
                 let text = format!(
-                    "{} x {} at {} frames per second; the frames {} in {} chunks of up to {}",
+                    "{} x {} at {} frames per second; the frames {} in {cut}",
                     composition.width,
                     composition.height,
                     composition.fps,
                     chunks.frames(),
-                    chunks.len(),
-                    chunks.frames_per_chunk(),
                 );
                 let fields = json!({
                     "width": composition.width,
@@ -180,6 +184,7 @@ impl View {
                     "frames_per_chunk": chunks.frames_per_chunk(),
                 });
                 self.say("render_planned", &text, fields);
+                self.other_wishes(&composition.defaults, encode);
             }
             RenderEvent::Progress(progress) => self.progress(*progress),
             RenderEvent::ChunkDone { chunk, took_ms } => {
@@ -206,6 +211,25 @@ impl View {
             RenderEvent::NotCleaned { error } => {
                 let text = format!("Warning: the render's objects stay in the bucket: {error}");
                 self.say("warning", &text, json!({}));
+            }
+        }
+    }
+
+    /// Says what the composition asks for and does not get.
+    fn other_wishes(&mut self, wishes: &CompositionDefaults, encode: &EncodeSettings) {
+        for (what, wish, given) in [
+            ("codec", &wishes.codec, encode.codec.to_string()),
+            (
+                "pixel format",
+                &wishes.pixel_format,
+                encode.pixel_format.to_string(),
+            ),
+        ] {
+            if let Some(wish) = wish.as_ref().filter(|wish| **wish != given) {
+                let text = format!(
+                    "Note: the composition's own {what} is {wish}; this video gets {given}"
+                );
+                self.say("note", &text, json!({ "wish": wish, "given": given }));
             }
         }
     }
@@ -396,6 +420,11 @@ pub(in crate::cli) fn duration(ms: u64) -> String {
     }
 }
 
+/// `1 chunk`, `8 chunks`.
+pub(in crate::cli) fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
 /// `812 B`, `3.4 kB`, `12.0 MB`.
 pub(in crate::cli) fn size(bytes: u64) -> String {
     let tenths = |unit: u64| format!("{}.{}", bytes / unit, bytes % unit * 10 / unit);
@@ -415,6 +444,7 @@ mod tests {
     fn figures_read_well() {
         assert_eq!(duration(420), "0.4 s");
         assert_eq!(duration(61_900), "1 min 1 s");
+        assert_eq!(counted(1, "chunk", "chunks"), "1 chunk");
         assert_eq!(size(999), "999 B");
         assert_eq!(size(3_450_000), "3.4 MB");
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::digest::Digest;
-use crate::media::{Codec, Fps, FrameRange, ImageFormat, PixelFormat, X264Preset};
+use crate::media::{Codec, Fps, FrameRange, FrameSelection, ImageFormat, PixelFormat, X264Preset};
 use crate::protocol::{
     CaptureSettings, Composition, EncodeSettings, PROTOCOL_VERSION, PageTask, SiteLocation,
 };
@@ -162,7 +162,7 @@ pub struct RenderOptions {
     /// Values in place of the composition's own.
     pub overrides: Overrides,
     /// The frames; all where absent.
-    pub frames: Option<FrameRange>,
+    pub frames: Option<FrameSelection>,
     /// How long the chunks are.
     pub chunk_length: ChunkLength,
     /// How frames leave the browser.
@@ -308,14 +308,17 @@ impl RenderRequest {
                 allowed: "1 frame or more",
             }
         })?;
-        let frames = options.frames.unwrap_or(all);
-        if frames.end() > all.end() {
-            return Err(RequestError::Frames {
-                composition: composition.id,
-                last: all.last(),
-                asked: frames.to_string(),
-            });
-        }
+        let frames = match options.frames {
+            None => all,
+            Some(asked) => {
+                let frames = asked.within(composition.duration_in_frames);
+                frames.ok_or_else(|| RequestError::Frames {
+                    composition: composition.id.clone(),
+                    last: all.last(),
+                    asked: asked.to_string(),
+                })?
+            }
+        };
         check_size(
             &composition,
             options.capture.scale,

@@ -79,7 +79,7 @@ fn what_is_out_of_range_is_refused() {
             "a timeout of 0 ms is out of range: 1 ms or more is possible",
         ),
         (
-            refused(|o| o.frames = Some(FrameRange::inclusive(80, 90).unwrap())),
+            refused(|o| o.frames = Some("80-90".parse().unwrap())),
             "the composition `hello` has the frames 0-89, and 80-90 was asked for",
         ),
         (
