@@ -172,7 +172,7 @@ impl Scene {
 }
 
 /// Frames in a video, counted by decoding it.
-fn frame_count(path: &Path) -> String {
+pub(crate) fn frame_count(path: &Path) -> String {
     let output = std::process::Command::new("ffprobe")
         .args(["-v", "error", "-count_frames", "-show_entries"])
         .args(["stream=nb_read_frames", "-of", "csv=p=0"])
@@ -306,7 +306,7 @@ async fn a_function_that_is_no_worker_is_recognised() {
 }
 
 /// A project whose state says that a worker is deployed, as `rmx apply` would leave it.
-async fn deployed_project() -> TestProject {
+pub(crate) async fn deployed_project() -> TestProject {
     let project = TestProject::new();
     project.write("remotion.toml", "project = \"films\"\n");
     let account = "000000000000";
@@ -418,7 +418,7 @@ async fn the_verbs_render_and_say_what_they_did() {
     let output = run(&["render", "title"]).expect_status(1);
     assert!(output.stderr.contains("did you mean `Title`?"), "{output}");
     let output = run(&["render", "Title", "--props", "{\"a\": }"]).expect_status(64);
-    assert!(output.stderr.contains("line 1, column 7"), "{output}");
+    assert!(output.stderr.contains("line 1 column 7"), "{output}");
     let output = run(&["render", "Title", "--frames", "20-30"]).expect_status(64);
     assert!(output.stderr.contains("has the frames 0-29"), "{output}");
     let output = run(&["render", "Title", "--gl", "angle"]).expect_status(64);
@@ -429,7 +429,10 @@ async fn the_verbs_render_and_say_what_they_did() {
     let faults = "{\"faults\": {\"1:1\": \"page error\"}}";
     let output = run(&["render", "Title", "--props", faults]).expect_status(1);
     assert!(
-        output.stderr.contains("Frame 11 of Title") && output.stderr.contains("at page.js:1"),
+        output
+            .stderr
+            .contains("Frame 11, in the chunk 10-19 of Title")
+            && output.stderr.contains("at page.js:1"),
         "{output}"
     );
     let output = project
