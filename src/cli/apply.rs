@@ -1,80 +1,76 @@
 //! `rmx apply`: makes the cloud what the configuration says.
 
-use std::collections::BTreeMap;
+use std::path::PathBuf;
 
-use crate::apply::{self, Applied, ApplyError, Artefacts, ChangeError, Inputs};
+use crate::apply::{self, Applied, ApplyError, ChangeError, Inputs};
 use crate::cloud::CloudErrorKind;
 use crate::config::Config;
-use crate::plan::change::Plan;
 use crate::state::{Holder, LockedStore};
 
 use super::context::Context;
 use super::error::{CommandError, CommandErrorKind, ExitStatus};
 use super::farm::{self, Farm};
-use super::plan::observe_and_plan;
-use super::project::{Project, build_sites};
+use super::planned::{self, Planned, RequestOptions};
 use super::recorded::state_store;
+use super::saved_plan;
 use super::view;
 
 /// Make the cloud what the configuration says
 ///
 /// Plans, shows the plan, asks, and carries it out. Applying twice changes nothing the second time. Whatever
 /// interrupts an apply, the next one goes on from there.
+///
+/// With PLANFILE, which `rmx plan --out` wrote, exactly that plan is carried out, without asking. If the
+/// configuration, what it uploads, the state or anything in the cloud has moved since, nothing is done and the exit
+/// code is 10. Sites are not built again: their folders must be as they were.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ApplyArgs {
     /// Do not ask
     #[arg(long)]
     auto_approve: bool,
-    /// A saved plan (not there yet)
-    #[arg(value_name = "PLANFILE", hide = true)]
-    plan_file: Option<std::path::PathBuf>,
+    #[command(flatten)]
+    options: RequestOptions,
+    /// A saved plan
+    #[arg(value_name = "PLANFILE", conflicts_with_all = ["refresh_only", "replace"])]
+    plan_file: Option<PathBuf>,
 }
 
 pub(crate) async fn cmd_apply(
     context: &Context,
     args: &ApplyArgs,
 ) -> Result<ExitStatus, CommandError> {
-    refuse_plan_file(args)?;
-    let config = context.config_with_folders()?;
-    build_sites(context, &config).await?;
+    let saved = match &args.plan_file {
+        Some(path) => Some(saved_plan::load(context, path)?),
+        None => None,
+    };
+    let request = match &saved {
+        Some(saved) => saved.request.clone(),
+        None => args.options.request(),
+    };
+    let mode = request.mode;
+    let config = planned::configuration(context, &request, saved.is_none()).await?;
     let farm = farm::connect(context, &config).await?;
     let mut store = state_store(&config).lock(&Holder::new(&context.env, "rmx apply"))?;
 
-    let project = Project::read(context, &config)?;
-    let desired = project.desired(&config, &farm.identity);
-    let plan = observe_and_plan(&farm, &desired, store.state()).await?;
-
-    view::announce(&context.ui, &plan, false)?;
-    if plan.is_empty() {
-        farm.shutdown().await;
-        return view::applied(&context.ui, &[], store.state(), false);
+    let planned = planned::make(context, &config, &farm, store.state(), request).await?;
+    if let Some(saved) = &saved {
+        saved_plan::require_same(saved, &planned)?;
     }
-    if !approved(
-        context,
-        args.auto_approve,
-        "Do you want to perform these actions?",
-    )
-    .await?
-    {
+
+    view::announce(&context.ui, &planned.plan, mode)?;
+    if planned.plan.is_empty() {
+        farm.shutdown().await;
+        return view::applied(&context.ui, &[], store.state(), mode);
+    }
+    // Whoever saved a plan has looked at it.
+    let asks = saved.is_none() && !args.auto_approve;
+    if asks && !approved(context, "Do you want to perform these actions?").await? {
         return Ok(ExitStatus::Declined);
     }
 
-    let work = Work {
-        plan: &plan,
-        artefacts: &project.artefacts(),
-        secrets: &project.secrets,
-    };
-    let applied = carry_out(context, &config, &farm, &mut store, work).await?;
+    let applied = carry_out(context, &config, &farm, &mut store, &planned).await?;
     farm.shutdown().await;
-    view::applied(&context.ui, &applied.done, store.state(), false)
-}
-
-/// What is carried out.
-#[derive(Clone, Copy)]
-pub(super) struct Work<'a> {
-    pub(super) plan: &'a Plan,
-    pub(super) artefacts: &'a Artefacts,
-    pub(super) secrets: &'a BTreeMap<String, String>,
+    view::applied(&context.ui, &applied.done, store.state(), mode)
 }
 
 /// Carries a plan out, showing how it goes and saving the state after every step.
@@ -86,13 +82,13 @@ pub(super) async fn carry_out(
     config: &Config,
     farm: &Farm,
     store: &mut LockedStore,
-    work: Work<'_>,
+    planned: &Planned,
 ) -> Result<Applied, CommandError> {
     let stop = context.interrupt.stop();
     let inputs = Inputs {
-        plan: work.plan,
-        artefacts: work.artefacts,
-        secrets: work.secrets,
+        plan: &planned.plan,
+        artefacts: &planned.artefacts,
+        secrets: &planned.secrets,
         delete_bucket_content: config.bucket.force_destroy,
         cloud: &farm.cloud,
         stop: &stop,
@@ -102,7 +98,7 @@ pub(super) async fn carry_out(
         inputs,
         &mut state,
         &mut |state| Ok(store.save(state)?),
-        &|event| view::event(&context.ui, work.plan, &event),
+        &|event| view::event(&context.ui, &planned.plan, &event),
     )
     .await?;
     if applied.remaining.is_empty() {
@@ -118,27 +114,13 @@ pub(super) async fn carry_out(
 /// Whether the user wants it.
 pub(super) async fn approved(
     context: &Context,
-    auto_approve: bool,
     question: &'static str,
 ) -> Result<bool, CommandError> {
-    if auto_approve {
-        return Ok(true);
-    }
     let answer = context.ui.confirm(question, "--auto-approve").await?;
     if !answer {
         context.ui.say("Nothing was done.");
     }
     Ok(answer)
-}
-
-fn refuse_plan_file(args: &ApplyArgs) -> Result<(), CommandError> {
-    match &args.plan_file {
-        None => Ok(()),
-        Some(_) => Err(
-            CommandError::usage("Applying a saved plan is not there yet")
-                .hint("run `rmx apply`: it plans, shows the plan, and asks before it applies it"),
-        ),
-    }
 }
 
 fn progress(done: usize, remaining: &[crate::resource::Address]) -> String {

@@ -1,16 +1,13 @@
 //! `rmx destroy`: deletes everything that the state records.
 
-use std::collections::BTreeMap;
-
-use crate::apply::Artefacts;
-use crate::plan::change::Desired;
+use crate::plan::request::{PlanMode, PlanRequest};
 use crate::state::Holder;
 
-use super::apply::{Work, approved, carry_out};
+use super::apply::{approved, carry_out};
 use super::context::Context;
 use super::error::{CommandError, ExitStatus};
 use super::farm;
-use super::plan::observe_and_plan;
+use super::planned;
 use super::recorded::state_store;
 use super::view;
 
@@ -29,28 +26,27 @@ pub(crate) async fn cmd_destroy(
     context: &Context,
     args: &DestroyArgs,
 ) -> Result<ExitStatus, CommandError> {
+    let mode = PlanMode::Destroy;
+    let request = PlanRequest {
+        mode,
+        ..PlanRequest::default()
+    };
     let config = context.config()?;
     let farm = farm::connect(context, &config).await?;
     let mut store = state_store(&config).lock(&Holder::new(&context.env, "rmx destroy"))?;
-    let plan = observe_and_plan(&farm, &Desired::default(), store.state()).await?;
+    let planned = planned::make(context, &config, &farm, store.state(), request).await?;
 
-    view::announce(&context.ui, &plan, true)?;
-    if plan.is_empty() {
+    view::announce(&context.ui, &planned.plan, mode)?;
+    if planned.plan.is_empty() {
         farm.shutdown().await;
-        return view::applied(&context.ui, &[], store.state(), true);
+        return view::applied(&context.ui, &[], store.state(), mode);
     }
     let question = "Do you really want to destroy all resources?";
-    if !approved(context, args.auto_approve, question).await? {
+    if !args.auto_approve && !approved(context, question).await? {
         return Ok(ExitStatus::Declined);
     }
 
-    let (artefacts, secrets) = (Artefacts::default(), BTreeMap::new());
-    let work = Work {
-        plan: &plan,
-        artefacts: &artefacts,
-        secrets: &secrets,
-    };
-    let applied = carry_out(context, &config, &farm, &mut store, work).await?;
+    let applied = carry_out(context, &config, &farm, &mut store, &planned).await?;
     farm.shutdown().await;
-    view::applied(&context.ui, &applied.done, store.state(), true)
+    view::applied(&context.ui, &applied.done, store.state(), mode)
 }

@@ -41,3 +41,10 @@ fn temporary(
     file.as_file().sync_all()?;
     Ok(file)
 }
+
+/// Makes a file that its owner alone may read, or replaces what is there by one.
+pub(crate) fn replace_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let file = temporary(path, bytes, Permissions::from_mode(0o600))?;
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}

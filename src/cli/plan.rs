@@ -1,14 +1,16 @@
 //! `rmx plan`: what apply would change.
 
-use crate::plan::change::{Desired, Plan};
-use crate::plan::{self, PlanError};
+use std::path::{Path, PathBuf};
+
+use crate::plan::request::{PlanMode, PlanRequest};
 use crate::state::State;
 
 use super::context::Context;
-use super::error::{CommandError, CommandErrorKind, ExitStatus};
-use super::farm::{self, Farm};
-use super::project::{Project, build_sites};
+use super::error::{CommandError, ExitStatus};
+use super::farm;
+use super::planned::{self, Planned, RequestOptions};
 use super::recorded::state_store;
+use super::saved_plan;
 use super::view;
 
 /// Show what `apply` would change
@@ -24,11 +26,13 @@ pub(crate) struct PlanArgs {
     #[arg(long)]
     detailed_exitcode: bool,
     /// Plan to destroy everything
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["refresh_only", "replace"])]
     destroy: bool,
-    /// Save the plan to a file (not there yet)
-    #[arg(long, value_name = "FILE", hide = true)]
-    out: Option<std::path::PathBuf>,
+    #[command(flatten)]
+    options: RequestOptions,
+    /// Save the plan to a file, for `rmx apply FILE`
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
 }
 
 /// How a plan is written.
@@ -38,8 +42,7 @@ pub(crate) enum Format {
     Text,
     /// For programs: the shape of `terraform show -json PLAN`.
     Json,
-    /// For pull requests (not there yet).
-    #[value(hide = true)]
+    /// For pull requests: a comment with collapsed details, under 60 000 characters.
     Markdown,
 }
 
@@ -47,83 +50,56 @@ pub(crate) async fn cmd_plan(
     context: &Context,
     args: &PlanArgs,
 ) -> Result<ExitStatus, CommandError> {
-    refuse(args)?;
-    let config = if args.destroy {
-        context.config()?
-    } else {
-        context.config_with_folders()?
-    };
-    if !args.destroy {
-        build_sites(context, &config).await?;
-    }
+    let request = args.request();
+    let config = planned::configuration(context, &request, true).await?;
     let farm = farm::connect(context, &config).await?;
     let state = state_store(&config).load()?.unwrap_or_else(State::fresh);
-    let desired = match args.destroy {
-        true => Desired::default(),
-        false => Project::read(context, &config)?.desired(&config, &farm.identity),
-    };
-    let plan = observe_and_plan(&farm, &desired, &state).await?;
+    let planned = planned::make(context, &config, &farm, &state, request).await?;
     farm.shutdown().await;
 
-    if args.format == Format::Json || context.ui.json() {
-        context.ui.print_json(&view::plan_json(&plan))?;
-    } else {
-        context
-            .ui
-            .print_raw(&view::plan_text(&plan, args.destroy, &context.ui))?;
+    if let Some(path) = &args.out {
+        saved_plan::save(context, path, &planned)?;
     }
-    Ok(match plan.is_empty() {
+    show(context, args, &planned)?;
+    Ok(match planned.plan.is_empty() {
         false if args.detailed_exitcode => ExitStatus::Changes,
         _ => ExitStatus::Success,
     })
 }
 
-/// What leads from what there is now to `desired`.
-///
-/// # Errors
-/// The cloud cannot be read, or there is no such plan.
-pub(super) async fn observe_and_plan(
-    farm: &Farm,
-    desired: &Desired,
-    state: &State,
-) -> Result<Plan, CommandError> {
-    let identity = farm.identity.clone();
-    let observed = plan::observe::observe(&farm.cloud, identity, desired, state).await?;
-    Ok(plan::make(desired, &observed, state)?)
+impl PlanArgs {
+    fn request(&self) -> PlanRequest {
+        match self.destroy {
+            true => PlanRequest {
+                mode: PlanMode::Destroy,
+                ..PlanRequest::default()
+            },
+            false => self.options.request(),
+        }
+    }
 }
 
-fn refuse(args: &PlanArgs) -> Result<(), CommandError> {
-    let refused = |what: &str, hint: &str| {
-        Err(CommandError::usage(format!("{what} is not there yet")).hint(hint))
-    };
-    if args.out.is_some() {
-        return refused(
-            "--out",
-            "run `rmx apply`: it plans, shows the plan, and asks before it applies it",
-        );
-    }
-    if args.format == Format::Markdown {
-        return refused("--format markdown", "use --format text or --format json");
-    }
-    Ok(())
-}
-
-impl From<PlanError> for CommandError {
-    fn from(error: PlanError) -> Self {
-        match &error {
-            PlanError::Foreign { .. } => CommandError::error("A name is taken").cause(error).hint(
-                "rename the project, the stage or (for a bucket) `name` under [bucket], or delete what is there",
-            ),
-            PlanError::OtherCloud { recorded, .. } => {
-                let hint = format!(
-                    "use the credentials and region of account {}, or another stage for another cloud",
-                    recorded.account
-                );
-                CommandError::error("The state belongs to another cloud").cause(error).hint(hint)
-            }
-            PlanError::Wrong(_) => {
-                CommandError::new(CommandErrorKind::Internal, "This is a bug in rmx").cause(error)
+fn show(context: &Context, args: &PlanArgs, planned: &Planned) -> Result<(), CommandError> {
+    let ui = &context.ui;
+    let saved = saved_plan::as_saved(planned);
+    match args.format {
+        Format::Json => ui.print_json(&view::plan_json(&saved)),
+        Format::Text if ui.json() => ui.print_json(&view::plan_json(&saved)),
+        Format::Markdown => ui.print_raw(&view::plan_markdown(&saved)),
+        Format::Text => {
+            ui.print_raw(&view::plan_text(&planned.plan, planned.request.mode, ui))?;
+            match &args.out {
+                Some(path) => ui.print_raw(&saved_to(path)),
+                None => Ok(()),
             }
         }
     }
+}
+
+fn saved_to(path: &Path) -> String {
+    let path = path.display();
+    format!(
+        "\nSaved the plan to: {path}\n\nTo perform exactly these actions, run the following command to apply:\n    \
+         rmx apply \"{path}\"\n"
+    )
 }

@@ -1,31 +1,45 @@
-//! `rmx show`: what is recorded.
+//! `rmx show`: what is recorded, or what a saved plan would do.
+
+use std::path::{Path, PathBuf};
 
 use super::context::Context;
 use super::error::{CommandError, ExitStatus};
 use super::recorded::state_store;
+use super::saved_plan;
 use super::view;
 
-/// Show what the state records
+/// Show what the state records, or a saved plan
 ///
-/// Reads the state's file alone; `rmx plan` compares it with the cloud. `--json` writes the shape of
+/// Reads the file alone; `rmx plan` compares the state with the cloud. `--json` writes the shape of
 /// `terraform show -json`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ShowArgs {
-    /// A saved plan (not there yet)
-    #[arg(value_name = "PLANFILE", hide = true)]
-    plan_file: Option<std::path::PathBuf>,
+    /// A saved plan, which `rmx plan --out` wrote
+    #[arg(value_name = "PLANFILE")]
+    plan_file: Option<PathBuf>,
 }
 
 pub(crate) fn cmd_show(context: &Context, args: &ShowArgs) -> Result<ExitStatus, CommandError> {
-    if args.plan_file.is_some() {
-        return Err(CommandError::usage("Showing a saved plan is not there yet")
-            .hint("leave the file out to see the state"));
+    if let Some(path) = &args.plan_file {
+        return show_plan(context, path);
     }
     let state = state_store(&context.config()?).load()?;
     if context.ui.json() {
         context.ui.print_json(&view::state_json(state.as_ref()))?;
     } else {
         context.ui.print_raw(&view::state_text(state.as_ref()))?;
+    }
+    Ok(ExitStatus::Success)
+}
+
+fn show_plan(context: &Context, path: &Path) -> Result<ExitStatus, CommandError> {
+    let saved = saved_plan::load(context, path)?;
+    if context.ui.json() {
+        context.ui.print_json(&view::plan_json(&saved))?;
+    } else {
+        context
+            .ui
+            .print_raw(&view::saved_plan_text(&saved, &context.ui))?;
     }
     Ok(ExitStatus::Success)
 }

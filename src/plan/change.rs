@@ -88,6 +88,20 @@ pub struct Change {
     pub outputs: BTreeMap<String, String>,
     /// The live object's revision that this step was planned on.
     pub revision: Option<String>,
+    /// It is replaced because somebody asked for it, not because a field forces it.
+    #[serde(default)]
+    pub replacement_requested: bool,
+}
+
+impl Change {
+    /// Whether carrying it out calls anything that changes the cloud.
+    pub fn touches_cloud(&self) -> bool {
+        match self.action {
+            Action::NoOp | Action::Forget => false,
+            Action::Adopt => !self.fields.is_empty(),
+            Action::Create | Action::Update | Action::Replace | Action::Delete => true,
+        }
+    }
 }
 
 /// What is done to a resource.

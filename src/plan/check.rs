@@ -40,11 +40,19 @@ pub(super) fn check(plan: &Plan) -> Result<(), PlanError> {
         }
         let forced = change.fields.iter().any(|field| field.forces_replacement);
         let in_place = matches!(change.action, Action::NoOp | Action::Update | Action::Adopt);
-        if (change.action == Action::Replace && !forced) || (in_place && forced) {
+        let needed = forced || change.replacement_requested;
+        if (change.action == Action::Replace && !needed) || (in_place && needed) {
             return wrong("is replaced without need, or not replaced with need");
         }
     }
-    order(plan)?;
+    order(plan)
+}
+
+/// Whether everything that stays finds what it leans on.
+///
+/// # Errors
+/// It does not; [`PlanError::Wrong`] says why.
+pub(super) fn check_dependencies(plan: &Plan) -> Result<(), PlanError> {
     bucket_before_its_sites(plan)?;
     roles_in_use_stay(plan)
 }

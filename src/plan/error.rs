@@ -33,6 +33,9 @@ pub enum PlanError {
         /// What we are connected to.
         found: CloudIdentity,
     },
+    /// Something is to be replaced that the config does not ask for.
+    #[error("{0} cannot be replaced: the configuration declares no such resource")]
+    NotDesired(Address),
     /// A plan came out that must never come out.
     #[error("the plan is wrong: {0}")]
     Wrong(String),

@@ -15,7 +15,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::change::{Action, Change, Desired, Drift, Observation, Observed, Plan, Present};
-use super::check::check;
+use super::check::{check, check_dependencies};
 use super::error::PlanError;
 use crate::resource::{Address, FieldChange, FieldValue, Resource, ResourceKind, changed_fields};
 use crate::state::{Record, RecordStatus, State};
@@ -25,6 +25,45 @@ use crate::state::{Record, RecordStatus, State};
 /// # Errors
 /// The state is of another cloud, or a name is taken by something that is not ours.
 pub fn make(desired: &Desired, observed: &Observed, state: &State) -> Result<Plan, PlanError> {
+    towards_desired(desired, observed, state, &BTreeSet::new())
+}
+
+/// As [`make`], with resources that are replaced because somebody asks for it.
+pub(super) fn towards_desired(
+    desired: &Desired,
+    observed: &Observed,
+    state: &State,
+    replace: &BTreeSet<Address>,
+) -> Result<Plan, PlanError> {
+    let plan = all_changes(desired, observed, state, replace)?;
+    check(&plan)?;
+    check_dependencies(&plan)?;
+    Ok(plan)
+}
+
+/// As [`make`], where `recorded` is what the cloud has now: only the record changes. What others lean on may be gone.
+pub(super) fn record_only(
+    recorded: &Desired,
+    observed: &Observed,
+    state: &State,
+) -> Result<Plan, PlanError> {
+    let plan = all_changes(recorded, observed, state, &BTreeSet::new())?;
+    check(&plan)?;
+    match plan.changes.iter().find(|change| change.touches_cloud()) {
+        Some(change) => Err(PlanError::Wrong(format!(
+            "{} would be changed while only the record may be",
+            change.address
+        ))),
+        None => Ok(plan),
+    }
+}
+
+fn all_changes(
+    desired: &Desired,
+    observed: &Observed,
+    state: &State,
+    replace: &BTreeSet<Address>,
+) -> Result<Plan, PlanError> {
     if let Some(recorded) = &state.deployed_to
         && !state.records.is_empty()
         && *recorded != observed.identity
@@ -51,19 +90,20 @@ pub fn make(desired: &Desired, observed: &Observed, state: &State) -> Result<Pla
             .unwrap_or(&Observation::Absent);
         drift.extend(record.and_then(|record| drifted(address, record, now)));
         match wanted {
-            Some(wanted) => writes.push(towards(address, wanted, record, now)?),
+            Some(wanted) => {
+                let requested = replace.contains(address);
+                writes.push(towards(address, wanted, record, now, requested)?);
+            }
             None => deletes.push(away(address, now)),
         }
     }
     // Addresses are sorted by kind, and kinds by the order of creation.
     deletes.reverse();
-    let plan = Plan {
+    Ok(Plan {
         identity: observed.identity.clone(),
         changes: writes.into_iter().chain(deletes).collect(),
         drift,
-    };
-    check(&plan)?;
-    Ok(plan)
+    })
 }
 
 fn towards(
@@ -71,6 +111,7 @@ fn towards(
     wanted: &Resource,
     record: Option<&Record>,
     now: &Observation,
+    replacement_requested: bool,
 ) -> Result<Change, PlanError> {
     let present = match now {
         Observation::Foreign { id, owner } => {
@@ -95,6 +136,7 @@ fn towards(
                 fields,
                 outputs: BTreeMap::new(),
                 revision: None,
+                replacement_requested: false,
             });
         }
         Observation::Present(present) => present,
@@ -102,7 +144,8 @@ fn towards(
     let mut fields = changed_fields(Some(&present.spec), Some(wanted));
     let recorded_so = record
         .is_some_and(|record| record.status == RecordStatus::Complete && record.applied == *wanted);
-    let action = if fields.iter().any(|field| field.forces_replacement) {
+    let forced = fields.iter().any(|field| field.forces_replacement);
+    let action = if forced || replacement_requested {
         Action::Replace
     } else if record.is_none() || (fields.is_empty() && !recorded_so) {
         Action::Adopt
@@ -120,6 +163,7 @@ fn towards(
         fields,
         outputs: present.outputs.clone(),
         revision: Some(present.revision.clone()),
+        replacement_requested: replacement_requested && !forced,
     })
 }
 
@@ -132,6 +176,7 @@ fn away(address: &Address, now: &Observation) -> Change {
         fields: Vec::new(),
         outputs: BTreeMap::new(),
         revision: None,
+        replacement_requested: false,
     };
     match now {
         // What is foreign by now is no longer what we recorded.

@@ -8,6 +8,8 @@ mod make;
 #[cfg(test)]
 mod model;
 pub mod observe;
+pub mod request;
+pub mod saved;
 #[cfg(test)]
 mod tables;
 

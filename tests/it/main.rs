@@ -17,5 +17,6 @@ mod local_services;
 mod plan;
 mod recovery;
 mod render;
+mod saved_plan;
 #[allow(dead_code, reason = "helpers for tests that land one by one")]
 mod support;

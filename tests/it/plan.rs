@@ -343,16 +343,20 @@ fn bad_input_is_refused_with_a_next_step() {
         }
     };
     refused(
-        &["plan", "--out", "p"],
-        64,
-        &["--out is not there yet", "hint:"],
+        &["plan", "--out", "no/p"],
+        1,
+        &["Cannot save the plan", "no/p"],
     );
     refused(
-        &["plan", "--format", "markdown"],
-        64,
-        &["--format markdown is not there yet"],
+        &["apply", "p"],
+        1,
+        &["Cannot read the saved plan", "plan --out"],
     );
-    refused(&["apply", "p"], 64, &["a saved plan is not there yet"]);
+    refused(
+        &["plan", "--replace", "function.other"],
+        64,
+        &["function.other cannot be replaced", "hint:"],
+    );
     refused(&["apply"], 64, &["pass --auto-approve"]);
     refused(
         &["state", "show", "function"],

@@ -15,7 +15,10 @@ use crate::support::TestProject;
 const BUCKET: &str = "rmx-hello-000000000000-us-east-1";
 
 /// Does `work` to the cloud of a project, as another program would.
-fn behind_its_back<W: Future<Output = ()>>(project: &TestProject, work: impl FnOnce(Cloud) -> W) {
+pub(crate) fn behind_its_back<W: Future<Output = ()>>(
+    project: &TestProject,
+    work: impl FnOnce(Cloud) -> W,
+) {
     let options = LocalOptions {
         directory: project.path().join(".rmx/local"),
         account: "000000000000".parse().unwrap(),

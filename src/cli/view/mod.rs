@@ -6,12 +6,14 @@
 mod fields;
 mod outcome;
 mod plan_json;
+mod plan_markdown;
 mod plan_text;
 mod state;
 
 pub(super) use outcome::{announce, applied, event};
 pub(super) use plan_json::plan_json;
-pub(super) use plan_text::plan_text;
+pub(super) use plan_markdown::plan_markdown;
+pub(super) use plan_text::{plan_text, saved_plan_text};
 pub(super) use state::{record_json, record_text, state_json, state_text};
 
 use crate::plan::change::{Action, Change, Plan};

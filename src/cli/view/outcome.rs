@@ -11,13 +11,14 @@ use crate::cli::error::{CommandError, ExitStatus};
 use crate::cli::ui::{Style, Ui};
 use crate::env;
 use crate::plan::change::{Action, Plan};
+use crate::plan::request::PlanMode;
 use crate::resource::{Address, Resource};
 use crate::state::State;
 
 /// Shows the plan that is about to be applied.
-pub(crate) fn announce(ui: &Ui, plan: &Plan, destroy: bool) -> Result<(), CommandError> {
+pub(crate) fn announce(ui: &Ui, plan: &Plan, mode: PlanMode) -> Result<(), CommandError> {
     if !ui.json() {
-        return ui.print_raw(&plan_text(plan, destroy, ui));
+        return ui.print_raw(&plan_text(plan, mode, ui));
     }
     let version = env!("CARGO_PKG_VERSION");
     let line = message(format!("rmx {version}"), "version");
@@ -65,7 +66,7 @@ pub(crate) fn applied(
     ui: &Ui,
     done: &[Completed],
     state: &State,
-    destroy: bool,
+    mode: PlanMode,
 ) -> Result<ExitStatus, CommandError> {
     let mut totals = Totals::default();
     for completed in done {
@@ -73,7 +74,11 @@ pub(crate) fn applied(
     }
     let outputs = outputs(state);
     if ui.json() {
-        let operation = if destroy { "destroy" } else { "apply" };
+        let operation = if mode == PlanMode::Destroy {
+            "destroy"
+        } else {
+            "apply"
+        };
         ui.print_json(&summary(totals, operation))?;
         let line = message(format!("Outputs: {}", outputs.len()), "outputs");
         let values = outputs.into_iter().map(|(name, value)| {
@@ -91,7 +96,7 @@ pub(crate) fn applied(
         change,
         destroy: destroyed,
     } = totals;
-    let text = if destroy {
+    let text = if mode == PlanMode::Destroy {
         format!("Destroy complete! Resources: {destroyed} destroyed.")
     } else {
         let adopt = if adopt > 0 {

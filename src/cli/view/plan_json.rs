@@ -2,21 +2,41 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::env;
-use crate::plan::change::{Action, Change, Drift, Plan};
+use crate::plan::change::{Action, Change, Drift};
+use crate::plan::saved::SavedPlan;
 use crate::resource::{Address, FieldChange, FieldValue, Resource};
 
 /// Terraform's number for the shape this follows.
 const FORMAT_VERSION: &str = "1.2";
 
 /// The document. Secret values are in none of it.
-pub(crate) fn plan_json(plan: &Plan) -> Value {
+pub(crate) fn plan_json(saved: &SavedPlan) -> Value {
+    let SavedPlan {
+        made_at,
+        basis,
+        request,
+        plan,
+    } = saved;
+    let planned = plan.changes.iter().filter_map(|change| {
+        let mut entry = resource(&change.address);
+        let after = change.after.as_ref()?;
+        entry.insert("values".to_owned(), values(after));
+        entry.insert("sensitive_values".to_owned(), sensitive(after));
+        Some(Value::from(entry))
+    });
     json!({
         "format_version": FORMAT_VERSION,
         "rmx_version": env!("CARGO_PKG_VERSION"),
-        "timestamp": env::timestamp(env::now()),
+        "timestamp": made_at,
+        "project": basis.project,
+        "stage": basis.stage,
+        "mode": request.mode,
         "account": plan.identity.account,
         "region": plan.identity.region,
+        "lineage": basis.lineage,
+        "serial": basis.serial,
+        "config_digest": basis.config,
+        "planned_values": { "root_module": { "resources": planned.collect::<Vec<_>>() } },
         "resource_drift": plan.drift.iter().map(drift).collect::<Vec<_>>(),
         "resource_changes": plan.changes.iter().map(change).collect::<Vec<_>>(),
         "applyable": !plan.is_empty(),
@@ -81,6 +101,7 @@ fn change(change: &Change) -> Value {
     let mut entry = resource(&change.address);
     entry.insert("change".to_owned(), whole);
     let reason = match change.action {
+        Action::Replace if change.replacement_requested => Some("replace_by_request"),
         Action::Replace => Some("replace_because_cannot_update"),
         Action::Delete => Some("delete_because_no_resource_config"),
         _ => None,

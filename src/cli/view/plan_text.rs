@@ -6,33 +6,33 @@ use super::fields::{Mark, lines};
 use super::{Totals, cloud_name};
 use crate::cli::ui::{Style, Ui};
 use crate::plan::change::{Action, Change, Drift, Plan};
+use crate::plan::request::PlanMode;
+use crate::plan::saved::SavedPlan;
 use crate::resource::{Address, FieldChange, Resource, field_count};
 
 const RULE: &str = "─────────────────────────────────────────────────────────────────────────────";
 
 /// The whole text, ending in a line break.
-pub(crate) fn plan_text(plan: &Plan, destroy: bool, ui: &Ui) -> String {
+pub(crate) fn plan_text(plan: &Plan, mode: PlanMode, ui: &Ui) -> String {
     let mut text = String::new();
     if !plan.drift.is_empty() {
         push(&mut text, &drift_text(&plan.drift, ui));
     }
     if plan.is_empty() {
-        let (what, why) = if destroy {
-            ("No changes.", "No objects need to be destroyed.")
-        } else {
-            (
-                "No changes.",
-                "Your infrastructure matches the configuration.",
-            )
-        };
-        push(
-            &mut text,
-            &format!("{} {why}\n", ui.paint(Style::Green, what)),
-        );
+        let what = ui.paint(Style::Green, "No changes.");
+        push(&mut text, &format!("{what} {}\n", nothing_to_do(mode)));
         return text;
     }
     push(&mut text, &legend(plan, ui));
-    push(&mut text, "rmx will perform the following actions:\n");
+    push(
+        &mut text,
+        match mode {
+            PlanMode::Deploy | PlanMode::Destroy => "rmx will perform the following actions:\n",
+            PlanMode::RefreshOnly => {
+                "rmx will only record what is there, and change nothing in the cloud:\n"
+            }
+        },
+    );
     for change in &plan.changes {
         if change.action != Action::NoOp {
             push(&mut text, &format!("\n{}", change_text(change, ui)));
@@ -54,6 +54,36 @@ pub(crate) fn plan_text(plan: &Plan, destroy: bool, ui: &Ui) -> String {
         &format!("\n{word} {adopt}{add} to add, {change} to change, {destroy} to destroy.\n"),
     );
     text
+}
+
+/// A saved plan: where it comes from, then what it would do.
+pub(crate) fn saved_plan_text(saved: &SavedPlan, ui: &Ui) -> String {
+    let SavedPlan {
+        made_at,
+        basis,
+        request,
+        plan,
+    } = saved;
+    let stage = basis.stage.as_ref();
+    let stage = stage.map(|stage| format!(", stage {stage}"));
+    format!(
+        "Saved plan of {made_at}: project {}{}, account {}, region {}, state serial {}.\n\n{}",
+        basis.project,
+        stage.unwrap_or_default(),
+        plan.identity.account,
+        plan.identity.region,
+        basis.serial,
+        plan_text(plan, request.mode, ui)
+    )
+}
+
+/// Why a plan of this kind has no changes.
+pub(super) fn nothing_to_do(mode: PlanMode) -> &'static str {
+    match mode {
+        PlanMode::Deploy => "Your infrastructure matches the configuration.",
+        PlanMode::Destroy => "No objects need to be destroyed.",
+        PlanMode::RefreshOnly => "Your infrastructure still matches the recorded state.",
+    }
 }
 
 fn push(text: &mut String, more: &str) {
@@ -96,6 +126,7 @@ fn change_text(change: &Change, ui: &Ui) -> String {
         Action::NoOp => "stays as it is",
         Action::Create => "will be created",
         Action::Update => "will be updated in-place",
+        Action::Replace if change.replacement_requested => "will be replaced, as requested",
         Action::Replace => "must be replaced",
         Action::Delete => "will be destroyed",
         Action::Adopt if change.fields.is_empty() => "will be recorded: it exists and is ours",
