@@ -17,6 +17,12 @@ use crate::names::{BucketName, RenderId};
 /// Raised whenever a message changes its meaning. A worker refuses a task of another version by name.
 pub const PROTOCOL_VERSION: u32 = 1;
 
+/// How many browsers a worker with so much memory draws with: one for each whole processor. Lambda gives one for each
+/// 1769 MB (Lambda developer guide, "Configure function memory").
+pub fn browsers(memory_mb: u32) -> u32 {
+    (memory_mb / 1769).max(1)
+}
+
 /// What a worker is asked to do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type")]
@@ -301,9 +307,9 @@ pub struct Segment {
 /// Where a worker's time went, in milliseconds of wall time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChunkTimings {
-    /// Until the page was ready for its first frame. 0 when browser and page were warm.
+    /// Until the first picture was there: browser, page and that picture; only the picture when they were warm.
     pub open_ms: u64,
-    /// From the first frame to the last one captured.
+    /// From the first picture to the last one.
     pub capture_ms: u64,
     /// From the last captured frame to the finished segment file.
     pub encode_tail_ms: u64,

@@ -11,6 +11,7 @@ mod direct;
 mod encode;
 mod failure;
 mod handler;
+mod lane;
 mod page;
 mod serve;
 mod site;

@@ -10,21 +10,20 @@ use tokio::sync::mpsc;
 use super::browser::version_line;
 use super::encode::Encoder;
 use super::failure::{TaskResult, at_frame, internal, permanent, storage};
-use super::page::{Page, Setup};
+use super::lane::{Drawing, Lanes, Open};
+use super::page::Setup;
 use super::site::Site;
 use super::tools::Tools;
 use crate::cloud::{Cloud, PutOptions, PutOutcome};
 use crate::digest::Digest;
 use crate::media::{FrameRange, ImageFormat};
 use crate::protocol::{
-    Answer, CaptureSettings, ChunkTask, ChunkTimings, Composition, FailureKind, PROTOCOL_VERSION,
-    PageTask, Segment, SiteLocation, StillTask, WorkerInfo, WorkerMessage, WorkerTask,
+    Answer, ChunkTask, ChunkTimings, Composition, FailureKind, PROTOCOL_VERSION, PageTask, Segment,
+    SiteLocation, StillTask, WorkerInfo, WorkerMessage, WorkerTask,
 };
 
 /// A page for a composition lookup has the browser's own default size, as the official renderer opens it.
 const LOOKUP_VIEWPORT: (u32, u32, f64) = (1280, 720, 1.0);
-/// Tries of a frame at which the browser stalls or goes away.
-const BROWSER_TRIES_MAX: u32 = 3;
 
 /// What outlives a task.
 #[derive(Debug)]
@@ -33,15 +32,8 @@ pub(super) struct Worker {
     cloud: Option<Cloud>,
     /// The site whose files are kept, and where.
     cache: Option<(Digest, Arc<TempDir>)>,
-    open: Option<Open>,
-}
-
-#[derive(Debug)]
-struct Open {
-    location: SiteLocation,
-    /// What the page shows; `None` while it is in use for lookups.
-    composition: Option<Composition>,
-    page: Page,
+    /// Pages that stay open: one in each browser.
+    open: Vec<Open>,
 }
 
 /// Where a task says how far it is.
@@ -53,7 +45,7 @@ impl Worker {
             tools,
             cloud,
             cache: None,
-            open: None,
+            open: Vec::new(),
         }
     }
 
@@ -107,44 +99,29 @@ impl Worker {
             muted: false,
             initial_frame: 0,
         };
-        let mut open = self.page(&task.site, setup, None).await?;
+        let kept = std::mem::take(&mut self.open);
+        let mut found = None;
+        for open in kept {
+            if found.is_none() && open.fits(&task.site, &setup, None) {
+                found = Some(open);
+            } else {
+                open.page.close().await;
+            }
+        }
+        let mut open = match found {
+            Some(open) => open,
+            None => {
+                let site = (&task.site, self.site(&task.site)?);
+                Open::new(&self.tools, site, setup, None).await?
+            }
+        };
         let result = open.page.compositions(only).await;
         if result.is_ok() {
-            self.open = Some(open);
+            self.open.push(open);
         } else {
             open.page.close().await;
         }
         result
-    }
-
-    /// A page with this setup: the open one if it fits, else a new one in a new browser.
-    async fn page(
-        &mut self,
-        location: &SiteLocation,
-        setup: Setup,
-        composition: Option<&Composition>,
-    ) -> TaskResult<Open> {
-        if let Some(open) = self.open.take() {
-            let mut same = open.page.setup().clone();
-            same.initial_frame = setup.initial_frame;
-            if open.location == *location
-                && same == setup
-                && open.composition.as_ref() == composition
-            {
-                return Ok(open);
-            }
-            open.page.close().await;
-        }
-        let site = self.site(location)?;
-        let mut page = Page::open(&self.tools, site, setup).await?;
-        if let Some(composition) = composition {
-            page.show(composition).await?;
-        }
-        Ok(Open {
-            location: location.clone(),
-            composition: composition.cloned(),
-            page,
-        })
     }
 
     fn site(&mut self, location: &SiteLocation) -> TaskResult<Site> {
@@ -230,32 +207,19 @@ impl Worker {
         messages: &Messages,
     ) -> TaskResult<(std::path::PathBuf, ChunkTimings, Vec<Digest>)> {
         let started = Instant::now();
-        let setup = setup(
-            &task.page,
-            &task.composition,
-            &task.capture,
-            task.frames.start(),
-        );
-        let open = self
-            .page(&task.page.site, setup.clone(), Some(&task.composition))
-            .await?;
-        self.open = Some(open);
-        let open_ms = milliseconds(started);
-        let started = Instant::now();
-        let image = task.capture.image_format;
         let mut encoder = Encoder::start(
             &self.tools,
             &task.encode,
-            image,
+            task.capture.image_format,
             task.composition.fps,
             folder.join("segment.mp4"),
         )?;
+        let mut lanes = self.lanes(task, messages).await?;
+        let mut open_ms = None;
         let mut digests = Vec::new();
         for frame in task.frames.frames() {
-            let picture = self
-                .frame(task, &setup, frame, messages)
-                .await
-                .map_err(at_frame(frame))?;
+            let picture = lanes.next().await.map_err(at_frame(frame))?;
+            open_ms.get_or_insert_with(|| milliseconds(started));
             if task.digest_frames {
                 digests.push(Digest::of(&picture));
             }
@@ -266,65 +230,38 @@ impl Worker {
             };
             let _ = messages.try_send(progress);
         }
-        let capture_ms = milliseconds(started);
+        self.open = lanes.finish().await;
+        let (open_ms, drawn_ms) = (open_ms.unwrap_or_default(), milliseconds(started));
         let started = Instant::now();
         let file = encoder.finish(task.frames.len()).await?;
         let timings = ChunkTimings {
             open_ms,
-            capture_ms,
+            capture_ms: drawn_ms - open_ms,
             encode_tail_ms: milliseconds(started),
             upload_ms: 0,
         };
         Ok((file, timings, digests))
     }
 
-    /// One frame. A browser that stalls or goes away is replaced and the frame taken again.
-    async fn frame(
-        &mut self,
-        task: &ChunkTask,
-        setup: &Setup,
-        frame: u32,
-        messages: &Messages,
-    ) -> TaskResult<bytes::Bytes> {
-        let mut tries = 1;
-        loop {
-            let mut open = self
-                .page(&task.page.site, setup.clone(), Some(&task.composition))
-                .await?;
-            let next = Some(frame + 1).filter(|next| task.frames.contains(*next));
-            let result = open
-                .page
-                .picture(&task.composition.id, task.attempt, frame, next)
-                .await;
-            for (level, text) in open.page.take_logs() {
-                let _ = messages.try_send(WorkerMessage::Log { level, text });
-            }
-            match result {
-                Ok(picture) => {
-                    self.open = Some(open);
-                    return Ok(picture);
-                }
-                Err(failure) => {
-                    open.page.close().await;
-                    if !failure.retryable || tries == BROWSER_TRIES_MAX {
-                        return Err(failure);
-                    }
-                    tracing::warn!("frame {frame}, try {tries}: {failure}");
-                    tries += 1;
-                }
-            }
-        }
+    /// The chunk's frames, drawn by as many browsers as the worker has processors.
+    async fn lanes(&mut self, task: &ChunkTask, messages: &Messages) -> TaskResult<Lanes> {
+        let drawing = Drawing {
+            tools: self.tools.clone(),
+            site: self.site(&task.page.site)?,
+            task: Arc::new(task.clone()),
+            setup: setup(task),
+            messages: messages.clone(),
+        };
+        let open = std::mem::take(&mut self.open);
+        Ok(Lanes::start(drawing, self.tools.browsers, open).await)
     }
 
     async fn still(&mut self, task: &StillTask) -> TaskResult<Answer> {
         check_protocol(task.page.protocol)?;
-        let chunk = still_chunk(task);
-        let setup = setup(&task.page, &task.composition, &task.capture, task.frame);
         let (messages, _unread) = mpsc::channel(16);
-        let picture = self
-            .frame(&chunk, &setup, task.frame, &messages)
-            .await
-            .map_err(at_frame(task.frame))?;
+        let mut lanes = self.lanes(&still_chunk(task), &messages).await?;
+        let picture = lanes.next().await.map_err(at_frame(task.frame))?;
+        self.open = lanes.finish().await;
         let size_bytes = picture.len() as u64;
         let content_type = match task.capture.image_format {
             ImageFormat::Jpeg => "image/jpeg",
@@ -349,44 +286,33 @@ impl Worker {
         messages: &Messages,
         mut keep: impl FnMut(u32, &[u8]) -> std::io::Result<()>,
     ) -> TaskResult<()> {
-        let setup = setup(
-            &task.page,
-            &task.composition,
-            &task.capture,
-            task.frames.start(),
-        );
+        let mut lanes = self.lanes(task, messages).await?;
         for frame in task.frames.frames() {
-            let picture = self
-                .frame(task, &setup, frame, messages)
-                .await
-                .map_err(at_frame(frame))?;
+            let picture = lanes.next().await.map_err(at_frame(frame))?;
             keep(frame, &picture).map_err(|error| internal("writing a frame", error))?;
         }
+        self.open = lanes.finish().await;
         Ok(())
     }
 
-    /// Ends the browser.
+    /// Ends the browsers.
     pub(super) async fn close(&mut self) {
-        if let Some(open) = self.open.take() {
+        for open in std::mem::take(&mut self.open) {
             open.page.close().await;
         }
     }
 }
 
-fn setup(
-    page: &PageTask,
-    composition: &Composition,
-    capture: &CaptureSettings,
-    first: u32,
-) -> Setup {
+fn setup(task: &ChunkTask) -> Setup {
+    let (composition, capture) = (&task.composition, &task.capture);
     Setup {
-        input_props: page.input_props.clone(),
-        environment: page.environment.clone(),
-        timeout_ms: page.timeout_ms,
+        input_props: task.page.input_props.clone(),
+        environment: task.page.environment.clone(),
+        timeout_ms: task.page.timeout_ms,
         viewport: (composition.width, composition.height, capture.scale),
         image: (capture.image_format, capture.jpeg_quality),
         muted: capture.muted,
-        initial_frame: first,
+        initial_frame: task.frames.start(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::failure::{TaskResult, permanent};
 use crate::env::{Env, Tool};
-use crate::protocol::FailureKind;
+use crate::protocol::{FailureKind, browsers};
 
 /// The programs and folders of this worker.
 #[derive(Debug, Clone)]
@@ -16,6 +16,8 @@ pub(super) struct Tools {
     /// Threads for the encoder: the cores this function has. Their number shows in the bits of the video, so it must
     /// be one for all chunks of a render: they all run on one version of a function, with one memory size.
     pub(super) cores: u32,
+    /// Browsers that draw at the same time: one for each whole processor.
+    pub(super) browsers: u32,
 }
 
 impl Tools {
@@ -36,11 +38,14 @@ impl Tools {
             );
             permanent(FailureKind::Encoder, message)
         })?;
+        let memory_mb = env.variable("AWS_LAMBDA_FUNCTION_MEMORY_SIZE");
+        let memory_mb = memory_mb.and_then(|memory| memory.parse().ok());
         Ok(Self {
             chromium,
             ffmpeg,
             scratch: PathBuf::from(env.variable("TMPDIR").unwrap_or("/tmp")),
-            cores: cores(env.variable("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")),
+            cores: cores(memory_mb),
+            browsers: memory_mb.map_or(u32::MAX, browsers).min(cores(None)),
         })
     }
 }
@@ -54,11 +59,11 @@ fn missing(env: &Env, tool: Tool, otherwise: &str) -> String {
 
 /// Lambda gives one vCPU for each 1769 MB of memory (Lambda developer guide, "Configure function memory").
 /// Everywhere else: what the machine has.
-fn cores(memory_mb: Option<&str>) -> u32 {
+fn cores(memory_mb: Option<u32>) -> u32 {
     let machine =
         std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1));
-    match memory_mb.and_then(|memory| memory.parse::<u32>().ok()) {
-        Some(memory_mb) => memory_mb.div_ceil(1769).clamp(1, machine.max(1)),
+    match memory_mb {
+        Some(memory_mb) => memory_mb.div_ceil(1769).clamp(1, machine),
         None => machine,
     }
 }
@@ -70,9 +75,13 @@ mod tests {
     #[test]
     fn cores_follow_the_memory_of_the_function() {
         let machine = cores(None);
-        assert_eq!(cores(Some("512")), 1);
-        assert_eq!(cores(Some("1769")), 1);
-        assert_eq!(cores(Some("2048")), 2.min(machine));
-        assert_eq!(cores(Some("10240")), 6.min(machine));
+        assert_eq!(cores(Some(512)), 1);
+        assert_eq!(cores(Some(1769)), 1);
+        assert_eq!(cores(Some(2048)), 2.min(machine));
+        assert_eq!(cores(Some(10240)), 6.min(machine));
+        assert_eq!(
+            [512, 2048, 3537, 3538, 10240].map(browsers),
+            [1, 1, 1, 2, 5]
+        );
     }
 }

@@ -12,11 +12,11 @@ pub(crate) struct Farm {
 }
 
 impl Farm {
-    /// Applies a project whose only site is the folder `site`.
+    /// Applies a project whose only site is the folder `site`, with workers of two browsers each.
     pub(crate) fn of(site: &Path) -> Self {
         let folder = peer::folder();
         let config = format!(
-            "project = \"farm\"\n\n[[site]]\nname = \"site\"\nfolder = {:?}\n",
+            "project = \"farm\"\nfunction.memory_mb = 4096\n\n[[site]]\nname = \"site\"\nfolder = {:?}\n",
             site.to_str().unwrap()
         );
         std::fs::write(folder.path().join("remotion.toml"), config).unwrap();

@@ -10,7 +10,7 @@ use crate::cli::recorded::state_store;
 use crate::config::{Config, Target};
 use crate::media::{Codec, Fps, ImageFormat, PixelFormat, X264Preset};
 use crate::names::SiteName;
-use crate::protocol::SiteLocation;
+use crate::protocol::{SiteLocation, browsers};
 use crate::render::dispatch::Workers;
 use crate::render::invocation::WorkerFunction;
 use crate::render::request::{Overrides, PageOptions};
@@ -203,7 +203,7 @@ impl Deployed {
     }
 
     /// How many invocations may run at the same time: what was asked for, else what the cloud allows. The embedded cloud
-    /// would start as many browsers as it is asked to, so there it is one for each processor.
+    /// would start as many browsers as it is asked to, so there it is as many as have a browser for each processor.
     pub(in crate::cli) async fn concurrency_max(
         &self,
         cloud: &crate::cloud::Cloud,
@@ -213,10 +213,13 @@ impl Deployed {
             return Ok(asked.max(1));
         }
         Ok(match self.config.target {
-            Target::Local => std::thread::available_parallelism()
-                .ok()
-                .and_then(|cores| u32::try_from(cores.get()).ok())
-                .unwrap_or(1),
+            Target::Local => {
+                let cores = std::thread::available_parallelism()
+                    .ok()
+                    .and_then(|cores| u32::try_from(cores.get()).ok())
+                    .unwrap_or(1);
+                (cores / browsers(self.config.function.memory_mb)).max(1)
+            }
             Target::Aws => cloud
                 .account_settings()
                 .await?
