@@ -78,231 +78,227 @@ fn rmx(project: &Path, arguments: &[&str]) {
     );
 }
 
-mod media {
-    use super::*;
-
-    #[test]
-    fn captured_frames_are_the_official_renderers_frames() {
-        for subject in subjects().into_iter().chain(scenes()) {
-            let folder = peer::folder();
-            let theirs = peer::official_frames(
-                &subject.site,
-                subject.composition,
-                subject.frames,
-                "jpeg",
-                &folder.path().join("theirs"),
-            );
-            let ours = captured_by_rmx(&subject, subject.frames, &folder.path().join("ours"));
-            let count = (subject.frames.1 - subject.frames.0 + 1) as usize;
-            assert_eq!(
-                (theirs.len(), ours.len()),
-                (count, count),
-                "{}",
-                subject.composition
-            );
-            let mut identical = 0;
-            for (theirs, ours) in theirs.iter().zip(&ours) {
-                if std::fs::read(theirs).unwrap() == std::fs::read(ours).unwrap() {
-                    identical += 1;
-                    continue;
-                }
-                let psnr = peer::psnr(
-                    &["-i", theirs.to_str().unwrap()],
-                    &["-i", ours.to_str().unwrap()],
-                );
-                assert!(
-                    psnr >= 60.0,
-                    "{}: {} differs, {psnr} dB",
-                    subject.composition,
-                    ours.display()
-                );
-            }
-            eprintln!(
-                "{}: {identical} of {count} frames byte-identical",
-                subject.composition
-            );
-            assert!(
-                identical * 2 > count,
-                "most of {} is byte-identical",
-                subject.composition
-            );
-        }
-    }
-
-    #[test]
-    fn stills_are_the_official_renderers_at_every_scale() {
-        let subject = &subjects()[0];
-        let project = deployed(subject);
-        for (scale, size) in [(0.5, (640, 360)), (1.5, (1920, 1080))] {
-            let theirs = project.path().join("theirs.png");
-            peer::official_still(&subject.site, subject.composition, 75, scale, &theirs);
-            let scale = format!("--scale={scale}");
-            rmx(
-                project.path(),
-                &[
-                    "still",
-                    subject.composition,
-                    "ours.png",
-                    "--frame=75",
-                    &scale,
-                    "--overwrite",
-                ],
-            );
-            let ours = project.path().join("ours.png");
-            assert_eq!(peer::size(&ours), size, "{scale}");
-            assert_eq!(
-                peer::decoded_frames(&theirs),
-                peer::decoded_frames(&ours),
-                "{scale}: the same pixels"
-            );
-        }
-    }
-
-    #[test]
-    fn the_video_is_as_close_to_the_page_as_the_official_one() {
-        for subject in subjects() {
-            let (first, last) = subject.frames;
-            let folder = peer::folder();
-            let frames = peer::official_frames(
-                &subject.site,
-                subject.composition,
-                subject.frames,
-                "png",
-                &folder.path().join("png"),
-            );
-            let theirs = folder.path().join("theirs.mp4");
-            peer::official_video(&subject.site, subject.composition, subject.frames, &theirs);
-            let project = deployed(&subject);
-            let range = format!("--frames={first}-{last}");
-            rmx(
-                project.path(),
-                &["render", subject.composition, "ours.mp4", &range],
-            );
-            let ours = project.path().join("ours.mp4");
-
-            let probe = peer::probe(&ours);
-            let stream = &probe["streams"][0];
-            assert_eq!(stream["codec_name"], "h264");
-            assert_eq!(stream["pix_fmt"], "yuv420p");
-            assert_eq!(stream["r_frame_rate"], "30/1");
-            assert_eq!(stream["avg_frame_rate"], "30/1");
-            assert_eq!(stream["nb_read_packets"], (last - first + 1).to_string());
-            assert!(peer::is_faststart(&ours), "moov lies before mdat");
-
-            let theirs = peer::psnr_against_frames(&theirs, &frames, first);
-            let ours = peer::psnr_against_frames(&ours, &frames, first);
-            eprintln!(
-                "{}: official {theirs:.2} dB, rmx {ours:.2} dB",
-                subject.composition
-            );
-            assert!(
-                theirs > 30.0,
-                "{}: frame by frame: {theirs} dB",
-                subject.composition
-            );
-            assert!(
-                ours >= theirs - 1.0,
-                "{}: {ours} dB against {theirs} dB",
-                subject.composition
-            );
-        }
-    }
-
-    #[test]
-    fn cuts_leave_no_trace() {
-        for subject in subjects() {
-            let (first, last) = subject.frames;
-            let count = last - first + 1;
-            let folder = peer::folder();
-
-            // The frames themselves: one range, and seven.
-            let whole = captured_by_rmx(&subject, subject.frames, &folder.path().join("whole"));
-            let step = count.div_ceil(7);
-            let mut cut = Vec::new();
-            for (part, start) in (first..=last).step_by(step as usize).enumerate() {
-                let range = (start, last.min(start + step - 1));
-                cut.extend(captured_by_rmx(
-                    &subject,
-                    range,
-                    &folder.path().join(format!("part{part}")),
-                ));
-            }
-            assert_eq!(whole.len(), cut.len());
-            for (whole, cut) in whole.iter().zip(&cut) {
-                assert!(
-                    std::fs::read(whole).unwrap() == std::fs::read(cut).unwrap(),
-                    "{} and {} differ",
-                    whole.display(),
-                    cut.display()
-                );
-            }
-
-            // The videos: one chunk, and seven.
-            let project = deployed(&subject);
-            let range = format!("--frames={first}-{last}");
-            let render = |out: &str, frames_per_lambda: u32, quality: &[&str]| {
-                let chunk = format!("--frames-per-lambda={frames_per_lambda}");
-                let mut arguments = vec!["render", subject.composition, out, &range, &chunk];
-                arguments.extend(quality);
-                rmx(project.path(), &arguments);
-                project.path().join(out)
-            };
-            let lossless = ["--crf=0"];
-            let (one, seven) = (
-                render("one-0.mp4", count, &lossless),
-                render("seven-0.mp4", step, &lossless),
-            );
-            assert_eq!(peer::decoded_frames(&one), peer::decoded_frames(&seven));
-            assert_eq!(
-                peer::probe(&one)["packets"].as_array().unwrap().len(),
-                count as usize
-            );
-            assert_eq!(timestamps(&one), timestamps(&seven));
-
-            let (one, seven) = (
-                render("one.mp4", count, &[]),
-                render("seven.mp4", step, &[]),
-            );
-            assert_eq!(timestamps(&one), timestamps(&seven));
-            let frames = peer::official_frames(
-                &subject.site,
-                subject.composition,
-                subject.frames,
-                "png",
-                &folder.path().join("png"),
-            );
-            let (one, seven) = (
-                peer::psnr_against_frames(&one, &frames, first),
-                peer::psnr_against_frames(&seven, &frames, first),
-            );
-            eprintln!(
-                "{}: one chunk {one:.2} dB, seven {seven:.2} dB",
-                subject.composition
-            );
-            assert!(one > 30.0, "frame by frame: {one} dB");
-            assert!(
-                (one - seven).abs() <= 0.2,
-                "{one} dB in one chunk, {seven} dB in seven"
-            );
-        }
-    }
-
-    /// Presentation times of all packets, sorted: what a player shows when.
-    fn timestamps(video: &Path) -> Vec<i64> {
-        let probe = peer::probe(video);
-        let mut times: Vec<i64> = probe["packets"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|packet| packet["pts"].as_i64().unwrap())
-            .collect();
-        times.sort_unstable();
-        assert_eq!(times[0], 0, "the video starts at 0");
-        let step = times[1] - times[0];
-        assert!(
-            times.windows(2).all(|pair| pair[1] - pair[0] == step),
-            "the steps are even"
+#[test]
+fn captured_frames_are_the_official_renderers_frames() {
+    for subject in subjects().into_iter().chain(scenes()) {
+        let folder = peer::folder();
+        let theirs = peer::official_frames(
+            &subject.site,
+            subject.composition,
+            subject.frames,
+            "jpeg",
+            &folder.path().join("theirs"),
         );
-        times
+        let ours = captured_by_rmx(&subject, subject.frames, &folder.path().join("ours"));
+        let count = (subject.frames.1 - subject.frames.0 + 1) as usize;
+        assert_eq!(
+            (theirs.len(), ours.len()),
+            (count, count),
+            "{}",
+            subject.composition
+        );
+        let mut identical = 0;
+        for (theirs, ours) in theirs.iter().zip(&ours) {
+            if std::fs::read(theirs).unwrap() == std::fs::read(ours).unwrap() {
+                identical += 1;
+                continue;
+            }
+            let psnr = peer::psnr(
+                &["-i", theirs.to_str().unwrap()],
+                &["-i", ours.to_str().unwrap()],
+            );
+            assert!(
+                psnr >= 60.0,
+                "{}: {} differs, {psnr} dB",
+                subject.composition,
+                ours.display()
+            );
+        }
+        eprintln!(
+            "{}: {identical} of {count} frames byte-identical",
+            subject.composition
+        );
+        assert!(
+            identical * 2 > count,
+            "most of {} is byte-identical",
+            subject.composition
+        );
     }
+}
+
+#[test]
+fn stills_are_the_official_renderers_at_every_scale() {
+    let subject = &subjects()[0];
+    let project = deployed(subject);
+    for (scale, size) in [(0.5, (640, 360)), (1.5, (1920, 1080))] {
+        let theirs = project.path().join("theirs.png");
+        peer::official_still(&subject.site, subject.composition, 75, scale, &theirs);
+        let scale = format!("--scale={scale}");
+        rmx(
+            project.path(),
+            &[
+                "still",
+                subject.composition,
+                "ours.png",
+                "--frame=75",
+                &scale,
+                "--overwrite",
+            ],
+        );
+        let ours = project.path().join("ours.png");
+        assert_eq!(peer::size(&ours), size, "{scale}");
+        assert_eq!(
+            peer::decoded_frames(&theirs),
+            peer::decoded_frames(&ours),
+            "{scale}: the same pixels"
+        );
+    }
+}
+
+#[test]
+fn the_video_is_as_close_to_the_page_as_the_official_one() {
+    for subject in subjects() {
+        let (first, last) = subject.frames;
+        let folder = peer::folder();
+        let frames = peer::official_frames(
+            &subject.site,
+            subject.composition,
+            subject.frames,
+            "png",
+            &folder.path().join("png"),
+        );
+        let theirs = folder.path().join("theirs.mp4");
+        peer::official_video(&subject.site, subject.composition, subject.frames, &theirs);
+        let project = deployed(&subject);
+        let range = format!("--frames={first}-{last}");
+        rmx(
+            project.path(),
+            &["render", subject.composition, "ours.mp4", &range],
+        );
+        let ours = project.path().join("ours.mp4");
+
+        let probe = peer::probe(&ours);
+        let stream = &probe["streams"][0];
+        assert_eq!(stream["codec_name"], "h264");
+        assert_eq!(stream["pix_fmt"], "yuv420p");
+        assert_eq!(stream["r_frame_rate"], "30/1");
+        assert_eq!(stream["avg_frame_rate"], "30/1");
+        assert_eq!(stream["nb_read_packets"], (last - first + 1).to_string());
+        assert!(peer::is_faststart(&ours), "moov lies before mdat");
+
+        let theirs = peer::psnr_against_frames(&theirs, &frames, first);
+        let ours = peer::psnr_against_frames(&ours, &frames, first);
+        eprintln!(
+            "{}: official {theirs:.2} dB, rmx {ours:.2} dB",
+            subject.composition
+        );
+        assert!(
+            theirs > 30.0,
+            "{}: frame by frame: {theirs} dB",
+            subject.composition
+        );
+        assert!(
+            ours >= theirs - 1.0,
+            "{}: {ours} dB against {theirs} dB",
+            subject.composition
+        );
+    }
+}
+
+#[test]
+fn cuts_leave_no_trace() {
+    for subject in subjects() {
+        let (first, last) = subject.frames;
+        let count = last - first + 1;
+        let folder = peer::folder();
+
+        // The frames themselves: one range, and seven.
+        let whole = captured_by_rmx(&subject, subject.frames, &folder.path().join("whole"));
+        let step = count.div_ceil(7);
+        let mut cut = Vec::new();
+        for (part, start) in (first..=last).step_by(step as usize).enumerate() {
+            let range = (start, last.min(start + step - 1));
+            cut.extend(captured_by_rmx(
+                &subject,
+                range,
+                &folder.path().join(format!("part{part}")),
+            ));
+        }
+        assert_eq!(whole.len(), cut.len());
+        for (whole, cut) in whole.iter().zip(&cut) {
+            assert!(
+                std::fs::read(whole).unwrap() == std::fs::read(cut).unwrap(),
+                "{} and {} differ",
+                whole.display(),
+                cut.display()
+            );
+        }
+
+        // The videos: one chunk, and seven.
+        let project = deployed(&subject);
+        let range = format!("--frames={first}-{last}");
+        let render = |out: &str, frames_per_lambda: u32, quality: &[&str]| {
+            let chunk = format!("--frames-per-lambda={frames_per_lambda}");
+            let mut arguments = vec!["render", subject.composition, out, &range, &chunk];
+            arguments.extend(quality);
+            rmx(project.path(), &arguments);
+            project.path().join(out)
+        };
+        let lossless = ["--crf=0"];
+        let (one, seven) = (
+            render("one-0.mp4", count, &lossless),
+            render("seven-0.mp4", step, &lossless),
+        );
+        assert_eq!(peer::decoded_frames(&one), peer::decoded_frames(&seven));
+        assert_eq!(
+            peer::probe(&one)["packets"].as_array().unwrap().len(),
+            count as usize
+        );
+        assert_eq!(timestamps(&one), timestamps(&seven));
+
+        let (one, seven) = (
+            render("one.mp4", count, &[]),
+            render("seven.mp4", step, &[]),
+        );
+        assert_eq!(timestamps(&one), timestamps(&seven));
+        let frames = peer::official_frames(
+            &subject.site,
+            subject.composition,
+            subject.frames,
+            "png",
+            &folder.path().join("png"),
+        );
+        let (one, seven) = (
+            peer::psnr_against_frames(&one, &frames, first),
+            peer::psnr_against_frames(&seven, &frames, first),
+        );
+        eprintln!(
+            "{}: one chunk {one:.2} dB, seven {seven:.2} dB",
+            subject.composition
+        );
+        assert!(one > 30.0, "frame by frame: {one} dB");
+        assert!(
+            (one - seven).abs() <= 0.2,
+            "{one} dB in one chunk, {seven} dB in seven"
+        );
+    }
+}
+
+/// Presentation times of all packets, sorted: what a player shows when.
+fn timestamps(video: &Path) -> Vec<i64> {
+    let probe = peer::probe(video);
+    let mut times: Vec<i64> = probe["packets"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|packet| packet["pts"].as_i64().unwrap())
+        .collect();
+    times.sort_unstable();
+    assert_eq!(times[0], 0, "the video starts at 0");
+    let step = times[1] - times[0];
+    assert!(
+        times.windows(2).all(|pair| pair[1] - pair[0] == step),
+        "the steps are even"
+    );
+    times
 }

@@ -60,153 +60,149 @@ fn kill(processes: &[u32]) {
     }
 }
 
-mod media {
-    use super::*;
-
-    #[test]
-    fn what_goes_wrong_in_a_page_is_told_with_its_frame_and_place() {
-        let site = nasty();
-        let farm = Farm::of(site.path());
-        for (composition, expected) in [
-            (
-                "Throws",
-                &["Frame 17", "no such slide: 17", "explode.ts:3:3"][..],
-            ),
-            ("Rejects", &["Frame 17", "nobody caught this at frame 17"]),
-            (
-                "NeverContinues",
-                &["Frame 12", "waiting for a server that is down", "--timeout"],
-            ),
-            ("NeverReady", &["Frame 12", "not ready within", "--timeout"]),
-            ("Alerts", &["Frame 5", "alert()", "is anybody there?"]),
-            ("Cancels", &["Frame 9", "the data is wrong"]),
-            ("Loops", &["Frame 8", "never ends"]),
-        ] {
-            let (code, said) = farm.refused(&[
-                "render",
-                composition,
-                "out.mp4",
-                "--timeout=2500",
-                "--frames-per-lambda=30",
-            ]);
-            for part in expected {
-                assert!(said.contains(part), "{composition}: no {part:?} in\n{said}");
-            }
-            assert_eq!(code, 1, "{composition}");
-            assert!(!farm.path("out.mp4").exists(), "{composition}: half a file");
-            farm.assert_quiet();
+#[test]
+fn what_goes_wrong_in_a_page_is_told_with_its_frame_and_place() {
+    let site = nasty();
+    let farm = Farm::of(site.path());
+    for (composition, expected) in [
+        (
+            "Throws",
+            &["Frame 17", "no such slide: 17", "explode.ts:3:3"][..],
+        ),
+        ("Rejects", &["Frame 17", "nobody caught this at frame 17"]),
+        (
+            "NeverContinues",
+            &["Frame 12", "waiting for a server that is down", "--timeout"],
+        ),
+        ("NeverReady", &["Frame 12", "not ready within", "--timeout"]),
+        ("Alerts", &["Frame 5", "alert()", "is anybody there?"]),
+        ("Cancels", &["Frame 9", "the data is wrong"]),
+        ("Loops", &["Frame 8", "never ends"]),
+    ] {
+        let (code, said) = farm.refused(&[
+            "render",
+            composition,
+            "out.mp4",
+            "--timeout=2500",
+            "--frames-per-lambda=30",
+        ]);
+        for part in expected {
+            assert!(said.contains(part), "{composition}: no {part:?} in\n{said}");
         }
-    }
-
-    #[test]
-    fn a_page_that_logs_without_end_or_is_tiny_renders() {
-        let site = nasty();
-        let farm = Farm::of(site.path());
-        farm.rmx(&["render", "Logs", "logs.mp4"]);
-        assert_eq!(numbers(&farm.path("logs.mp4")), Vec::from_iter(0..30));
-        farm.rmx(&["render", "Tiny", "tiny.mp4"]);
-        assert_eq!(peer::size(&farm.path("tiny.mp4")), (2, 2));
-        let (_, said) = farm.refused(&["render", "Odd", "odd.mp4"]);
-        assert!(said.contains("even width"), "{said}");
+        assert_eq!(code, 1, "{composition}");
+        assert!(!farm.path("out.mp4").exists(), "{composition}: half a file");
         farm.assert_quiet();
     }
+}
 
-    #[test]
-    fn a_picture_that_arrives_late_is_in_its_frames_twenty_times_over() {
-        let site = nasty();
-        let farm = Farm::of(site.path());
-        for _ in 0..20 {
-            farm.rmx(&[
-                "render",
-                "LateImage",
-                "late.mp4",
-                "--frames-per-lambda=15",
-                "--overwrite",
-            ]);
-            assert_eq!(numbers(&farm.path("late.mp4")), Vec::from_iter(0..30));
-            let brightness = lower_halves(&farm.path("late.mp4"));
-            assert!(
-                brightness[..10].iter().all(|value| *value < 20),
-                "{brightness:?}"
-            );
-            assert!(
-                brightness[10..].iter().all(|value| *value > 40),
-                "{brightness:?}"
-            );
-        }
+#[test]
+fn a_page_that_logs_without_end_or_is_tiny_renders() {
+    let site = nasty();
+    let farm = Farm::of(site.path());
+    farm.rmx(&["render", "Logs", "logs.mp4"]);
+    assert_eq!(numbers(&farm.path("logs.mp4")), Vec::from_iter(0..30));
+    farm.rmx(&["render", "Tiny", "tiny.mp4"]);
+    assert_eq!(peer::size(&farm.path("tiny.mp4")), (2, 2));
+    let (_, said) = farm.refused(&["render", "Odd", "odd.mp4"]);
+    assert!(said.contains("even width"), "{said}");
+    farm.assert_quiet();
+}
+
+#[test]
+fn a_picture_that_arrives_late_is_in_its_frames_twenty_times_over() {
+    let site = nasty();
+    let farm = Farm::of(site.path());
+    for _ in 0..20 {
+        farm.rmx(&[
+            "render",
+            "LateImage",
+            "late.mp4",
+            "--frames-per-lambda=15",
+            "--overwrite",
+        ]);
+        assert_eq!(numbers(&farm.path("late.mp4")), Vec::from_iter(0..30));
+        let brightness = lower_halves(&farm.path("late.mp4"));
+        assert!(
+            brightness[..10].iter().all(|value| *value < 20),
+            "{brightness:?}"
+        );
+        assert!(
+            brightness[10..].iter().all(|value| *value > 40),
+            "{brightness:?}"
+        );
+    }
+    farm.assert_quiet();
+}
+
+#[test]
+fn browsers_and_workers_that_are_killed_are_replaced() {
+    let site = nasty();
+    let farm = Farm::of(site.path());
+    for victim in ["--remote-debugging-pipe", "bootstrap"] {
+        let mut render = farm.start(&["render", "Slow", "slow.mp4", "--overwrite"]);
+        farm.wait_until("a browser draws", |farm| {
+            !farm.processes("--type=renderer").is_empty()
+        });
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        let victims = farm.processes(victim);
+        assert!(!victims.is_empty(), "no {victim} among the processes");
+        kill(&victims);
+        let mut ended = None;
+        farm.wait_until("the render ends", |_| {
+            ended = render.try_wait().unwrap();
+            ended.is_some()
+        });
+        assert!(ended.unwrap().success(), "{victim} was killed");
+        assert_eq!(numbers(&farm.path("slow.mp4")), Vec::from_iter(0..80));
         farm.assert_quiet();
     }
+}
 
-    #[test]
-    fn browsers_and_workers_that_are_killed_are_replaced() {
-        let site = nasty();
+#[test]
+fn a_page_that_is_no_bundle_is_told_from_one_that_is() {
+    for (page, expected) in [
+        (
+            "<h1>Welcome to nginx</h1>",
+            &["npx remotion bundle", "Welcome to nginx"][..],
+        ),
+        (
+            "<script>window.getStaticCompositions = () => []; window.siteVersion = '7';</script>",
+            &["version", "11", "bundle it again"],
+        ),
+        (
+            "<script>throw new Error('half a deployment');</script>",
+            &["half a deployment"],
+        ),
+    ] {
+        let site = peer::folder();
+        std::fs::write(site.path().join("index.html"), page).unwrap();
         let farm = Farm::of(site.path());
-        for victim in ["--remote-debugging-pipe", "bootstrap"] {
-            let mut render = farm.start(&["render", "Slow", "slow.mp4", "--overwrite"]);
-            farm.wait_until("a browser draws", |farm| {
-                !farm.processes("--type=renderer").is_empty()
-            });
-            std::thread::sleep(std::time::Duration::from_millis(300));
-            let victims = farm.processes(victim);
-            assert!(!victims.is_empty(), "no {victim} among the processes");
-            kill(&victims);
-            let mut ended = None;
-            farm.wait_until("the render ends", |_| {
-                ended = render.try_wait().unwrap();
-                ended.is_some()
-            });
-            assert!(ended.unwrap().success(), "{victim} was killed");
-            assert_eq!(numbers(&farm.path("slow.mp4")), Vec::from_iter(0..80));
-            farm.assert_quiet();
+        let (code, said) = farm.refused(&["render", "Any", "out.mp4", "--timeout=2500"]);
+        for part in expected {
+            assert!(said.contains(part), "{page}: no {part:?} in\n{said}");
         }
-    }
-
-    #[test]
-    fn a_page_that_is_no_bundle_is_told_from_one_that_is() {
-        for (page, expected) in [
-            (
-                "<h1>Welcome to nginx</h1>",
-                &["npx remotion bundle", "Welcome to nginx"][..],
-            ),
-            (
-                "<script>window.getStaticCompositions = () => []; window.siteVersion = '7';</script>",
-                &["version", "11", "bundle it again"],
-            ),
-            (
-                "<script>throw new Error('half a deployment');</script>",
-                &["half a deployment"],
-            ),
-        ] {
-            let site = peer::folder();
-            std::fs::write(site.path().join("index.html"), page).unwrap();
-            let farm = Farm::of(site.path());
-            let (code, said) = farm.refused(&["render", "Any", "out.mp4", "--timeout=2500"]);
-            for part in expected {
-                assert!(said.contains(part), "{page}: no {part:?} in\n{said}");
-            }
-            assert_eq!(code, 1);
-            farm.assert_quiet();
-        }
-    }
-
-    #[test]
-    fn missing_programs_are_named_with_how_to_get_them() {
-        let site = nasty();
-        let farm = Farm::of(site.path());
-        for (variable, expected) in [
-            ("RMX_CHROMIUM", "chromium-headless-shell"),
-            ("RMX_FFMPEG", "ffmpeg"),
-        ] {
-            let mut command = farm.command(&["render", "Plain", "out.mp4"]);
-            let output = peer::run_to_end(command.env(variable, "/nowhere/to/be/found"));
-            let said = String::from_utf8_lossy(&output.stderr);
-            assert_eq!(output.status.code(), Some(1), "{said}");
-            assert!(
-                said.contains("/nowhere/to/be/found") && said.contains(expected),
-                "{said}"
-            );
-            assert!(!farm.path("out.mp4").exists());
-        }
+        assert_eq!(code, 1);
         farm.assert_quiet();
     }
+}
+
+#[test]
+fn missing_programs_are_named_with_how_to_get_them() {
+    let site = nasty();
+    let farm = Farm::of(site.path());
+    for (variable, expected) in [
+        ("RMX_CHROMIUM", "chromium-headless-shell"),
+        ("RMX_FFMPEG", "ffmpeg"),
+    ] {
+        let mut command = farm.command(&["render", "Plain", "out.mp4"]);
+        let output = peer::run_to_end(command.env(variable, "/nowhere/to/be/found"));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(
+            said.contains("/nowhere/to/be/found") && said.contains(expected),
+            "{said}"
+        );
+        assert!(!farm.path("out.mp4").exists());
+    }
+    farm.assert_quiet();
 }

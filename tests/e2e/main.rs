@@ -1,6 +1,6 @@
 //! End to end: real Chromium and ffmpeg, beside Remotion's own renderer.
 //!
-//! Tests live in modules called `media`: nextest runs those one at a time.
+//! nextest runs these one at a time: browsers and encoders fill both cores of a small machine.
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 #![allow(
