@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::context::Context;
 use super::error::{CommandError, ExitStatus};
+use super::plan::Format;
 use super::recorded::state_store;
 use super::saved_plan;
 use super::view;
@@ -17,11 +18,15 @@ pub(crate) struct ShowArgs {
     /// A saved plan, which `rmx plan --out` wrote
     #[arg(value_name = "PLANFILE")]
     plan_file: Option<PathBuf>,
+    /// How the saved plan is written; `--json` means `--format json`
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
+    #[arg(requires = "plan_file")]
+    format: Format,
 }
 
 pub(crate) fn cmd_show(context: &Context, args: &ShowArgs) -> Result<ExitStatus, CommandError> {
     if let Some(path) = &args.plan_file {
-        return show_plan(context, path);
+        return show_plan(context, path, args.format);
     }
     let state = state_store(&context.config()?).load()?;
     if context.ui.json() {
@@ -32,14 +37,14 @@ pub(crate) fn cmd_show(context: &Context, args: &ShowArgs) -> Result<ExitStatus,
     Ok(ExitStatus::Success)
 }
 
-fn show_plan(context: &Context, path: &Path) -> Result<ExitStatus, CommandError> {
+fn show_plan(context: &Context, path: &Path, format: Format) -> Result<ExitStatus, CommandError> {
     let saved = saved_plan::load(context, path)?;
-    if context.ui.json() {
-        context.ui.print_json(&view::plan_json(&saved))?;
-    } else {
-        context
-            .ui
-            .print_raw(&view::saved_plan_text(&saved, &context.ui))?;
+    let ui = &context.ui;
+    match format {
+        Format::Json => ui.print_json(&view::plan_json(&saved))?,
+        Format::Text if ui.json() => ui.print_json(&view::plan_json(&saved))?,
+        Format::Text => ui.print_raw(&view::saved_plan_text(&saved, ui))?,
+        Format::Markdown => ui.print_raw(&view::plan_markdown(&saved))?,
     }
     Ok(ExitStatus::Success)
 }

@@ -5,8 +5,11 @@
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::{self, BufRead as _, Write as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::env::Env;
 
@@ -61,6 +64,23 @@ pub(crate) struct Ui {
     color_stderr: bool,
     stdin_is_terminal: bool,
     stderr_is_terminal: bool,
+    stream: Arc<Stream>,
+}
+
+/// What tells the lines of one run's event stream apart from those of another, and from each other.
+#[derive(Debug)]
+struct Stream {
+    run_id: String,
+    lines: AtomicU64,
+}
+
+impl Stream {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            run_id: uuid::Uuid::new_v4().to_string(),
+            lines: AtomicU64::new(0),
+        })
+    }
 }
 
 impl Ui {
@@ -82,6 +102,7 @@ impl Ui {
             color_stderr: wanted(env.stderr_is_terminal),
             stdin_is_terminal: env.stdin_is_terminal,
             stderr_is_terminal: env.stderr_is_terminal,
+            stream: Stream::new(),
         }
     }
 
@@ -93,6 +114,7 @@ impl Ui {
             color_stderr: false,
             stdin_is_terminal: false,
             stderr_is_terminal: false,
+            stream: Stream::new(),
         }
     }
 
@@ -147,6 +169,18 @@ impl Ui {
             CommandError::new(CommandErrorKind::Internal, "Cannot write JSON").cause(error)
         })?;
         self.print(text)
+    }
+
+    /// One line of an event stream on standard output, with the run's id and its own number in the run.
+    ///
+    /// # Errors
+    /// As for [`Ui::print`].
+    pub(crate) fn print_event(&self, mut event: Value) -> Result<(), CommandError> {
+        // The number is taken while nobody else can print, so that lines come in its order.
+        let _stdout = io::stdout().lock();
+        event["run_id"] = self.stream.run_id.as_str().into();
+        event["seq"] = self.stream.lines.fetch_add(1, Ordering::Relaxed).into();
+        self.print_json(&event)
     }
 
     /// Data as it is, without a line break at its end.

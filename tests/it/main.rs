@@ -9,6 +9,7 @@ mod cli;
 mod cloud;
 mod config;
 mod documents;
+mod formats;
 mod functions;
 mod local_lambda;
 mod local_s3;

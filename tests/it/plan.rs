@@ -297,6 +297,11 @@ fn programs_get_a_line_for_each_step() {
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
+    for (line, number) in lines.iter().zip(0..) {
+        assert_eq!(line["seq"], number);
+        assert_eq!(line["run_id"], lines[0]["run_id"]);
+        assert_eq!(line["run_id"].as_str().unwrap().len(), 36);
+    }
     let kinds: Vec<&str> = lines
         .iter()
         .map(|line| line["type"].as_str().unwrap())

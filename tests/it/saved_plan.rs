@@ -52,6 +52,17 @@ fn a_saved_plan_is_carried_out_once_without_a_question() {
     assert_eq!(json["applyable"], true);
     assert_eq!(json["resource_changes"].as_array().unwrap().len(), 5);
 
+    let shown = project
+        .rmx(&["show", "p", "--format", "markdown"])
+        .expect_status(0);
+    let comment = "<!-- rmx:plan project=hello stage=default -->\n## rmx plan: 5 to add,";
+    assert!(shown.stdout.starts_with(comment), "{shown}");
+    drop(
+        project
+            .rmx(&["show", "--format", "markdown"])
+            .expect_status(64),
+    );
+
     let applied = project.rmx(&["apply", "p"]).expect_status(0);
     assert!(
         applied

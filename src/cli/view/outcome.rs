@@ -22,10 +22,7 @@ pub(crate) fn announce(ui: &Ui, plan: &Plan, mode: PlanMode) -> Result<(), Comma
     }
     let version = env!("CARGO_PKG_VERSION");
     let line = message(format!("rmx {version}"), "version");
-    ui.print_json(&with(
-        line,
-        &[("rmx", version.into()), ("ui", "1.2".into())],
-    ))?;
+    ui.print_event(with(line, &[("rmx", version.into()), ("ui", "1.2".into())]))?;
     for drift in &plan.drift {
         let action = if drift.deleted { "delete" } else { "update" };
         let line = message(
@@ -33,7 +30,7 @@ pub(crate) fn announce(ui: &Ui, plan: &Plan, mode: PlanMode) -> Result<(), Comma
             "resource_drift",
         );
         let change = json!({ "resource": resource(&drift.address), "action": action });
-        ui.print_json(&with(line, &[("change", change)]))?;
+        ui.print_event(with(line, &[("change", change)]))?;
     }
     for change in plan
         .changes
@@ -46,16 +43,16 @@ pub(crate) fn announce(ui: &Ui, plan: &Plan, mode: PlanMode) -> Result<(), Comma
             "planned_change",
         );
         let change = json!({ "resource": resource(&change.address), "action": word });
-        ui.print_json(&with(line, &[("change", change)]))?;
+        ui.print_event(with(line, &[("change", change)]))?;
     }
-    ui.print_json(&summary(Totals::of(plan), "plan"))
+    ui.print_event(summary(Totals::of(plan), "plan"))
 }
 
 /// Shows a step.
 pub(crate) fn event(ui: &Ui, plan: &Plan, event: &ApplyEvent) {
     if ui.json() {
         // Whoever closes the pipe has had enough; the apply goes on to its end.
-        drop(ui.print_json(&event_json(plan, event)));
+        drop(ui.print_event(event_json(plan, event)));
     } else {
         ui.say(event_text(plan, event));
     }
@@ -79,7 +76,7 @@ pub(crate) fn applied(
         } else {
             "apply"
         };
-        ui.print_json(&summary(totals, operation))?;
+        ui.print_event(summary(totals, operation))?;
         let line = message(format!("Outputs: {}", outputs.len()), "outputs");
         let values = outputs.into_iter().map(|(name, value)| {
             (
@@ -87,7 +84,7 @@ pub(crate) fn applied(
                 json!({ "sensitive": false, "type": "string", "value": value }),
             )
         });
-        ui.print_json(&with(line, &[("outputs", Value::Object(values.collect()))]))?;
+        ui.print_event(with(line, &[("outputs", Value::Object(values.collect()))]))?;
         return Ok(ExitStatus::Success);
     }
     let Totals {

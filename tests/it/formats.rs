@@ -1,0 +1,134 @@
+//! What rmx writes for programs is what its JSON Schemas say.
+
+use serde_json::Value;
+
+use crate::plan::{CONFIG, apply, project};
+use crate::recovery::behind_its_back;
+use crate::support::TestProject;
+
+fn schema(project: &TestProject, of: &str) -> jsonschema::Validator {
+    let text = project.rmx(&["schema", of]).expect_status(0).stdout;
+    let schema: Value = serde_json::from_str(&text).unwrap();
+    jsonschema::meta::validate(&schema).unwrap();
+    jsonschema::validator_for(&schema).unwrap()
+}
+
+/// What a command writes, after the schema has found nothing wrong with it.
+#[track_caller]
+fn valid(project: &TestProject, schema: &jsonschema::Validator, arguments: &[&str]) -> Value {
+    let text = project.rmx(arguments).expect_status(0).stdout;
+    let document: Value = serde_json::from_str(&text).unwrap();
+    let wrong: Vec<String> = schema
+        .iter_errors(&document)
+        .map(|error| format!("{}: {error}", error.instance_path()))
+        .collect();
+    assert!(wrong.is_empty(), "{wrong:#?}\n{text}");
+    document
+}
+
+#[test]
+fn plans_and_states_are_what_their_schemas_say() {
+    let project = project();
+    let (plan, state) = (schema(&project, "plan"), schema(&project, "state"));
+    let actions = |document: &Value| -> Vec<String> {
+        let changes = document["resource_changes"].as_array().unwrap();
+        let actions = changes
+            .iter()
+            .map(|change| change["change"]["actions"].to_string());
+        actions.collect()
+    };
+
+    valid(&project, &state, &["show", "--json"]);
+    let document = valid(&project, &plan, &["plan", "--json"]);
+    assert_eq!(actions(&document), [r#"["create"]"#; 5]);
+    assert_eq!(
+        document["planned_values"]["root_module"]["resources"][2]["values"]["name"],
+        "rmx-hello-000000000000-us-east-1"
+    );
+    apply(&project);
+    let document = valid(&project, &state, &["show", "--json"]);
+    assert_eq!(
+        document["values"]["root_module"]["resources"]
+            .as_array()
+            .unwrap()
+            .len(),
+        5
+    );
+    let document = valid(&project, &plan, &["plan", "--format", "json"]);
+    assert_eq!(actions(&document), [r#"["no-op"]"#; 5]);
+    assert_eq!(document["applyable"], false);
+
+    // A replacement, an update, a delete, and drift.
+    behind_its_back(&project, async |cloud| {
+        cloud
+            .delete_log_group(&"/aws/lambda/rmx-hello".parse().unwrap())
+            .await
+            .unwrap();
+        let name = "rmx-hello".parse().unwrap();
+        let now = cloud.function(&name).await.unwrap().unwrap();
+        let mut other = now.settings.clone();
+        other.timeout_s = 7;
+        cloud
+            .update_function_configuration(&name, &other, &now.revision_id)
+            .await
+            .unwrap();
+    });
+    let without_site = CONFIG.split("[[site]]").next().unwrap();
+    project.write(
+        "remotion.toml",
+        &format!("{without_site}[bucket]\nname = \"my-own-bucket\"\n"),
+    );
+    drop(project.rmx(&["plan", "--out", "p"]).expect_status(0));
+    let document = valid(&project, &plan, &["show", "--json", "p"]);
+    assert_eq!(
+        actions(&document),
+        [
+            r#"["create"]"#,
+            r#"["update"]"#,
+            r#"["delete","create"]"#,
+            r#"["update"]"#,
+            r#"["delete"]"#
+        ]
+    );
+    assert_eq!(
+        document["resource_changes"][2]["change"]["replace_paths"],
+        serde_json::json!([["name"]])
+    );
+    assert_eq!(
+        document["resource_drift"][0]["change"]["actions"],
+        serde_json::json!(["delete"])
+    );
+    assert_eq!(
+        document["resource_drift"][1]["change"]["after"]["timeout_s"],
+        7
+    );
+    valid(&project, &plan, &["plan", "--destroy", "--json"]);
+    valid(&project, &plan, &["plan", "--refresh-only", "--json"]);
+
+    // The schemas are no open doors.
+    for spoil in [
+        "/resource_changes/3/change/after/memory_mb",
+        "/resource_changes/3/change/actions",
+        "/account",
+    ] {
+        let mut wrong = document.clone();
+        *wrong.pointer_mut(spoil).unwrap() = "something else".into();
+        assert!(!plan.is_valid(&wrong), "{spoil}");
+    }
+    let mut wrong = document;
+    wrong["resource_changes"][3]["change"]["after"]["new"] = 1.into();
+    assert!(!plan.is_valid(&wrong));
+}
+
+#[test]
+fn the_sample_and_the_template_are_what_the_config_schema_says() {
+    let project = TestProject::new();
+    let schema = schema(&project, "config");
+    drop(project.rmx(&["init"]).expect_status(0));
+    for text in [project.read("remotion.toml"), CONFIG.to_owned()] {
+        let table: toml::Table = text.parse().unwrap();
+        assert!(schema.is_valid(&serde_json::to_value(table).unwrap()));
+    }
+    let table: toml::Table = CONFIG.replace("folder", "folders").parse().unwrap();
+    assert!(!schema.is_valid(&serde_json::to_value(table).unwrap()));
+}
