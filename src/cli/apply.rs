@@ -10,7 +10,7 @@ use crate::state::{Holder, LockedStore};
 use super::context::Context;
 use super::error::{CommandError, CommandErrorKind, ExitStatus};
 use super::farm::{self, Farm};
-use super::planned::{self, Planned, RequestOptions};
+use super::planned::{self, GateOptions, Planned, RequestOptions};
 use super::recorded::state_store;
 use super::saved_plan;
 use super::view;
@@ -30,6 +30,8 @@ pub(crate) struct ApplyArgs {
     auto_approve: bool,
     #[command(flatten)]
     options: RequestOptions,
+    #[command(flatten)]
+    gate: GateOptions,
     /// A saved plan
     #[arg(value_name = "PLANFILE", conflicts_with_all = ["refresh_only", "replace"])]
     plan_file: Option<PathBuf>,
@@ -58,6 +60,7 @@ pub(crate) async fn cmd_apply(
     }
 
     view::announce(&context.ui, &planned.plan, mode)?;
+    args.gate.require_allowed(&config, &planned.plan)?;
     if planned.plan.is_empty() {
         farm.shutdown().await;
         return view::applied(&context.ui, &[], store.state(), mode);

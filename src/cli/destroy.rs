@@ -7,7 +7,7 @@ use super::apply::{approved, carry_out};
 use super::context::Context;
 use super::error::{CommandError, ExitStatus};
 use super::farm;
-use super::planned;
+use super::planned::{self, GateOptions};
 use super::recorded::state_store;
 use super::view;
 
@@ -20,6 +20,8 @@ pub(crate) struct DestroyArgs {
     /// Do not ask
     #[arg(long)]
     auto_approve: bool,
+    #[command(flatten)]
+    gate: GateOptions,
 }
 
 pub(crate) async fn cmd_destroy(
@@ -37,6 +39,7 @@ pub(crate) async fn cmd_destroy(
     let planned = planned::make(context, &config, &farm, store.state(), request).await?;
 
     view::announce(&context.ui, &planned.plan, mode)?;
+    args.gate.require_allowed(&config, &planned.plan)?;
     if planned.plan.is_empty() {
         farm.shutdown().await;
         return view::applied(&context.ui, &[], store.state(), mode);

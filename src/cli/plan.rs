@@ -8,7 +8,7 @@ use crate::state::State;
 use super::context::Context;
 use super::error::{CommandError, ExitStatus};
 use super::farm;
-use super::planned::{self, Planned, RequestOptions};
+use super::planned::{self, GateOptions, Planned, RequestOptions};
 use super::recorded::state_store;
 use super::saved_plan;
 use super::view;
@@ -30,6 +30,8 @@ pub(crate) struct PlanArgs {
     destroy: bool,
     #[command(flatten)]
     options: RequestOptions,
+    #[command(flatten)]
+    gate: GateOptions,
     /// Save the plan to a file, for `rmx apply FILE`
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -61,6 +63,7 @@ pub(crate) async fn cmd_plan(
         saved_plan::save(context, path, &planned)?;
     }
     show(context, args, &planned)?;
+    args.gate.require_allowed(&config, &planned.plan)?;
     Ok(match planned.plan.is_empty() {
         false if args.detailed_exitcode => ExitStatus::Changes,
         _ => ExitStatus::Success,

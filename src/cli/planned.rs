@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use crate::apply::Artefacts;
-use crate::config::Config;
+use serde_json::json;
+
+use crate::config::{Config, DenyRule};
 use crate::plan::change::{Desired, Plan};
 use crate::plan::request::{PlanMode, PlanRequest};
 use crate::plan::saved::Basis;
-use crate::plan::{PlanError, observe};
+use crate::plan::{PlanError, gate, observe};
 use crate::resource::Address;
 use crate::state::State;
 
@@ -51,6 +53,43 @@ impl RequestOptions {
             },
             replace: self.replace.iter().cloned().collect(),
         }
+    }
+}
+
+/// What is refused whatever the configuration says.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct GateOptions {
+    /// Refuse a plan that does this (destroy, replace, iam-widen, public-bucket), beside what [policy] denies; may be
+    /// repeated
+    #[arg(long, value_name = "RULE")]
+    deny: Vec<DenyRule>,
+}
+
+impl GateOptions {
+    /// Requires that `plan` does nothing which is denied.
+    ///
+    /// # Errors
+    /// It does; every rule and resource is named.
+    pub(super) fn require_allowed(&self, config: &Config, plan: &Plan) -> Result<(), CommandError> {
+        let denied = config
+            .policy
+            .deny
+            .iter()
+            .chain(&self.deny)
+            .copied()
+            .collect();
+        let violations = gate::violations(plan, &denied);
+        if violations.is_empty() {
+            return Ok(());
+        }
+        let lines: Vec<String> = violations.iter().map(|one| format!("  - {one}")).collect();
+        let told = violations.iter().map(
+            |one| json!({ "rule": one.rule.as_str(), "address": one.address, "detail": one.what }),
+        );
+        Err(CommandError::new(CommandErrorKind::Policy, "The plan is refused by policy")
+            .detail(format!("Nothing was done:\n{}", lines.join("\n")))
+            .diagnostics(told.collect())
+            .hint("change what is planned, or take the rule out of `deny` under [policy] or out of --deny"))
     }
 }
 

@@ -9,7 +9,7 @@ use super::problem::Problem;
 use super::tree::{Span, Table, Value};
 use super::{
     Architecture, BucketConfig, Config, EnvironmentValue, FunctionConfig, LoadOptions, LogsConfig,
-    RenderDefaults, RoleConfig, SiteConfig, Target, VpcConfig,
+    PolicyConfig, RenderDefaults, RoleConfig, SiteConfig, Target, VpcConfig,
 };
 use crate::digest::Digest;
 use crate::media::{Codec, PixelFormat, X264Preset};
@@ -147,6 +147,13 @@ pub(super) fn config(
             _ => LogsConfig::Managed {
                 retention_days: logs.whole("retention_days").unwrap_or(14),
             },
+        },
+        policy: PolicyConfig {
+            deny: table("policy")
+                .texts("deny")
+                .iter()
+                .filter_map(|rule| rule.parse().ok())
+                .collect(),
         },
         sites: root
             .tables("site")

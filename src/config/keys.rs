@@ -3,6 +3,7 @@
 //! The check, the file that `rmx init` writes, the JSON Schema and `docs/configuration.md` are all made from this
 //! table, so they cannot disagree.
 
+use super::policy::DenyRule;
 use super::rule::{Default, Key, Kind, TableRule, TextRule, arn, aws_id};
 use crate::media::{Codec, ImageFormat, PixelFormat, X264Preset};
 use crate::names::{AccountId, BucketName, ProjectName, Region, SiteName};
@@ -90,6 +91,12 @@ static SHARED: &[Key] = &[
         kind: Kind::Table(&LOGS),
         default: Default::Words("every default", ""),
         doc: "The CloudWatch log group of the function.",
+    },
+    Key {
+        name: "policy",
+        kind: Kind::Table(&POLICY),
+        default: Default::Words("nothing is denied", ""),
+        doc: "What a plan may not do. A plan that does it is shown and refused with exit code 16.",
     },
     Key {
         name: "site",
@@ -338,6 +345,26 @@ static LOGS: TableRule = TableRule {
         },
     ]],
     exclusive: &[("managed", "retention_days")],
+};
+
+static POLICY: TableRule = TableRule {
+    groups: &[&[Key {
+        name: "deny",
+        kind: Kind::Texts {
+            rule: &TextRule {
+                what: "a rule",
+                rule: "`destroy`, `replace`, `iam-widen`, `public-bucket`",
+                valid: |text| text.parse::<DenyRule>().is_ok(),
+            },
+            count_min: 0,
+            count_max: 4,
+        },
+        default: Default::Value("[]"),
+        doc: "Rules. `destroy`: a resource is destroyed. `replace`: one is replaced. `iam-widen`: a role that exists \
+              may do more than before, or more may assume it. `public-bucket`: the bucket is left without its public \
+              access blocks. `--deny RULE` adds to them.",
+    }]],
+    exclusive: &[],
 };
 
 static SITE: TableRule = TableRule {

@@ -15,6 +15,7 @@ mod keys;
 mod load;
 mod names;
 mod overlay;
+mod policy;
 mod problem;
 mod rule;
 mod schema;
@@ -34,6 +35,7 @@ pub use format::format;
 #[cfg(test)]
 pub(crate) use load::parse_for_tests;
 pub use load::{ConfigError, LoadOptions, load, parse};
+pub use policy::{DenyRule, PolicyConfig};
 pub use problem::Problems;
 pub use schema::{reference, schema};
 pub use template::template;
@@ -65,6 +67,8 @@ pub struct Config {
     pub bucket: BucketConfig,
     /// `[logs]`
     pub logs: LogsConfig,
+    /// `[policy]`
+    pub policy: PolicyConfig,
     /// `[[site]]`, in the order of the file; names are unique.
     pub sites: Vec<SiteConfig>,
     /// `[render]`

@@ -284,6 +284,7 @@ mod tests {
                         }
                         Kind::Number { max, .. } => max.to_string(),
                         Kind::Switch => (value == "false").to_string(),
+                        Kind::Texts { .. } if path == "policy.deny" => "[\"destroy\"]".into(),
                         Kind::Texts { .. } => {
                             "[\"arn:aws:lambda:us-east-1:123456789012:layer:a:1\"]".into()
                         }

@@ -4,6 +4,7 @@ pub mod change;
 mod check;
 pub mod desired;
 mod error;
+pub mod gate;
 mod make;
 #[cfg(test)]
 mod model;

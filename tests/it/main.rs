@@ -11,6 +11,7 @@ mod config;
 mod documents;
 mod formats;
 mod functions;
+mod gates;
 mod local_lambda;
 mod local_s3;
 mod local_serve;

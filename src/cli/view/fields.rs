@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::cli::ui::{Style, Ui};
+use crate::resource::reach::{self, Reach};
 use crate::resource::{FieldChange, FieldValue};
 
 /// More files than this are counted, not listed.
@@ -99,11 +100,12 @@ fn value_lines(field: &FieldChange, ui: &Ui) -> ValueLines {
                 && object(before).is_some()
                 && object(after).is_some() =>
         {
+            let marks = reaches(before.as_ref(), after.as_ref());
             let (before, after) = (
                 object(before).unwrap_or_default(),
                 object(after).unwrap_or_default(),
             );
-            ValueLines::Many(difference(&before, &after, ui))
+            ValueLines::Many(difference(&before, &after, &marks, ui))
         }
         (None, after) => ValueLines::One(text(after.as_ref())),
         (before, None) => ValueLines::One(format!("{} -> null", text(before.as_ref()))),
@@ -175,9 +177,31 @@ fn statement(value: &Value) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
+/// What each statement of a policy does to its reach, where both sides are there.
+#[derive(Default)]
+struct Reaches {
+    removed: Vec<Reach>,
+    added: Vec<Reach>,
+}
+
+fn reaches(before: Option<&FieldValue>, after: Option<&FieldValue>) -> Reaches {
+    let (Some(FieldValue::Known(before)), Some(FieldValue::Known(after))) = (before, after) else {
+        return Reaches::default();
+    };
+    let each = |policy: &Value, reach: &dyn Fn(&Value) -> Reach| match policy.get("Statement") {
+        Some(Value::Array(statements)) => statements.iter().map(reach).collect(),
+        Some(single) => vec![reach(single)],
+        None => Vec::new(),
+    };
+    Reaches {
+        removed: each(before, &|one| reach::of_removed(one, before, after)),
+        added: each(after, &|one| reach::of_added(one, before, after)),
+    }
+}
+
 /// Lines that stay between lines that go and lines that come: the longest common subsequence. Policies have some
 /// dozen statements at most.
-fn difference(before: &[String], after: &[String], ui: &Ui) -> Vec<String> {
+fn difference(before: &[String], after: &[String], marks: &Reaches, ui: &Ui) -> Vec<String> {
     let mut common = vec![vec![0_usize; after.len() + 1]; before.len() + 1];
     for (row, one) in before.iter().enumerate().rev() {
         for (column, other) in after.iter().enumerate().rev() {
@@ -191,24 +215,30 @@ fn difference(before: &[String], after: &[String], ui: &Ui) -> Vec<String> {
     let (mut row, mut column) = (0, 0);
     let mut lines = Vec::new();
     while row < before.len() || column < after.len() {
-        let (mark, line) = match (before.get(row), after.get(column)) {
+        let (mark, line, reach) = match (before.get(row), after.get(column)) {
             (Some(one), Some(other)) if one == other => {
                 (row, column) = (row + 1, column + 1);
-                (Mark::None, one)
+                (Mark::None, one, None)
             }
             (Some(one), other)
                 if other.is_none() || common[row + 1][column] >= common[row][column + 1] =>
             {
                 row += 1;
-                (Mark::Delete, one)
+                (Mark::Delete, one, marks.removed.get(row - 1))
             }
             (_, Some(other)) => {
                 column += 1;
-                (Mark::Create, other)
+                (Mark::Create, other, marks.added.get(column - 1))
             }
             _ => break,
         };
-        lines.push(format!("{} {line}", mark.paint(ui)));
+        let reach = match reach {
+            Some(Reach::Widened) => format!(" {}", ui.paint(Style::Red, "# widened")),
+            Some(Reach::Narrowed) => " # narrowed".to_owned(),
+            Some(Reach::Equal) => " # equal".to_owned(),
+            None => String::new(),
+        };
+        lines.push(format!("{} {line}{reach}", mark.paint(ui)));
     }
     lines
 }
@@ -279,8 +309,8 @@ mod tests {
             [
                 "      ~ policy = {",
                 "            Allow s3:GetObject on arn:x",
-                "          - Deny s3:* on arn:x, arn:y {\"Condition\":{\"Bool\":{\"aws:SecureTransport\":\"false\"}}}",
-                "          + Deny s3:*, logs:* on arn:x, arn:y {\"Condition\":{\"Bool\":{\"aws:SecureTransport\":\"false\"}}}",
+                "          - Deny s3:* on arn:x, arn:y {\"Condition\":{\"Bool\":{\"aws:SecureTransport\":\"false\"}}} # equal",
+                "          + Deny s3:*, logs:* on arn:x, arn:y {\"Condition\":{\"Bool\":{\"aws:SecureTransport\":\"false\"}}} # narrowed",
                 "        }",
             ]
         );

@@ -3,7 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use crate::plan::change::{Action, Change, Drift};
+use crate::plan::gate;
 use crate::plan::saved::SavedPlan;
+use crate::resource::reach;
 use crate::resource::{Address, FieldChange, FieldValue, Resource};
 
 /// Terraform's number for the shape this follows.
@@ -94,6 +96,15 @@ fn change(change: &Change) -> Value {
         .collect();
     if !replaces.is_empty() {
         whole["replace_paths"] = replaces.into();
+    }
+    if let (Some(Resource::Role(before)), Some(Resource::Role(after))) =
+        (&change.before, &change.after)
+    {
+        whole["iam"] = json!({
+            "policy": reach::of_change(&before.policy, &after.policy),
+            "trust_policy": reach::of_change(&before.trust_policy, &after.trust_policy),
+            "widened": gate::widened(change),
+        });
     }
     if change.action == Action::Adopt {
         whole["importing"] = json!({ "id": super::change_name(change) });

@@ -6,6 +6,7 @@ use super::Totals;
 use super::plan_text::{nothing_to_do, plan_text};
 use crate::cli::ui::Ui;
 use crate::plan::change::{Action, Change};
+use crate::plan::gate;
 use crate::plan::saved::SavedPlan;
 
 /// GitHub takes comments of 65 536 characters, GitLab of a million; some room is left for what a pipeline adds.
@@ -62,6 +63,16 @@ pub(crate) fn plan_markdown(saved: &SavedPlan) -> String {
         push(
             &mut text,
             "\n> [!CAUTION]\n> This plan destroys or replaces resources.\n",
+        );
+    }
+    if plan
+        .changes
+        .iter()
+        .any(|change| !gate::widened(change).is_empty())
+    {
+        push(
+            &mut text,
+            "\n> [!WARNING]\n> This plan widens what a role may do.\n",
         );
     }
     if !plan.drift.is_empty() {

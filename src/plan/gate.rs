@@ -1,0 +1,95 @@
+//! What a plan may not do: the rules of `[policy]` and `--deny`, asked before anything is touched.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use super::change::{Action, Change, Plan};
+use crate::config::DenyRule;
+use crate::resource::reach::{self, Reach};
+use crate::resource::{Address, Resource};
+
+/// A change that a rule forbids. Its text is a sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// The rule.
+    pub rule: DenyRule,
+    /// The resource.
+    pub address: Address,
+    /// What would happen to it.
+    pub what: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            rule,
+            address,
+            what,
+        } = self;
+        write!(f, "`{rule}` forbids that {address} {what}")
+    }
+}
+
+/// Every change of `plan` that a rule of `denied` forbids.
+pub fn violations(plan: &Plan, denied: &BTreeSet<DenyRule>) -> Vec<Violation> {
+    let found = plan.changes.iter().flat_map(|change| {
+        denied.iter().filter_map(|rule| {
+            Some(Violation {
+                rule: *rule,
+                address: change.address.clone(),
+                what: forbidden(*rule, change)?,
+            })
+        })
+    });
+    found.collect()
+}
+
+fn forbidden(rule: DenyRule, change: &Change) -> Option<String> {
+    match rule {
+        DenyRule::Destroy => (change.action == Action::Delete).then(|| "is destroyed".to_owned()),
+        DenyRule::Replace => (change.action == Action::Replace).then(|| {
+            let fields = change
+                .fields
+                .iter()
+                .filter(|field| field.forces_replacement);
+            let fields: Vec<&str> = fields.map(|field| field.path.as_str()).collect();
+            match fields[..] {
+                [] => "is replaced".to_owned(),
+                _ => format!("is replaced because of {}", fields.join(", ")),
+            }
+        }),
+        DenyRule::IamWiden => {
+            let widened = widened(change);
+            (!widened.is_empty()).then(|| format!("is widened: {}", widened.join(", ")))
+        }
+        DenyRule::PublicBucket => match &change.after {
+            Some(Resource::Bucket(bucket)) if !bucket.block_public_access => {
+                Some("may be public".to_owned())
+            }
+            _ => None,
+        },
+    }
+}
+
+/// The fields through which a role gets to do more than it may now. A role that is made is no wider than one that was
+/// not there: whoever wants to look at those looks at `create`.
+pub fn widened(change: &Change) -> Vec<&'static str> {
+    let (Some(Resource::Role(before)), Some(Resource::Role(after))) =
+        (&change.before, &change.after)
+    else {
+        return Vec::new();
+    };
+    let mut widened = Vec::new();
+    if before.permissions_boundary != after.permissions_boundary
+        && before.permissions_boundary.is_some()
+    {
+        widened.push("permissions_boundary");
+    }
+    if reach::of_change(&before.trust_policy, &after.trust_policy) == Reach::Widened {
+        widened.push("trust_policy");
+    }
+    if reach::of_change(&before.policy, &after.policy) == Reach::Widened {
+        widened.push("policy");
+    }
+    widened
+}
