@@ -167,6 +167,10 @@ impl From<ApplyError> for CommandError {
         let kind = match &error.cause {
             _ if !error.done.is_empty() => CommandErrorKind::Partial,
             ChangeError::Moved | ChangeError::Artefact { .. } => CommandErrorKind::StalePlan,
+            // AWS itself found that the object is not the one that was looked at.
+            ChangeError::Cloud(cause) if cause.kind == CloudErrorKind::PreconditionFailed => {
+                CommandErrorKind::StalePlan
+            }
             ChangeError::Cloud(cause) if cause.kind == CloudErrorKind::Credentials => {
                 CommandErrorKind::Credentials
             }

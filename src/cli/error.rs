@@ -68,7 +68,23 @@ pub(crate) enum CommandErrorKind {
 }
 
 impl CommandErrorKind {
-    fn number(self) -> u8 {
+    /// All of them.
+    pub(super) const ALL: [Self; 11] = [
+        Self::BrokenPipe,
+        Self::Error,
+        Self::StalePlan,
+        Self::Locked,
+        Self::Credentials,
+        Self::Preflight,
+        Self::Interrupted,
+        Self::Partial,
+        Self::Policy,
+        Self::Usage,
+        Self::Internal,
+    ];
+
+    /// The exit code.
+    pub(super) fn number(self) -> u8 {
         match self {
             Self::BrokenPipe => 0,
             Self::Error => 1,
@@ -84,7 +100,8 @@ impl CommandErrorKind {
         }
     }
 
-    fn word(self) -> &'static str {
+    /// The word for it, the same in every version.
+    pub(super) fn word(self) -> &'static str {
         match self {
             Self::BrokenPipe => "broken_pipe",
             Self::Error => "error",

@@ -12,6 +12,7 @@ mod context;
 mod destroy;
 mod doctor;
 mod error;
+mod explain;
 mod farm;
 mod files;
 mod fmt;
@@ -81,6 +82,7 @@ enum Verb {
     Still(still::StillArgs),
     Compositions(compositions::CompositionsArgs),
     Doctor(doctor::DoctorArgs),
+    Explain(explain::ExplainArgs),
     Local(local::LocalArgs),
     Completions(completions::CompletionsArgs),
 }
@@ -100,6 +102,7 @@ async fn run(context: &Context, verb: &Verb) -> Result<ExitStatus, CommandError>
         Verb::Still(args) => still::cmd_still(context, args).await,
         Verb::Compositions(args) => compositions::cmd_compositions(context, args).await,
         Verb::Doctor(args) => doctor::cmd_doctor(context, args).await,
+        Verb::Explain(args) => explain::cmd_explain(context, args),
         Verb::Local(args) => local::cmd_local(context, args).await,
         Verb::Completions(args) => completions::cmd_completions(context, args),
     }

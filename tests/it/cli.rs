@@ -157,3 +157,31 @@ fn a_signal_ends_a_verb_and_what_it_started() {
         Ok(stat) => stat.contains(") Z ").then_some(()),
     });
 }
+
+#[test]
+fn every_exit_code_is_explained() {
+    let project = TestProject::new();
+    let all = project.rmx(&["explain", "--json"]).expect_status(0).stdout;
+    let all: Vec<serde_json::Value> = serde_json::from_str(&all).unwrap();
+    let codes: Vec<u64> = all
+        .iter()
+        .map(|one| one["exit_code"].as_u64().unwrap())
+        .collect();
+    assert_eq!(codes, [0, 1, 2, 3, 10, 11, 12, 13, 14, 15, 16, 64, 70]);
+    let one = project.rmx(&["explain", "10"]).expect_status(0).stdout;
+    assert!(
+        one.starts_with("10 (stale_plan): ") && one.contains("\nNext: "),
+        "{one}"
+    );
+    // An error's own words lead there.
+    let error = project
+        .rmx(&["plan", "--json", "--format", "nonsense"])
+        .expect_status(64)
+        .stderr;
+    let error: serde_json::Value = serde_json::from_str(&error).unwrap();
+    let kind = error["kind"].as_str().unwrap();
+    let explained = project.rmx(&["explain", kind]).expect_status(0).stdout;
+    assert!(explained.starts_with("64 (usage)"), "{explained}");
+    let error = project.rmx(&["explain", "9"]).expect_status(64).stderr;
+    assert!(error.contains("rmx never ends with `9`"), "{error}");
+}
