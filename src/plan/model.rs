@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::change::{Action, Desired, Observation, Observed, Plan, Present};
+use super::change::{Action, Change, Desired, Observation, Observed, Plan, Present};
 use super::make;
+use super::request::{PlanMode, PlanRequest};
+use super::saved::{Basis, SavedPlan};
 use crate::digest::Digest;
 use crate::resource::{
     Address, BucketSpec, FunctionSpec, LogGroupSpec, Resource, ResourceKind, RoleReference,
@@ -159,6 +161,35 @@ fn carry_out(plan: &Plan, observed: &mut Observed, state: &mut State) {
     }
 }
 
+/// A plan that was saved and read again is the same, and nothing has moved.
+fn outlasts_a_file(plan: &Plan, state: &State) {
+    let basis = Basis::new(&"hello".parse().unwrap(), None, Digest::of("config"), state);
+    let saved = SavedPlan {
+        made_at: "2026-11-23T00:00:00Z".to_owned(),
+        basis: basis.clone(),
+        request: PlanRequest::default(),
+        plan: plan.clone(),
+    };
+    let read = SavedPlan::decode(&saved.encode().unwrap()).unwrap();
+    assert_eq!(read, saved);
+    assert_eq!(read.moved(&basis, plan), []);
+}
+
+/// A plan to refresh only touches nothing, and after it the record is what the cloud is.
+fn leaves_the_cloud_alone(desired: &Desired, mut observed: Observed, mut state: State) {
+    let request = PlanRequest {
+        mode: PlanMode::RefreshOnly,
+        ..PlanRequest::default()
+    };
+    let before = observed.clone();
+    let plan = request.make(desired, &observed, &state).unwrap();
+    assert!(!plan.changes.iter().any(Change::touches_cloud));
+    carry_out(&plan, &mut observed, &mut state);
+    assert_eq!(observed, before);
+    let again = request.make(desired, &observed, &state).unwrap();
+    assert!(again.is_empty() && again.drift.is_empty(), "{again:?}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
@@ -194,6 +225,8 @@ proptest! {
         };
 
         let plan = make(&desired, &observed, &state).unwrap();
+        outlasts_a_file(&plan, &state);
+        leaves_the_cloud_alone(&desired, observed.clone(), state.clone());
         carry_out(&plan, &mut observed, &mut state);
         for address in &addresses {
             let wanted = desired.resources.get(address);
