@@ -151,7 +151,11 @@ impl SavedPlan {
             moved.push(Moved::State {
                 planned: self.basis.serial,
                 found: basis.serial,
-                other_lineage: basis.lineage != self.basis.lineage,
+                // Without a record there was no deployment that this could be another of.
+                other_lineage: match (&self.basis.lineage, &basis.lineage) {
+                    (Some(planned), Some(found)) => planned != found,
+                    _ => false,
+                },
             });
         }
         let find = |plan: &Plan, address: &Address| -> Option<Change> {

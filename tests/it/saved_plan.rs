@@ -80,7 +80,7 @@ fn a_saved_plan_is_carried_out_once_without_a_question() {
     stale(
         &project,
         &[
-            "the state is that of another deployment",
+            "the state was written: it had serial 0",
             "bucket.main was created by somebody else",
         ],
     );
