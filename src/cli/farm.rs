@@ -130,6 +130,7 @@ pub(crate) fn local_options_at(context: &Context, project: &Path, region: Region
         account: LOCAL_ACCOUNT.parse().expect("it has 12 digits"),
         region,
         worker_environment: worker_environment(&context.env),
+        faults: Default::default(),
     }
 }
 

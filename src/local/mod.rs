@@ -2,6 +2,7 @@
 //! HTTP in AWS's own wire formats. It knows AWS's contract and does not know rmx.
 
 mod credentials;
+mod faults;
 mod http;
 mod iam;
 mod lambda;
@@ -15,4 +16,5 @@ mod store;
 mod sts;
 
 pub use credentials::Credentials;
+pub use faults::{Fault, FaultKind, Faults, Moment};
 pub use server::{LocalOptions, Running, start};

@@ -1,7 +1,6 @@
 //! The listener: one port for all services, told apart by the scope of a request's signature.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::credentials::Credentials;
+use super::faults::{self, Fault, FaultKind, Faults, Moment};
 use super::http::{self as wire, Body};
 use super::services::Services;
 use super::signature::{self, Refusal, Scope};
@@ -41,6 +41,8 @@ pub struct LocalOptions {
     pub region: Region,
     /// Environment variables of executed functions, beside Lambda's own: `PATH` and the like.
     pub worker_environment: BTreeMap<String, String>,
+    /// What goes wrong on request. Nothing does by default.
+    pub faults: Faults,
 }
 
 /// An embedded cloud that answers requests until it is shut down or dropped.
@@ -125,7 +127,7 @@ async fn serve(stream: TcpStream, services: Arc<Services>, stop: CancellationTok
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request| {
         let services = Arc::clone(&services);
-        async move { Ok::<_, Infallible>(respond(&services, request).await) }
+        async move { respond(&services, request).await }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -143,17 +145,30 @@ async fn serve(stream: TcpStream, services: Arc<Services>, stop: CancellationTok
     }
 }
 
-async fn respond(services: &Services, request: Request<Incoming>) -> Response<Body> {
+/// The connection ends without an answer, as a fault demands.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer was lost on purpose")]
+struct Lost;
+
+async fn respond(services: &Services, request: Request<Incoming>) -> Result<Response<Body>, Lost> {
     let request_id = uuid::Uuid::new_v4().to_string();
     let (parts, body) = request.into_parts();
     let scope = signature::scope(&parts);
     let service = scope.as_ref().map_or("s3", |scope| scope.service.as_str());
+    let fault = services.faults.next();
+    let strikes = |moment| fault.filter(|fault| fault.moment == moment);
+    if let Some(fault) = strikes(Moment::Before) {
+        return failed(services, fault, service, &request_id).await;
+    }
     let mut response = if service == "s3" {
         services.s3(Request::from_parts(parts, body)).await
     } else {
         let scope = scope.clone().expect("a request without a scope is S3's");
         signed(services, parts, body, &scope, &request_id).await
     };
+    if let Some(fault) = strikes(Moment::After) {
+        return failed(services, fault, service, &request_id).await;
+    }
     if let Ok(value) = HeaderValue::from_str(&request_id) {
         response
             .headers_mut()
@@ -164,7 +179,23 @@ async fn respond(services: &Services, request: Request<Incoming>) -> Response<Bo
             .entry("x-amz-request-id")
             .or_insert(value);
     }
-    response
+    Ok(response)
+}
+
+async fn failed(
+    services: &Services,
+    fault: Fault,
+    service: &str,
+    request_id: &str,
+) -> Result<Response<Body>, Lost> {
+    match faults::refusal(service, fault.kind) {
+        Some((status, code)) => {
+            let message = "This fault was asked for.";
+            Ok(error_answer(service, status, code, message, request_id))
+        }
+        None if fault.kind == FaultKind::Silence => services.faults.silence().await,
+        None => Err(Lost),
+    }
 }
 
 async fn signed(
@@ -273,6 +304,12 @@ fn error_answer(
     message: &str,
     request_id: &str,
 ) -> Response<Body> {
+    if service == "s3" {
+        let body = format!(
+            "<Error><Code>{code}</Code><Message>{message}</Message><RequestId>{request_id}</RequestId></Error>"
+        );
+        return wire::answer(status, "application/xml", body);
+    }
     if matches!(service, "iam" | "sts") {
         let escaped = message
             .replace('&', "&amp;")

@@ -9,6 +9,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 
 use super::credentials::Credentials;
+use super::faults::Faults;
 use super::http::{self as wire, Body};
 use super::iam::{self, IamService};
 use super::lambda::{ExecutorSettings, LambdaService, Neighbours};
@@ -23,6 +24,7 @@ use crate::names::AccountId;
 pub(super) struct Services {
     pub(super) credentials: Credentials,
     pub(super) account: AccountId,
+    pub(super) faults: Faults,
     iam: IamService,
     logs: LogsService,
     sts: StsService,
@@ -63,6 +65,7 @@ impl Services {
             s3: data.wire(credentials),
             credentials: credentials.clone(),
             account: options.account.clone(),
+            faults: options.faults.clone(),
             lambda: LambdaService::new(settings, neighbours),
         })
     }

@@ -33,6 +33,7 @@ async fn start(folder: &Path) -> Cloud {
         directory: folder.join("cloud"),
         account: "123456789012".parse().unwrap(),
         region: "eu-central-1".parse().unwrap(),
+        faults: Default::default(),
         worker_environment: BTreeMap::new(),
     };
     let running = rmx::local::start(options, listener).await.unwrap();

@@ -20,6 +20,7 @@ async fn cloud(directory: &Path) -> Running {
         directory: directory.to_owned(),
         account: "000000000000".parse().unwrap(),
         region: "us-east-1".parse().unwrap(),
+        faults: Default::default(),
         worker_environment: BTreeMap::new(),
     };
     start(options, TcpListener::bind("127.0.0.1:0").await.unwrap())
@@ -594,6 +595,7 @@ async fn only_loopback_is_served() {
         directory: folder.path().to_owned(),
         account: "000000000000".parse().unwrap(),
         region: "us-east-1".parse().unwrap(),
+        faults: Default::default(),
         worker_environment: BTreeMap::new(),
     };
     let everywhere = TcpListener::bind("0.0.0.0:0").await.unwrap();

@@ -27,6 +27,7 @@ impl Local {
             directory: folder.path().join("local"),
             account: "123456789012".parse().unwrap(),
             region: "eu-central-1".parse().unwrap(),
+            faults: Default::default(),
             worker_environment: BTreeMap::new(),
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -23,6 +23,7 @@ pub(crate) fn behind_its_back<W: Future<Output = ()>>(
         directory: project.path().join(".rmx/local"),
         account: "000000000000".parse().unwrap(),
         region: "us-east-1".parse().unwrap(),
+        faults: Default::default(),
         worker_environment: Default::default(),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -316,6 +316,7 @@ pub(crate) async fn deployed_project() -> TestProject {
         directory: project.path().join(".rmx/local"),
         account: account.parse().unwrap(),
         region: region.clone(),
+        faults: Default::default(),
         worker_environment: BTreeMap::from([(
             "PATH".to_owned(),
             surroundings.variables["PATH"].clone(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use rmx::cloud::{Cloud, Connection, StaticCredentials};
-use rmx::local::{LocalOptions, Running};
+use rmx::local::{Faults, LocalOptions, Running};
 use rmx::names::{BucketName, Region};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -12,13 +12,25 @@ use tokio::net::TcpListener;
 #[derive(Debug)]
 pub(crate) struct TestCloud {
     running: Running,
-    _folder: TempDir,
+    folder: TempDir,
+    faults: Faults,
 }
 
 impl TestCloud {
     /// A new and empty one.
     pub(crate) async fn start() -> Self {
+        Self::start_in(tempfile::tempdir().unwrap()).await
+    }
+
+    /// One with the data of another, as it is now.
+    pub(crate) async fn copy_of(other: &Self) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        copy_folder(other.folder.path(), folder.path());
+        Self::start_in(folder).await
+    }
+
+    async fn start_in(folder: TempDir) -> Self {
+        let faults = Faults::default();
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let surroundings = rmx::env::Env::read().unwrap();
         let options = LocalOptions {
@@ -29,11 +41,18 @@ impl TestCloud {
                 "PATH".to_owned(),
                 surroundings.variables["PATH"].clone(),
             )]),
+            faults: faults.clone(),
         };
         Self {
             running: rmx::local::start(options, listener).await.unwrap(),
-            _folder: folder,
+            folder,
+            faults,
         }
+    }
+
+    /// What goes wrong in it on request.
+    pub(crate) fn faults(&self) -> &Faults {
+        &self.faults
     }
 
     /// How to reach it.
@@ -53,6 +72,18 @@ impl TestCloud {
     /// Connected to it.
     pub(crate) async fn connect(&self) -> Cloud {
         Cloud::connect(&self.connection()).await
+    }
+}
+
+pub(crate) fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().flatten() {
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
     }
 }
 

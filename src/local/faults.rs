@@ -1,0 +1,120 @@
+//! Faults on request: the k-th request from now on goes wrong in a chosen way, before or after it took effect.
+//!
+//! This is how tests find out what a lost answer, a full quota or a killed client leave behind, at every single call.
+//! Nothing goes wrong unless [`Faults::schedule`] was called.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::StatusCode;
+use tokio::sync::Notify;
+
+/// Whether the request has its effect all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// It has none.
+    Before,
+    /// It has.
+    After,
+}
+
+/// What happens to a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FaultKind {
+    /// The service says that it is not available.
+    Unavailable,
+    /// The service says that there are too many requests.
+    Throttled,
+    /// The connection ends without an answer.
+    Lost,
+    /// No answer ever comes, and [`Faults::struck`] returns: the moment to kill the client.
+    Silence,
+}
+
+/// One fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fault {
+    /// Which request it strikes, counted from 1 since [`Faults::schedule`].
+    pub call: u64,
+    /// Before or after the request's effect.
+    pub moment: Moment,
+    /// What happens.
+    pub kind: FaultKind,
+}
+
+/// What is to go wrong in one embedded cloud. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Faults(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    schedule: Mutex<Schedule>,
+    struck: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Schedule {
+    calls: u64,
+    faults: Vec<Fault>,
+}
+
+impl Faults {
+    /// Replaces what is to go wrong, and counts requests from 1 again.
+    pub fn schedule(&self, faults: impl IntoIterator<Item = Fault>) {
+        let faults = faults.into_iter().collect();
+        *self.lock() = Schedule { calls: 0, faults };
+    }
+
+    /// Requests since the last [`Faults::schedule`].
+    pub fn calls(&self) -> u64 {
+        self.lock().calls
+    }
+
+    /// How many of the scheduled faults have not struck yet.
+    pub fn left(&self) -> usize {
+        self.lock().faults.len()
+    }
+
+    /// Returns when a [`FaultKind::Silence`] has struck; at once if that was before anybody waited.
+    pub async fn struck(&self) {
+        self.0.struck.notified().await;
+    }
+
+    /// Counts a request and says what happens to it.
+    pub(super) fn next(&self) -> Option<Fault> {
+        let mut schedule = self.lock();
+        schedule.calls += 1;
+        let call = schedule.calls;
+        let found = schedule
+            .faults
+            .iter()
+            .position(|fault| fault.call == call)?;
+        Some(schedule.faults.remove(found))
+    }
+
+    /// Never returns.
+    pub(super) async fn silence(&self) -> ! {
+        self.0.struck.notify_one();
+        std::future::pending().await
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Schedule> {
+        let schedule = &self.0.schedule;
+        schedule.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Status and error code with which `service` refuses; `None` for a fault that gives no answer.
+pub(super) fn refusal(service: &str, kind: FaultKind) -> Option<(StatusCode, &'static str)> {
+    let (status, code) = match (kind, service) {
+        (FaultKind::Unavailable, "lambda") => (500, "ServiceException"),
+        (FaultKind::Unavailable, "logs") => (500, "ServiceUnavailableException"),
+        (FaultKind::Unavailable, "iam") => (500, "ServiceFailure"),
+        (FaultKind::Unavailable, _) => (503, "ServiceUnavailable"),
+        (FaultKind::Throttled, "lambda") => (429, "TooManyRequestsException"),
+        (FaultKind::Throttled, "logs") => (400, "ThrottlingException"),
+        (FaultKind::Throttled, "s3") => (503, "SlowDown"),
+        (FaultKind::Throttled, _) => (400, "Throttling"),
+        (FaultKind::Lost | FaultKind::Silence, _) => return None,
+    };
+    Some((StatusCode::from_u16(status).unwrap_or_default(), code))
+}
