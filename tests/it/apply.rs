@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use rmx::apply::{self, Applied, ApplyError, Artefacts, ChangeError, Completed};
@@ -18,23 +19,25 @@ use rmx::resource::{
 use rmx::state::{CloudIdentity, State};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::cloud::TestCloud;
+use crate::support::cloud::{TestCloud, copy_folder};
 
 const SECRET: &str = "a secret value that must not be seen";
 
 /// A farm of one of each kind, and everything needed to deploy it.
-struct Farm {
-    _test_cloud: TestCloud,
-    cloud: Cloud,
+pub(crate) struct Farm {
+    pub(crate) test_cloud: TestCloud,
+    pub(crate) cloud: Cloud,
     identity: CloudIdentity,
     folder: tempfile::TempDir,
-    desired: Desired,
-    state: State,
-    force_destroy: bool,
+    pub(crate) desired: Desired,
+    pub(crate) state: State,
+    pub(crate) force_destroy: bool,
+    /// What a killed process leaves on disk.
+    saved: Arc<Mutex<State>>,
 }
 
 impl Farm {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let test_cloud = TestCloud::start().await;
         let cloud = test_cloud.connect().await;
         let caller = cloud.identity().await.unwrap();
@@ -42,22 +45,46 @@ impl Farm {
             account: caller.account,
             region: cloud.region().clone(),
         };
+        let state = State {
+            lineage: uuid::Uuid::new_v4().to_string().parse().unwrap(),
+            serial: 0,
+            deployed_to: None,
+            records: BTreeMap::new(),
+        };
         let mut farm = Self {
-            _test_cloud: test_cloud,
+            test_cloud,
             cloud,
             identity,
             folder: tempfile::tempdir().unwrap(),
             desired: Desired::default(),
-            state: State {
-                lineage: uuid::Uuid::new_v4().to_string().parse().unwrap(),
-                serial: 0,
-                deployed_to: None,
-                records: BTreeMap::new(),
-            },
+            saved: Arc::new(Mutex::new(state.clone())),
+            state,
             force_destroy: false,
         };
         farm.declare();
         farm
+    }
+
+    /// The same farm once more, in a cloud of its own.
+    pub(crate) async fn copy_of(other: &Self) -> Self {
+        let test_cloud = TestCloud::copy_of(&other.test_cloud).await;
+        let folder = tempfile::tempdir().unwrap();
+        copy_folder(other.folder.path(), folder.path());
+        Self {
+            cloud: test_cloud.connect().await,
+            test_cloud,
+            identity: other.identity.clone(),
+            folder,
+            desired: other.desired.clone(),
+            state: other.state.clone(),
+            saved: Arc::new(Mutex::new(other.state.clone())),
+            force_destroy: other.force_destroy,
+        }
+    }
+
+    /// As if the process had been killed: what counts is what was saved.
+    pub(crate) fn killed(&mut self) {
+        self.state = self.saved.lock().unwrap().clone();
     }
 
     fn declare(&mut self) {
@@ -143,7 +170,7 @@ impl Farm {
             .insert(address.parse().unwrap(), resource);
     }
 
-    fn function(&mut self) -> &mut FunctionSpec {
+    pub(crate) fn function(&mut self) -> &mut FunctionSpec {
         let address = "function.worker".parse().unwrap();
         match self.desired.resources.get_mut(&address) {
             Some(Resource::Function(spec)) => spec,
@@ -151,7 +178,7 @@ impl Farm {
         }
     }
 
-    fn bucket(&self) -> BucketName {
+    pub(crate) fn bucket(&self) -> BucketName {
         "rmx-test-bucket".parse().unwrap()
     }
 
@@ -160,7 +187,7 @@ impl Farm {
     }
 
     /// A function zip whose `bootstrap` is `content`.
-    fn write_code(&self, content: &str) -> Digest {
+    pub(crate) fn write_code(&self, content: &str) -> Digest {
         use std::io::Write as _;
         let mut zip = zip::ZipWriter::new(std::fs::File::create(self.code_path()).unwrap());
         let options = zip::write::SimpleFileOptions::default()
@@ -173,7 +200,7 @@ impl Farm {
     }
 
     /// A site of these files and no others.
-    fn want_site(&mut self, files: &[(&str, &str)]) {
+    pub(crate) fn want_site(&mut self, files: &[(&str, &str)]) {
         let folder = self.folder.path().join("site");
         let _ = std::fs::remove_dir_all(&folder);
         let mut digests = BTreeMap::new();
@@ -199,12 +226,12 @@ impl Farm {
             .unwrap()
     }
 
-    async fn plan(&self) -> Plan {
+    pub(crate) async fn plan(&self) -> Plan {
         rmx::plan::make(&self.desired, &self.observe().await, &self.state).unwrap()
     }
 
     /// Plans and applies; `saves_max` saves of the state work, the next one fails as a killed process would.
-    async fn apply_until(&mut self, saves_max: usize) -> Result<Applied, ApplyError> {
+    pub(crate) async fn apply_until(&mut self, saves_max: usize) -> Result<Applied, ApplyError> {
         let plan = self.plan().await;
         self.apply_plan(&plan, saves_max).await
     }
@@ -216,7 +243,8 @@ impl Farm {
         };
         let secrets = BTreeMap::from([("TOKEN".to_owned(), SECRET.to_owned())]);
         let stop = CancellationToken::new();
-        let mut saved = self.state.clone();
+        let saved = Arc::clone(&self.saved);
+        *saved.lock().unwrap() = self.state.clone();
         let mut saves = 0;
         let mut save = |state: &mut State| {
             saves += 1;
@@ -224,7 +252,7 @@ impl Farm {
                 return Err("killed".into());
             }
             state.serial += 1;
-            saved = state.clone();
+            *saved.lock().unwrap() = state.clone();
             Ok(())
         };
         let inputs = apply::Inputs {
@@ -236,12 +264,23 @@ impl Farm {
             stop: &stop,
         };
         let result = apply::apply(inputs, &mut self.state, &mut save, &|_| {}).await;
-        self.state = saved;
+        self.killed();
         result
     }
 
+    /// Plans and applies; an error of either is an error.
+    pub(crate) async fn try_apply(&mut self) -> Result<(), String> {
+        let identity = self.identity.clone();
+        let observed = observe(&self.cloud, identity, &self.desired, &self.state).await;
+        let observed = observed.map_err(|error| error.to_string())?;
+        let plan = rmx::plan::make(&self.desired, &observed, &self.state);
+        let plan = plan.map_err(|error| error.to_string())?;
+        let applied = self.apply_plan(&plan, usize::MAX).await;
+        applied.map(|_| ()).map_err(|error| error.to_string())
+    }
+
     /// Applies and requires that a second plan is empty.
-    async fn apply(&mut self) -> Vec<String> {
+    pub(crate) async fn apply(&mut self) -> Vec<String> {
         let applied = self.apply_until(usize::MAX).await.unwrap();
         assert!(applied.remaining.is_empty());
         let again = self.plan().await;
@@ -250,7 +289,7 @@ impl Farm {
         applied.done.iter().map(text).collect()
     }
 
-    async fn keys(&self) -> Vec<String> {
+    pub(crate) async fn keys(&self) -> Vec<String> {
         let objects = self.cloud.list_objects(&self.bucket(), "").await.unwrap();
         objects.into_iter().map(|object| object.key).collect()
     }

@@ -9,6 +9,7 @@ mod cli;
 mod cloud;
 mod config;
 mod documents;
+mod faults;
 mod formats;
 mod functions;
 mod gates;
