@@ -138,15 +138,17 @@ fn a_picture_that_arrives_late_is_in_its_frames_twenty_times_over() {
 fn browsers_and_workers_that_are_killed_are_replaced() {
     let site = nasty();
     let farm = Farm::of(site.path());
-    for victim in ["--remote-debugging-pipe", "bootstrap"] {
+    for victim in ["--type=renderer", "--remote-debugging-pipe", "bootstrap"] {
         let mut render = farm.start(&["render", "Slow", "slow.mp4", "--overwrite"]);
         farm.wait_until("a browser draws", |farm| {
             !farm.processes("--type=renderer").is_empty()
         });
         std::thread::sleep(std::time::Duration::from_millis(300));
-        let victims = farm.processes(victim);
-        assert!(!victims.is_empty(), "no {victim} among the processes");
-        kill(&victims);
+        farm.wait_until(victim, |farm| {
+            let victims = farm.processes(victim);
+            kill(&victims);
+            !victims.is_empty()
+        });
         let mut ended = None;
         farm.wait_until("the render ends", |_| {
             ended = render.try_wait().unwrap();
