@@ -239,10 +239,7 @@ async fn read(from: pipe::Receiver, waiting: &Waiting, events: mpsc::Sender<Even
                 method,
                 params: incoming.params,
             };
-            let expendable = matches!(
-                event.method.as_str(),
-                "Runtime.consoleAPICalled" | "Runtime.exceptionThrown"
-            );
+            let expendable = event.method == "Runtime.consoleAPICalled";
             if expendable && events.capacity() <= EVENTS_RESERVED {
                 continue;
             }

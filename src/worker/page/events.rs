@@ -1,6 +1,7 @@
 //! What a page says unasked: signals of the driver, exceptions, lines of its console, its end.
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::worker::cdp::Event;
 
@@ -66,11 +67,8 @@ impl Events {
             }
             "Runtime.exceptionThrown" => {
                 let details = &event.params["exceptionDetails"];
-                let text = details["exception"]["description"]
-                    .as_str()
-                    .or(details["text"].as_str())
-                    .unwrap_or("an exception without a message");
-                self.exception.get_or_insert_with(|| text.to_owned());
+                self.exception
+                    .get_or_insert_with(|| exception_text(details));
             }
             "Inspector.targetCrashed" => self.crashed = true,
             "Runtime.consoleAPICalled" if self.logs.len() < LOGS_MAX => {
@@ -100,6 +98,25 @@ impl Events {
             .iter()
             .position(|signal| signal.request == request && wanted(&signal.state))?;
         Some(self.signals.remove(found).state)
+    }
+}
+
+/// Message and stack. A script that cannot be parsed has no stack; then the place is told apart from it.
+fn exception_text(details: &Value) -> String {
+    let text = details["exception"]["description"]
+        .as_str()
+        .or(details["text"].as_str())
+        .unwrap_or("an exception without a message");
+    let place = (
+        details["url"].as_str(),
+        details["lineNumber"].as_u64(),
+        details["columnNumber"].as_u64(),
+    );
+    match place {
+        (Some(url), Some(line), Some(column)) if !text.contains("\n    at ") => {
+            format!("{text}\n    at {url}:{}:{}", line + 1, column + 1)
+        }
+        _ => text.to_owned(),
     }
 }
 
@@ -138,5 +155,17 @@ mod tests {
             });
         }
         assert_eq!(events.exception.as_deref(), Some("first"));
+    }
+
+    #[test]
+    fn a_script_that_cannot_be_parsed_is_told_with_its_place() {
+        let details = json!({
+            "exception": {"description": "SyntaxError: Unexpected token"},
+            "url": "http://localhost/page.js", "lineNumber": 4, "columnNumber": 9,
+        });
+        assert_eq!(
+            exception_text(&details),
+            "SyntaxError: Unexpected token\n    at http://localhost/page.js:5:10"
+        );
     }
 }
