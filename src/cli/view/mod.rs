@@ -16,6 +16,8 @@ pub(super) use plan_markdown::plan_markdown;
 pub(super) use plan_text::{plan_text, saved_plan_text};
 pub(super) use state::{record_json, record_text, state_json, state_text};
 
+use std::fmt;
+
 use crate::plan::change::{Action, Change, Plan};
 use crate::resource::Resource;
 
@@ -53,6 +55,22 @@ impl Totals {
                 self.change += usize::from(differs);
             }
         }
+    }
+}
+
+/// `1 to adopt, 2 to add, 0 to change, 0 to destroy`; adopting only where there is any.
+impl fmt::Display for Totals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            adopt,
+            add,
+            change,
+            destroy,
+        } = self;
+        if *adopt > 0 {
+            write!(f, "{adopt} to adopt, ")?;
+        }
+        write!(f, "{add} to add, {change} to change, {destroy} to destroy")
     }
 }
 

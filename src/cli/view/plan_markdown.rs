@@ -34,21 +34,10 @@ pub(crate) fn plan_markdown(saved: &SavedPlan) -> String {
         "<!-- rmx:plan project={} stage={stage} -->\n",
         basis.project
     );
-    let Totals {
-        adopt,
-        add,
-        change,
-        destroy,
-    } = Totals::of(plan);
+    let totals = Totals::of(plan);
     let title = match plan.is_empty() {
         true => "no changes".to_owned(),
-        false => {
-            let adopted = match adopt {
-                0 => String::new(),
-                count => format!("{count} to adopt, "),
-            };
-            format!("{adopted}{add} to add, {change} to change, {destroy} to destroy")
-        }
+        false => totals.to_string(),
     };
     let title = format!("## rmx plan: {title}\n\n");
     push(&mut text, &title);
@@ -59,7 +48,7 @@ pub(crate) fn plan_markdown(saved: &SavedPlan) -> String {
             basis.project, plan.identity.account, plan.identity.region
         ),
     );
-    if destroy > 0 {
+    if totals.destroy > 0 {
         push(
             &mut text,
             "\n> [!CAUTION]\n> This plan destroys or replaces resources.\n",

@@ -38,21 +38,8 @@ pub(crate) fn plan_text(plan: &Plan, mode: PlanMode, ui: &Ui) -> String {
             push(&mut text, &format!("\n{}", change_text(change, ui)));
         }
     }
-    let Totals {
-        adopt,
-        add,
-        change,
-        destroy,
-    } = Totals::of(plan);
-    let adopt = match adopt {
-        0 => String::new(),
-        count => format!("{count} to adopt, "),
-    };
     let word = ui.paint(Style::Bold, "Plan:");
-    push(
-        &mut text,
-        &format!("\n{word} {adopt}{add} to add, {change} to change, {destroy} to destroy.\n"),
-    );
+    push(&mut text, &format!("\n{word} {}.\n", Totals::of(plan)));
     text
 }
 
