@@ -17,10 +17,13 @@ use crate::names::{BucketName, RenderId};
 /// Raised whenever a message changes its meaning. A worker refuses a task of another version by name.
 pub const PROTOCOL_VERSION: u32 = 1;
 
-/// How many browsers a worker with so much memory draws with: one for each whole processor. Lambda gives one for each
-/// 1769 MB (Lambda developer guide, "Configure function memory").
+/// Lambda gives a function one processor for each so many MB of its memory (Lambda developer guide, "Configure function
+/// memory").
+pub const PROCESSOR_MEMORY_MB: u32 = 1769;
+
+/// How many browsers a worker with so much memory draws with: one for each whole processor.
 pub fn browsers(memory_mb: u32) -> u32 {
-    (memory_mb / 1769).max(1)
+    (memory_mb / PROCESSOR_MEMORY_MB).max(1)
 }
 
 /// What a worker is asked to do.
@@ -144,6 +147,9 @@ pub struct CaptureSettings {
     pub muted: bool,
 }
 
+/// Remotion's default for H.264.
+pub const CRF_DEFAULT_H264: u8 = 18;
+
 /// How frames are encoded. The same for every chunk of a render, whatever the cuts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EncodeSettings {
@@ -157,6 +163,19 @@ pub struct EncodeSettings {
     pub pixel_format: PixelFormat,
     /// Keyframe distance in frames, or the encoder's default.
     pub gop_size: Option<u32>,
+}
+
+impl Default for EncodeSettings {
+    /// Remotion's defaults for H.264.
+    fn default() -> Self {
+        Self {
+            codec: Codec::H264,
+            crf: CRF_DEFAULT_H264,
+            x264_preset: X264Preset::Medium,
+            pixel_format: PixelFormat::Yuv420p,
+            gop_size: None,
+        }
+    }
 }
 
 /// See [`WorkerTask::Chunk`].

@@ -9,7 +9,7 @@ use super::failure::{TaskResult, internal, permanent};
 use super::task::Worker;
 use super::tools::Tools;
 use crate::env::Env;
-use crate::media::{Codec, FrameRange, ImageFormat, PixelFormat, X264Preset};
+use crate::media::{FrameRange, ImageFormat};
 use crate::protocol::{
     Answer, CaptureSettings, ChunkTask, EncodeSettings, FailureKind, PROTOCOL_VERSION, PageTask,
     ResolveTask, SiteLocation, WorkerTask,
@@ -122,13 +122,7 @@ async fn capture_frames(
             scale: capture.scale,
             muted: capture.muted,
         },
-        encode: EncodeSettings {
-            codec: Codec::H264,
-            crf: 18,
-            x264_preset: X264Preset::Medium,
-            pixel_format: PixelFormat::Yuv420p,
-            gop_size: None,
-        },
+        encode: EncodeSettings::default(),
         bucket: "capture".parse().map_err(bad)?,
         segment_key: String::new(),
         digest_frames: false,

@@ -18,8 +18,8 @@ use crate::cloud::{Cloud, PutOptions, PutOutcome};
 use crate::digest::Digest;
 use crate::media::{FrameRange, ImageFormat};
 use crate::protocol::{
-    Answer, ChunkTask, ChunkTimings, Composition, FailureKind, PROTOCOL_VERSION, PageTask, Segment,
-    SiteLocation, StillTask, WorkerInfo, WorkerMessage, WorkerTask,
+    Answer, ChunkTask, ChunkTimings, Composition, EncodeSettings, FailureKind, PROTOCOL_VERSION,
+    PageTask, Segment, SiteLocation, StillTask, WorkerInfo, WorkerMessage, WorkerTask,
 };
 
 /// A page for a composition lookup has the browser's own default size, as the official renderer opens it.
@@ -318,8 +318,6 @@ fn setup(task: &ChunkTask) -> Setup {
 
 /// A still is drawn as the one frame of a chunk that is never encoded.
 fn still_chunk(task: &StillTask) -> ChunkTask {
-    use crate::media::{Codec, PixelFormat, X264Preset};
-    use crate::protocol::EncodeSettings;
     ChunkTask {
         page: task.page.clone(),
         render_id: task.render_id.clone(),
@@ -329,13 +327,7 @@ fn still_chunk(task: &StillTask) -> ChunkTask {
         frames: FrameRange::new(task.frame, task.frame.saturating_add(1))
             .unwrap_or_else(|_| FrameRange::new(0, 1).expect("one frame")),
         capture: task.capture.clone(),
-        encode: EncodeSettings {
-            codec: Codec::H264,
-            crf: 18,
-            x264_preset: X264Preset::Medium,
-            pixel_format: PixelFormat::Yuv420p,
-            gop_size: None,
-        },
+        encode: EncodeSettings::default(),
         bucket: task.bucket.clone(),
         segment_key: task.key.clone(),
         digest_frames: false,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::failure::{TaskResult, permanent};
 use crate::env::{Env, Tool};
-use crate::protocol::{FailureKind, browsers};
+use crate::protocol::{FailureKind, PROCESSOR_MEMORY_MB, browsers};
 
 /// The programs and folders of this worker.
 #[derive(Debug, Clone)]
@@ -57,13 +57,12 @@ fn missing(env: &Env, tool: Tool, otherwise: &str) -> String {
     }
 }
 
-/// Lambda gives one vCPU for each 1769 MB of memory (Lambda developer guide, "Configure function memory").
-/// Everywhere else: what the machine has.
+/// Processors of a function with so much memory, a part of one counted whole. Everywhere else: what the machine has.
 fn cores(memory_mb: Option<u32>) -> u32 {
     let machine =
         std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1));
     match memory_mb {
-        Some(memory_mb) => memory_mb.div_ceil(1769).clamp(1, machine),
+        Some(memory_mb) => memory_mb.div_ceil(PROCESSOR_MEMORY_MB).clamp(1, machine),
         None => machine,
     }
 }

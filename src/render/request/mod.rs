@@ -5,14 +5,12 @@ use std::collections::BTreeMap;
 use crate::digest::Digest;
 use crate::media::{Codec, Fps, FrameRange, FrameSelection, ImageFormat, PixelFormat, X264Preset};
 use crate::protocol::{
-    CaptureSettings, Composition, EncodeSettings, PROTOCOL_VERSION, PageTask, SiteLocation,
+    CRF_DEFAULT_H264, CaptureSettings, Composition, EncodeSettings, PROTOCOL_VERSION, PageTask,
+    SiteLocation,
 };
 
 use super::chunks::{ChunkLength, ChunkPlan, ChunkPlanError};
 use super::invocation::TASK_BYTES_MAX;
-
-/// Remotion's default for H.264.
-const CRF_DEFAULT_H264: u8 = 18;
 
 /// The largest picture libx264 takes is 16384 pixels a side; Chromium's software surface ends there as well.
 const SIDE_MAX: u32 = 16_384;
