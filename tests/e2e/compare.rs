@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use crate::farm::Farm;
 use crate::peer;
 
 /// A site with the frames that a test looks at.
@@ -11,6 +12,13 @@ struct Subject {
     composition: &'static str,
     /// First and last frame.
     frames: (u32, u32),
+}
+
+impl Subject {
+    /// Its frames as images by the official renderer, in a new `folder`.
+    fn official_frames(&self, format: &str, folder: &Path) -> Vec<std::path::PathBuf> {
+        peer::official_frames(&self.site, self.composition, self.frames, format, folder)
+    }
 }
 
 fn subjects() -> [Subject; 2] {
@@ -55,40 +63,11 @@ fn captured_by_rmx(
     peer::images(folder)
 }
 
-/// A project with the subject's site, applied on the embedded cloud.
-fn deployed(subject: &Subject) -> tempfile::TempDir {
-    let project = peer::folder();
-    std::fs::write(
-        project.path().join("remotion.toml"),
-        format!(
-            "project = \"compare\"\n\n[[site]]\nname = \"site\"\nfolder = {:?}\n",
-            subject.site.to_str().unwrap()
-        ),
-    )
-    .unwrap();
-    rmx(project.path(), &["apply", "--auto-approve"]);
-    project
-}
-
-fn rmx(project: &Path, arguments: &[&str]) {
-    peer::run(
-        Command::new(env!("CARGO_BIN_EXE_rmx"))
-            .args(arguments)
-            .current_dir(project),
-    );
-}
-
 #[test]
 fn captured_frames_are_the_official_renderers_frames() {
     for subject in subjects().into_iter().chain(scenes()) {
         let folder = peer::folder();
-        let theirs = peer::official_frames(
-            &subject.site,
-            subject.composition,
-            subject.frames,
-            "jpeg",
-            &folder.path().join("theirs"),
-        );
+        let theirs = subject.official_frames("jpeg", &folder.path().join("theirs"));
         let ours = captured_by_rmx(&subject, subject.frames, &folder.path().join("ours"));
         let count = (subject.frames.1 - subject.frames.0 + 1) as usize;
         assert_eq!(
@@ -129,23 +108,20 @@ fn captured_frames_are_the_official_renderers_frames() {
 #[test]
 fn stills_are_the_official_renderers_at_every_scale() {
     let subject = &subjects()[0];
-    let project = deployed(subject);
+    let farm = Farm::of(&subject.site);
     for (scale, size) in [(0.5, (640, 360)), (1.5, (1920, 1080))] {
-        let theirs = project.path().join("theirs.png");
+        let theirs = farm.path("theirs.png");
         peer::official_still(&subject.site, subject.composition, 75, scale, &theirs);
         let scale = format!("--scale={scale}");
-        rmx(
-            project.path(),
-            &[
-                "still",
-                subject.composition,
-                "ours.png",
-                "--frame=75",
-                &scale,
-                "--overwrite",
-            ],
-        );
-        let ours = project.path().join("ours.png");
+        farm.rmx(&[
+            "still",
+            subject.composition,
+            "ours.png",
+            "--frame=75",
+            &scale,
+            "--overwrite",
+        ]);
+        let ours = farm.path("ours.png");
         assert_eq!(peer::size(&ours), size, "{scale}");
         assert_eq!(
             peer::decoded_frames(&theirs),
@@ -160,22 +136,13 @@ fn the_video_is_as_close_to_the_page_as_the_official_one() {
     for subject in subjects() {
         let (first, last) = subject.frames;
         let folder = peer::folder();
-        let frames = peer::official_frames(
-            &subject.site,
-            subject.composition,
-            subject.frames,
-            "png",
-            &folder.path().join("png"),
-        );
+        let frames = subject.official_frames("png", &folder.path().join("png"));
         let theirs = folder.path().join("theirs.mp4");
         peer::official_video(&subject.site, subject.composition, subject.frames, &theirs);
-        let project = deployed(&subject);
+        let farm = Farm::of(&subject.site);
         let range = format!("--frames={first}-{last}");
-        rmx(
-            project.path(),
-            &["render", subject.composition, "ours.mp4", &range],
-        );
-        let ours = project.path().join("ours.mp4");
+        farm.rmx(&["render", subject.composition, "ours.mp4", &range]);
+        let ours = farm.path("ours.mp4");
 
         let probe = peer::probe(&ours);
         let stream = &probe["streams"][0];
@@ -235,14 +202,14 @@ fn cuts_leave_no_trace() {
         }
 
         // The videos: one chunk, and seven.
-        let project = deployed(&subject);
+        let farm = Farm::of(&subject.site);
         let range = format!("--frames={first}-{last}");
         let render = |out: &str, frames_per_lambda: u32, quality: &[&str]| {
             let chunk = format!("--frames-per-lambda={frames_per_lambda}");
             let mut arguments = vec!["render", subject.composition, out, &range, &chunk];
             arguments.extend(quality);
-            rmx(project.path(), &arguments);
-            project.path().join(out)
+            farm.rmx(&arguments);
+            farm.path(out)
         };
         let lossless = ["--crf=0"];
         let (one, seven) = (
@@ -261,13 +228,7 @@ fn cuts_leave_no_trace() {
             render("seven.mp4", step, &[]),
         );
         assert_eq!(timestamps(&one), timestamps(&seven));
-        let frames = peer::official_frames(
-            &subject.site,
-            subject.composition,
-            subject.frames,
-            "png",
-            &folder.path().join("png"),
-        );
+        let frames = subject.official_frames("png", &folder.path().join("png"));
         let (one, seven) = (
             peer::psnr_against_frames(&one, &frames, first),
             peer::psnr_against_frames(&seven, &frames, first),

@@ -63,7 +63,7 @@ fn kill(processes: &[u32]) {
 #[test]
 fn what_goes_wrong_in_a_page_is_told_with_its_frame_and_place() {
     let site = nasty();
-    let farm = Farm::of(site.path());
+    let farm = Farm::with_two_browsers(site.path());
     for (composition, expected) in [
         (
             "Throws",
@@ -98,7 +98,7 @@ fn what_goes_wrong_in_a_page_is_told_with_its_frame_and_place() {
 #[test]
 fn a_page_that_logs_without_end_or_is_tiny_renders() {
     let site = nasty();
-    let farm = Farm::of(site.path());
+    let farm = Farm::with_two_browsers(site.path());
     farm.rmx(&["render", "Logs", "logs.mp4"]);
     assert_eq!(numbers(&farm.path("logs.mp4")), Vec::from_iter(0..30));
     farm.rmx(&["render", "Tiny", "tiny.mp4"]);
@@ -111,7 +111,7 @@ fn a_page_that_logs_without_end_or_is_tiny_renders() {
 #[test]
 fn a_picture_that_arrives_late_is_in_its_frames_twenty_times_over() {
     let site = nasty();
-    let farm = Farm::of(site.path());
+    let farm = Farm::with_two_browsers(site.path());
     for _ in 0..20 {
         farm.rmx(&[
             "render",
@@ -137,7 +137,7 @@ fn a_picture_that_arrives_late_is_in_its_frames_twenty_times_over() {
 #[test]
 fn browsers_and_workers_that_are_killed_are_replaced() {
     let site = nasty();
-    let farm = Farm::of(site.path());
+    let farm = Farm::with_two_browsers(site.path());
     for victim in ["--type=renderer", "--remote-debugging-pipe", "bootstrap"] {
         let mut render = farm.start(&["render", "Slow", "slow.mp4", "--overwrite"]);
         farm.wait_until("a browser draws", |farm| {
@@ -178,7 +178,7 @@ fn a_page_that_is_no_bundle_is_told_from_one_that_is() {
     ] {
         let site = peer::folder();
         std::fs::write(site.path().join("index.html"), page).unwrap();
-        let farm = Farm::of(site.path());
+        let farm = Farm::with_two_browsers(site.path());
         let (code, said) = farm.refused(&["render", "Any", "out.mp4", "--timeout=2500"]);
         for part in expected {
             assert!(said.contains(part), "{page}: no {part:?} in\n{said}");
@@ -191,7 +191,7 @@ fn a_page_that_is_no_bundle_is_told_from_one_that_is() {
 #[test]
 fn missing_programs_are_named_with_how_to_get_them() {
     let site = nasty();
-    let farm = Farm::of(site.path());
+    let farm = Farm::with_two_browsers(site.path());
     for (variable, expected) in [
         ("RMX_CHROMIUM", "chromium-headless-shell"),
         ("RMX_FFMPEG", "ffmpeg"),

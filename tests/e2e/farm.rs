@@ -12,11 +12,20 @@ pub(crate) struct Farm {
 }
 
 impl Farm {
-    /// Applies a project whose only site is the folder `site`, with workers of two browsers each.
+    /// Applies a project whose only site is the folder `site`.
     pub(crate) fn of(site: &Path) -> Self {
+        Self::with_workers(site, "")
+    }
+
+    /// As [`Farm::of`], with workers of two browsers each.
+    pub(crate) fn with_two_browsers(site: &Path) -> Self {
+        Self::with_workers(site, "function.memory_mb = 4096\n")
+    }
+
+    fn with_workers(site: &Path, function: &str) -> Self {
         let folder = peer::folder();
         let config = format!(
-            "project = \"farm\"\nfunction.memory_mb = 4096\n\n[[site]]\nname = \"site\"\nfolder = {:?}\n",
+            "project = \"farm\"\n{function}\n[[site]]\nname = \"site\"\nfolder = {:?}\n",
             site.to_str().unwrap()
         );
         std::fs::write(folder.path().join("remotion.toml"), config).unwrap();
