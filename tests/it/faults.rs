@@ -9,7 +9,7 @@ use futures::StreamExt as _;
 use rmx::local::{Fault, FaultKind, Moment};
 use rmx::resource::Address;
 
-use crate::apply::Farm;
+use crate::support::farm::Farm;
 
 /// Something a user does to a farm that is there, or not yet.
 struct Scenario {

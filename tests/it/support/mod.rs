@@ -1,6 +1,7 @@
 //! What integration tests are written with: a project in a folder of its own, and what `rmx` said in it.
 
 pub(crate) mod cloud;
+pub(crate) mod farm;
 
 use std::fmt;
 use std::path::{Path, PathBuf};

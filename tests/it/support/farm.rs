@@ -1,0 +1,305 @@
+//! A farm of one of each kind of resource, in an embedded cloud of its own, driven at the level of plan and apply.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use rmx::apply::{self, Applied, ApplyError, Artefacts, Completed};
+use rmx::cloud::Cloud;
+use rmx::digest::Digest;
+use rmx::names::{BucketName, FunctionName};
+use rmx::plan::change::{Desired, Observed, Plan};
+use rmx::plan::observe::observe;
+use rmx::resource::role::{WorkerAccess, policy_document, trust_policy};
+use rmx::resource::{
+    BucketSpec, EnvironmentSpec, FunctionSpec, LogGroupSpec, Resource, RoleReference, RoleSpec,
+    SiteSpec,
+};
+use rmx::state::{CloudIdentity, State};
+use tokio_util::sync::CancellationToken;
+
+use super::cloud::{TestCloud, copy_folder};
+
+/// The value of the secret environment variable.
+pub(crate) const SECRET: &str = "a secret value that must not be seen";
+
+/// A farm of one of each kind, and everything needed to deploy it.
+pub(crate) struct Farm {
+    pub(crate) test_cloud: TestCloud,
+    pub(crate) cloud: Cloud,
+    identity: CloudIdentity,
+    folder: tempfile::TempDir,
+    pub(crate) desired: Desired,
+    pub(crate) state: State,
+    pub(crate) force_destroy: bool,
+    /// What a killed process leaves on disk.
+    saved: Arc<Mutex<State>>,
+}
+
+impl Farm {
+    pub(crate) async fn new() -> Self {
+        let test_cloud = TestCloud::start().await;
+        let cloud = test_cloud.connect().await;
+        let caller = cloud.identity().await.unwrap();
+        let identity = CloudIdentity {
+            account: caller.account,
+            region: cloud.region().clone(),
+        };
+        let state = State {
+            lineage: uuid::Uuid::new_v4().to_string().parse().unwrap(),
+            serial: 0,
+            deployed_to: None,
+            records: BTreeMap::new(),
+        };
+        let mut farm = Self {
+            test_cloud,
+            cloud,
+            identity,
+            folder: tempfile::tempdir().unwrap(),
+            desired: Desired::default(),
+            saved: Arc::new(Mutex::new(state.clone())),
+            state,
+            force_destroy: false,
+        };
+        farm.declare();
+        farm
+    }
+
+    /// The same farm once more, in a cloud of its own.
+    pub(crate) async fn copy_of(other: &Self) -> Self {
+        let test_cloud = TestCloud::copy_of(&other.test_cloud).await;
+        let folder = tempfile::tempdir().unwrap();
+        copy_folder(other.folder.path(), folder.path());
+        Self {
+            cloud: test_cloud.connect().await,
+            test_cloud,
+            identity: other.identity.clone(),
+            folder,
+            desired: other.desired.clone(),
+            state: other.state.clone(),
+            saved: Arc::new(Mutex::new(other.state.clone())),
+            force_destroy: other.force_destroy,
+        }
+    }
+
+    /// As if the process had been killed: what counts is what was saved.
+    pub(crate) fn killed(&mut self) {
+        self.state = self.saved.lock().unwrap().clone();
+    }
+
+    pub(crate) fn declare(&mut self) {
+        let function: FunctionName = "rmx-test".parse().unwrap();
+        let bucket: BucketName = "rmx-test-bucket".parse().unwrap();
+        let log_group = "/aws/lambda/rmx-test".parse().unwrap();
+        let role = "rmx-test-role".parse().unwrap();
+        let policy = policy_document(&WorkerAccess {
+            account: &self.identity.account,
+            region: &self.identity.region,
+            bucket: &bucket,
+            functions: std::slice::from_ref(&function),
+            log_group: &log_group,
+            log_group_managed: true,
+            in_vpc: false,
+        });
+        let code_sha256 = self.write_code("one");
+        let path = "/".to_owned();
+        self.want(
+            "log_group.main",
+            Resource::LogGroup(LogGroupSpec {
+                name: log_group.clone(),
+                retention_days: Some(14),
+            }),
+        );
+        self.want(
+            "role.main",
+            Resource::Role(RoleSpec {
+                name: role,
+                path: path.clone(),
+                permissions_boundary: None,
+                trust_policy: trust_policy(),
+                policy,
+            }),
+        );
+        self.want(
+            "bucket.main",
+            Resource::Bucket(BucketSpec {
+                name: bucket.clone(),
+                expire_renders_days: Some(30),
+                abort_uploads_days: Some(1),
+                block_public_access: true,
+                owner_enforced: true,
+            }),
+        );
+        self.want(
+            "function.worker",
+            Resource::Function(FunctionSpec {
+                name: function,
+                role: RoleReference::Managed {
+                    name: "rmx-test-role".parse().unwrap(),
+                    path,
+                },
+                architecture: "x86_64".to_owned(),
+                memory_mb: 2048,
+                timeout_s: 240,
+                disk_mb: 2048,
+                environment: BTreeMap::from([
+                    ("MODE".to_owned(), EnvironmentSpec::Plain("test".to_owned())),
+                    (
+                        "TOKEN".to_owned(),
+                        EnvironmentSpec::Secret(Digest::of(SECRET)),
+                    ),
+                ]),
+                layers: Vec::new(),
+                subnet_ids: Vec::new(),
+                security_group_ids: Vec::new(),
+                log_group,
+                code_sha256,
+                published: true,
+            }),
+        );
+        self.want_site(&[
+            ("index.html", "<h1>one</h1>"),
+            ("a/app.js", "1"),
+            ("b.js", "2"),
+        ]);
+    }
+
+    pub(crate) fn want(&mut self, address: &str, resource: Resource) {
+        self.desired
+            .resources
+            .insert(address.parse().unwrap(), resource);
+    }
+
+    pub(crate) fn function(&mut self) -> &mut FunctionSpec {
+        let address = "function.worker".parse().unwrap();
+        match self.desired.resources.get_mut(&address) {
+            Some(Resource::Function(spec)) => spec,
+            _ => panic!("the farm has a function"),
+        }
+    }
+
+    pub(crate) fn bucket(&self) -> BucketName {
+        "rmx-test-bucket".parse().unwrap()
+    }
+
+    pub(crate) fn code_path(&self) -> PathBuf {
+        self.folder.path().join("function.zip")
+    }
+
+    /// A function zip whose `bootstrap` is `content`.
+    pub(crate) fn write_code(&self, content: &str) -> Digest {
+        use std::io::Write as _;
+        let mut zip = zip::ZipWriter::new(std::fs::File::create(self.code_path()).unwrap());
+        let options = zip::write::SimpleFileOptions::default()
+            .unix_permissions(0o755)
+            .last_modified_time(zip::DateTime::default());
+        zip.start_file("bootstrap", options).unwrap();
+        zip.write_all(content.as_bytes()).unwrap();
+        zip.finish().unwrap();
+        Digest::of(std::fs::read(self.code_path()).unwrap())
+    }
+
+    /// A site of these files and no others.
+    pub(crate) fn want_site(&mut self, files: &[(&str, &str)]) {
+        let folder = self.folder.path().join("site");
+        let _ = std::fs::remove_dir_all(&folder);
+        let mut digests = BTreeMap::new();
+        for (path, content) in files {
+            let file = folder.join(path);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, content).unwrap();
+            digests.insert((*path).to_owned(), Digest::of(content));
+        }
+        let site = Resource::Site(SiteSpec {
+            name: "hello".parse().unwrap(),
+            bucket: self.bucket(),
+            digest: Digest::of(format!("{digests:?}")),
+            files: digests,
+        });
+        self.want("site.hello", site);
+    }
+
+    pub(crate) async fn observe(&self) -> Observed {
+        let identity = self.identity.clone();
+        observe(&self.cloud, identity, &self.desired, &self.state)
+            .await
+            .unwrap()
+    }
+
+    pub(crate) async fn plan(&self) -> Plan {
+        rmx::plan::make(&self.desired, &self.observe().await, &self.state).unwrap()
+    }
+
+    /// Plans and applies; `saves_max` saves of the state work, the next one fails as a killed process would.
+    pub(crate) async fn apply_until(&mut self, saves_max: usize) -> Result<Applied, ApplyError> {
+        let plan = self.plan().await;
+        self.apply_plan(&plan, saves_max).await
+    }
+
+    pub(crate) async fn apply_plan(
+        &mut self,
+        plan: &Plan,
+        saves_max: usize,
+    ) -> Result<Applied, ApplyError> {
+        let artefacts = Artefacts {
+            code: Some(self.code_path()),
+            sites: BTreeMap::from([("hello".parse().unwrap(), self.folder.path().join("site"))]),
+        };
+        let secrets = BTreeMap::from([("TOKEN".to_owned(), SECRET.to_owned())]);
+        let stop = CancellationToken::new();
+        let saved = Arc::clone(&self.saved);
+        *saved.lock().unwrap() = self.state.clone();
+        let mut saves = 0;
+        let mut save = |state: &mut State| {
+            saves += 1;
+            if saves > saves_max {
+                return Err("killed".into());
+            }
+            state.serial += 1;
+            *saved.lock().unwrap() = state.clone();
+            Ok(())
+        };
+        let inputs = apply::Inputs {
+            plan,
+            artefacts: &artefacts,
+            secrets: &secrets,
+            delete_bucket_content: self.force_destroy,
+            cloud: &self.cloud,
+            stop: &stop,
+        };
+        let result = apply::apply(inputs, &mut self.state, &mut save, &|_| {}).await;
+        self.killed();
+        result
+    }
+
+    /// Plans and applies; an error of either is an error.
+    pub(crate) async fn try_apply(&mut self) -> Result<(), String> {
+        let identity = self.identity.clone();
+        let observed = observe(&self.cloud, identity, &self.desired, &self.state).await;
+        let observed = observed.map_err(|error| error.to_string())?;
+        let plan = rmx::plan::make(&self.desired, &observed, &self.state);
+        let plan = plan.map_err(|error| error.to_string())?;
+        let applied = self.apply_plan(&plan, usize::MAX).await;
+        applied.map(|_| ()).map_err(|error| error.to_string())
+    }
+
+    /// Applies and requires that a second plan is empty.
+    pub(crate) async fn apply(&mut self) -> Vec<String> {
+        let applied = self.apply_until(usize::MAX).await.unwrap();
+        assert!(applied.remaining.is_empty());
+        let again = self.plan().await;
+        assert!(again.is_empty(), "{again:#?}");
+        assert!(!serde_json::to_string(&self.state).unwrap().contains(SECRET));
+        applied.done.iter().map(text).collect()
+    }
+
+    pub(crate) async fn keys(&self) -> Vec<String> {
+        let objects = self.cloud.list_objects(&self.bucket(), "").await.unwrap();
+        objects.into_iter().map(|object| object.key).collect()
+    }
+}
+
+/// "Create bucket.main".
+pub(crate) fn text(completed: &Completed) -> String {
+    format!("{:?} {}", completed.action, completed.address)
+}
