@@ -151,9 +151,17 @@ impl Encoder {
     }
 
     /// Ends the stream, waits for the file and returns its path; it holds exactly `frame_count` frames.
-    pub(super) async fn finish(mut self, frame_count: u32) -> TaskResult<PathBuf> {
+    pub(super) async fn finish(self, frame_count: u32) -> TaskResult<PathBuf> {
+        self.finish_within(FINISH_TIMEOUT, frame_count).await
+    }
+
+    async fn finish_within(mut self, limit: Duration, frame_count: u32) -> TaskResult<PathBuf> {
         drop(self.frames);
-        let status = tokio::time::timeout(FINISH_TIMEOUT, self.child.wait()).await;
+        let status = tokio::time::timeout(limit, self.child.wait()).await;
+        if status.is_err() {
+            // Its pipes stay open for as long as it lives, and the tasks below read them to their end.
+            let _ = self.child.kill().await;
+        }
         let words: String = self.tasks.join_all().await.concat();
         let failed =
             |what: String| retryable(FailureKind::Encoder, format!("encoding: {what}\n{words}"));
@@ -161,7 +169,7 @@ impl Encoder {
             Err(_) => {
                 return Err(failed(format!(
                     "ffmpeg did not end within {} s",
-                    FINISH_TIMEOUT.as_secs()
+                    limit.as_secs()
                 )));
             }
             Ok(Err(error)) => return Err(internal("waiting for the encoder", error)),
@@ -191,7 +199,11 @@ impl Encoder {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
+    use crate::media::{Codec, PixelFormat, X264Preset};
 
     #[test]
     fn a_frame_lasts_a_whole_number_of_ticks() {
@@ -200,5 +212,35 @@ mod tests {
             let ticks = u64::from(timescale(fps)) * u64::from(fps.denominator());
             assert_eq!(ticks % u64::from(fps.numerator()), 0, "{rate}");
         }
+    }
+
+    #[tokio::test]
+    async fn an_encoder_that_never_ends_is_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let ffmpeg = folder.path().join("ffmpeg");
+        std::fs::write(&ffmpeg, "#!/bin/sh\nexec sleep 3600\n").unwrap();
+        std::fs::set_permissions(&ffmpeg, Permissions::from_mode(0o755)).unwrap();
+        let tools = Tools {
+            chromium: PathBuf::new(),
+            ffmpeg,
+            scratch: folder.path().to_owned(),
+            cores: 1,
+            browsers: 1,
+        };
+        let settings = EncodeSettings {
+            codec: Codec::H264,
+            crf: 18,
+            x264_preset: X264Preset::Medium,
+            pixel_format: PixelFormat::Yuv420p,
+            gop_size: None,
+        };
+        let fps = Fps::from_number(30.0).unwrap();
+        let output = folder.path().join("segment.mp4");
+        let encoder = Encoder::start(&tools, &settings, ImageFormat::Jpeg, fps, output).unwrap();
+        let finished = encoder.finish_within(Duration::from_millis(50), 1);
+        let finished = tokio::time::timeout(Duration::from_secs(60), finished).await;
+        let failure = finished.expect("it came to an end").unwrap_err();
+        assert!(failure.message.contains("did not end"), "{failure}");
+        assert!(failure.retryable);
     }
 }
