@@ -128,12 +128,14 @@ pub(super) async fn approved(
 
 fn progress(done: usize, remaining: &[crate::resource::Address]) -> String {
     let names: Vec<String> = remaining.iter().map(ToString::to_string).collect();
+    let done = match done {
+        0 => "No change is done.".to_owned(),
+        1 => "1 change is done and recorded.".to_owned(),
+        _ => format!("{done} changes are done and recorded."),
+    };
     match names.len() {
-        0 => format!("{done} changes are done and recorded."),
-        _ => format!(
-            "{done} changes are done and recorded. Not done: {}.",
-            names.join(", ")
-        ),
+        0 => done,
+        _ => format!("{done} Not done: {}.", names.join(", ")),
     }
 }
 
@@ -143,6 +145,9 @@ impl From<ApplyError> for CommandError {
         remaining.extend(error.remaining.iter().cloned());
         let detail = progress(error.done.len(), &remaining);
         let hint = match &error.cause {
+            cause if stale(cause) => {
+                "plan again and look at it: a saved plan that is stale stays stale (`rmx plan --out FILE` makes another)"
+            }
             ChangeError::BucketNotEmpty { .. } => {
                 "delete the objects, or set `force_destroy = true` under [bucket] to have them deleted"
             }
@@ -166,11 +171,7 @@ impl From<ApplyError> for CommandError {
         };
         let kind = match &error.cause {
             _ if !error.done.is_empty() => CommandErrorKind::Partial,
-            ChangeError::Moved | ChangeError::Artefact { .. } => CommandErrorKind::StalePlan,
-            // AWS itself found that the object is not the one that was looked at.
-            ChangeError::Cloud(cause) if cause.kind == CloudErrorKind::PreconditionFailed => {
-                CommandErrorKind::StalePlan
-            }
+            cause if stale(cause) => CommandErrorKind::StalePlan,
             ChangeError::Cloud(cause) if cause.kind == CloudErrorKind::Credentials => {
                 CommandErrorKind::Credentials
             }
@@ -180,5 +181,42 @@ impl From<ApplyError> for CommandError {
             .detail(detail)
             .cause(error)
             .hint(hint)
+    }
+}
+
+/// Whether what was planned is not what is there any more.
+fn stale(cause: &ChangeError) -> bool {
+    match cause {
+        ChangeError::Moved | ChangeError::Artefact { .. } => true,
+        // AWS itself found that the object is not the one that was looked at.
+        ChangeError::Cloud(cause) => cause.kind == CloudErrorKind::PreconditionFailed,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::ui::Ui;
+    use crate::plan::change::Action;
+
+    #[test]
+    fn a_stale_plan_is_not_to_be_run_again() {
+        let error = CommandError::from(ApplyError {
+            address: "function.worker".parse().unwrap(),
+            action: Action::Update,
+            cause: ChangeError::Moved,
+            done: Vec::new(),
+            remaining: Vec::new(),
+        });
+        assert_eq!(error.to_json()["exit_code"], 10);
+        let text = error.render(&Ui::plain());
+        assert!(!text.contains("run the same command again"), "{text}");
+        assert!(
+            text.contains("No change is done. Not done: function.worker."),
+            "{text}"
+        );
+        assert_eq!(progress(1, &[]), "1 change is done and recorded.");
+        assert_eq!(progress(2, &[]), "2 changes are done and recorded.");
     }
 }

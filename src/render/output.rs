@@ -1,13 +1,21 @@
 //! The output file: found to be writable before any work is done, there under its name only when it is whole.
 
+use std::fs::{File, TryLockError};
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+
+/// How often the unfinished file is opened again because whoever held it has just let go of it.
+const CLAIM_ATTEMPTS_MAX: u32 = 5;
 
 /// The file is written under a name with `.part` at its end and renamed at the end. Dropped before that, it is removed.
 #[derive(Debug)]
 pub struct OutputFile {
     path: PathBuf,
     part: PathBuf,
+    /// Locked: of two renders into one file, one would mix its video into the other's. The kernel lets go of it when
+    /// the process dies, so what a killed render has left is simply written over.
+    _claim: File,
     committed: bool,
 }
 
@@ -23,6 +31,9 @@ pub enum OutputError {
     /// It is a device, a pipe or a socket: renaming a file to its name would put an end to it.
     #[error("`{}` is not a file", .0.display())]
     Special(PathBuf),
+    /// Another render is writing it.
+    #[error("another render is writing `{}`", .0.display())]
+    Busy(PathBuf),
     /// The system refuses.
     #[error("`{}` cannot be written", path.display())]
     Io {
@@ -38,7 +49,7 @@ impl OutputFile {
     /// Prepares to write `path`, making folders as needed.
     ///
     /// # Errors
-    /// It cannot be written, or it exists and `overwrite` is not set.
+    /// It cannot be written, somebody else is writing it, or it exists and `overwrite` is not set.
     pub fn create(path: &Path, overwrite: bool) -> Result<Self, OutputError> {
         if path.is_dir() {
             return Err(OutputError::Folder(path.to_owned()));
@@ -59,9 +70,10 @@ impl OutputFile {
         let mut part = path.as_os_str().to_owned();
         part.push(".part");
         let part = PathBuf::from(part);
-        std::fs::File::create(&part).map_err(io)?;
+        let claim = claim(&part).map_err(io)?;
         Ok(Self {
             path: path.to_owned(),
+            _claim: claim.ok_or_else(|| OutputError::Busy(path.to_owned()))?,
             part,
             committed: false,
         })
@@ -95,6 +107,28 @@ impl Drop for OutputFile {
             drop(std::fs::remove_file(&self.part));
         }
     }
+}
+
+/// The unfinished file, locked; `None` if somebody else holds it. Its content is left alone until then.
+fn claim(part: &Path) -> io::Result<Option<File>> {
+    for _ in 0..CLAIM_ATTEMPTS_MAX {
+        let file = File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(part)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        // Whoever held it may have renamed or removed it since it was opened.
+        let held = file.metadata()?;
+        if std::fs::metadata(part).is_ok_and(|there| there.ino() == held.ino()) {
+            return Ok(Some(file));
+        }
+    }
+    Ok(None)
 }
 
 #[cfg(test)]
@@ -133,5 +167,26 @@ mod tests {
             OutputFile::create(&path.join("c.mp4"), true),
             Err(OutputError::Io { .. })
         ));
+    }
+
+    #[test]
+    fn two_renders_do_not_write_one_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.mp4");
+        let first = OutputFile::create(&path, true).unwrap();
+        std::fs::write(first.part(), "first").unwrap();
+        assert!(matches!(
+            OutputFile::create(&path, true),
+            Err(OutputError::Busy(_))
+        ));
+        // Neither cut off nor removed by the one that was refused.
+        assert_eq!(std::fs::read_to_string(first.part()).unwrap(), "first");
+        first.commit().unwrap();
+
+        // What a killed render has left is in nobody's way.
+        std::fs::write(folder.path().join("a.mp4.part"), "left behind").unwrap();
+        drop(OutputFile::create(&path, true).unwrap());
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "first");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }

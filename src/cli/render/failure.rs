@@ -238,6 +238,9 @@ impl From<OutputError> for CommandError {
                 .hint("leave --overwrite=false out to replace it"),
             OutputError::Folder(_) => shown.cause(error).hint("name a file in it"),
             OutputError::Special(_) => shown.cause(error).hint("name a file"),
+            OutputError::Busy(_) => shown
+                .cause(error)
+                .hint("wait for the other render, or name another file"),
             OutputError::Io { .. } => shown
                 .cause(error)
                 .hint("name another file, or make the folder writable"),

@@ -185,7 +185,10 @@ fn output_path(context: &Context, args: &RenderArgs) -> Result<PathBuf, CommandE
     let Some(out) = &args.out else {
         return Ok(context.path(&default_output(&args.composition, "mp4")));
     };
-    match out.extension().and_then(|extension| extension.to_str()) {
+    let ending = out
+        .extension()
+        .map(|extension| extension.to_string_lossy().to_lowercase());
+    match ending.as_deref() {
         None | Some("mp4" | "m4v") => Ok(context.path(out)),
         Some(other) => Err(CommandError::usage(
             "The output file's ending is not that of an MP4 file",
