@@ -15,7 +15,7 @@ use crate::media::{Codec, Fps, FrameRange, ImageFormat, PixelFormat, X264Preset}
 use crate::names::{BucketName, RenderId};
 
 /// Raised whenever a message changes its meaning. A worker refuses a task of another version by name.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 
 /// Lambda gives a function one processor for each so many MB of its memory (Lambda developer guide, "Configure function
 /// memory").
@@ -58,17 +58,23 @@ pub struct InfoTask {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SiteLocation {
-    /// Objects below `prefix` in `bucket`, read with the worker's role and served to Chromium on loopback.
-    Bucket {
-        /// The bucket.
-        bucket: BucketName,
-        /// Key prefix that ends in `/`, for example `sites/hello/`.
-        prefix: String,
-        /// The site's identity. Part of a worker's cache key: same digest, same page.
-        digest: Digest,
-    },
+    /// Objects in a bucket, read with the worker's role and served to Chromium on loopback.
+    Bucket(SiteObjects),
     /// A public `http(s)` address of a bundle's folder or of its `index.html`.
     Url(String),
+}
+
+/// A site that `rmx apply` uploaded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SiteObjects {
+    /// The bucket.
+    pub bucket: BucketName,
+    /// Key prefix that ends in `/`, for example `sites/hello/`.
+    pub prefix: String,
+    /// Key of the site's manifest, which names the digest of every file.
+    pub manifest_key: String,
+    /// The site's identity: its manifest must say the same. Part of a worker's cache key: same digest, same page.
+    pub digest: Digest,
 }
 
 /// What every page needs before it can be asked anything.
@@ -360,6 +366,8 @@ pub enum FailureKind {
     BadRequest,
     /// The page could not be loaded: missing site, missing `index.html`, HTTP status.
     PageLoad,
+    /// A file of the site is not the one the render began with.
+    SiteChanged,
     /// The page loaded but does not speak the page contract.
     PageContract,
     /// The page knows no composition of that id.

@@ -2,8 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,8 +18,9 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::io::ReaderStream;
 
-use super::failure::{TaskResult, internal};
+use super::failure::{TaskResult, internal, permanent};
 use super::site::Site;
+use crate::protocol::{FailureKind, TaskFailure};
 
 /// Pause after a connection that could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -38,8 +38,8 @@ pub(super) struct Server {
 #[derive(Debug)]
 struct Shared {
     site: Site,
-    /// Whether the page asked for a frame of a video file, which rmx does not extract.
-    proxy_was_asked: AtomicBool,
+    /// The first file that could not be served though the site has it. A page may go on without it, and look wrong.
+    failure: OnceLock<TaskFailure>,
 }
 
 impl Server {
@@ -54,7 +54,7 @@ impl Server {
             .map_err(|error| internal("opening the page's server", error))?;
         let shared = Arc::new(Shared {
             site,
-            proxy_was_asked: AtomicBool::new(false),
+            failure: OnceLock::new(),
         });
         let mut accepting = JoinSet::new();
         accepting.spawn(accept(listener, Arc::clone(&shared)));
@@ -65,8 +65,9 @@ impl Server {
         })
     }
 
-    pub(super) fn proxy_was_asked(&self) -> bool {
-        self.shared.proxy_was_asked.load(Ordering::Relaxed)
+    /// Fails once a file could not be served: what the page draws without it does not count.
+    pub(super) fn check(&self) -> TaskResult<()> {
+        self.shared.failure.get().cloned().map_or(Ok(()), Err)
     }
 
     pub(super) fn site(&self) -> &Site {
@@ -85,6 +86,15 @@ impl Server {
                 format!("http://localhost:{}/index.html", self.port)
             }
         }
+    }
+}
+
+impl Shared {
+    /// Notes a failure and tells the page of it.
+    fn fail(&self, status: StatusCode, failure: TaskFailure) -> Response<Body> {
+        let response = json_error(status, &failure.message);
+        let _ = self.failure.set(failure);
+        response
     }
 }
 
@@ -116,10 +126,12 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 
 async fn respond(shared: &Shared, request: &Request<Incoming>) -> Response<Body> {
     let mut response = if request.uri().path() == "/proxy" {
-        shared.proxy_was_asked.store(true, Ordering::Relaxed);
-        json_error(
+        shared.fail(
             StatusCode::INTERNAL_SERVER_ERROR,
-            "rmx does not extract frames of video files (OffthreadVideo) yet",
+            permanent(
+                FailureKind::Unsupported,
+                "drawing: the page uses <OffthreadVideo>, whose frames rmx does not extract yet; use <Video> of @remotion/media",
+            ),
         )
     } else {
         match *request.method() {
@@ -154,7 +166,7 @@ async fn file(shared: &Shared, request: &Request<Incoming>) -> Response<Body> {
                 &format!("the site has no file `{path}`"),
             );
         }
-        Err(failure) => return json_error(StatusCode::BAD_GATEWAY, &failure.message),
+        Err(failure) => return shared.fail(StatusCode::BAD_GATEWAY, failure),
     };
     match send(
         &file,

@@ -1,27 +1,34 @@
 //! A site's files: from a folder, or from the bucket, fetched when the page first asks for them.
+//!
+//! A render draws one version of a site. An `apply` may replace its objects meanwhile, so what is fetched is compared
+//! with the manifest, and the manifest with the digest the render began with.
 
+use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use tokio::io::AsyncWriteExt as _;
+use bytes::BytesMut;
+use sha2::{Digest as _, Sha256};
+use tempfile::{NamedTempFile, TempDir, TempPath};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::OnceCell;
 
-use super::failure::{TaskResult, internal, storage};
+use super::failure::{TaskResult, internal, permanent, storage};
 use crate::cloud::Cloud;
 use crate::digest::Digest;
-use crate::names::BucketName;
+use crate::protocol::{FailureKind, SiteObjects, TaskFailure};
+use crate::resource::site::{SiteFile, SiteManifest};
+
+/// How much of an object is held in memory on its way to the disk.
+const PIECE_BYTES: usize = 64 * 1024;
 
 /// Where the files of a site come from.
 #[derive(Debug, Clone)]
 pub(super) enum Site {
     /// A folder on this machine.
     Folder(PathBuf),
-    /// Objects below a prefix. Each is fetched once and kept below `cache`.
-    Bucket {
-        cloud: Cloud,
-        bucket: BucketName,
-        prefix: String,
-        cache: Arc<PathBuf>,
-    },
+    /// Objects that `rmx apply` uploaded.
+    Bucket(Arc<BucketSite>),
     /// A public address: the page loads from there, nothing is served.
     Url(String),
 }
@@ -39,12 +46,7 @@ impl Site {
         match self {
             Self::Url(_) => Ok(None),
             Self::Folder(folder) => Ok(inside(folder, relative).await.ok().flatten()),
-            Self::Bucket {
-                cloud,
-                bucket,
-                prefix,
-                cache,
-            } => fetch(cloud, bucket, &format!("{prefix}{path}"), cache).await,
+            Self::Bucket(site) => site.file(path).await,
         }
     }
 }
@@ -57,33 +59,115 @@ async fn inside(folder: &Path, relative: &Path) -> std::io::Result<Option<PathBu
     Ok((is_inside && is_file).then_some(file))
 }
 
-async fn fetch(
-    cloud: &Cloud,
-    bucket: &BucketName,
-    key: &str,
-    cache: &Path,
-) -> TaskResult<Option<PathBuf>> {
-    let file = cache.join(Digest::of(key).to_string());
-    if tokio::fs::try_exists(&file).await.unwrap_or(false) {
-        return Ok(Some(file));
+/// A site in a bucket. Each file is fetched once and kept for as long as this value lives.
+#[derive(Debug)]
+pub(super) struct BucketSite {
+    cloud: Cloud,
+    objects: SiteObjects,
+    /// Path → what `rmx apply` uploaded there. Read when the first file is asked for.
+    files: OnceCell<BTreeMap<String, SiteFile>>,
+    /// Files by digest.
+    kept: TempDir,
+}
+
+impl BucketSite {
+    pub(super) fn new(cloud: Cloud, objects: SiteObjects, scratch: &Path) -> TaskResult<Self> {
+        let kept = tempfile::Builder::new()
+            .prefix("rmx-site-")
+            .tempdir_in(scratch)
+            .map_err(|error| internal("making a folder for the site", error))?;
+        Ok(Self {
+            cloud,
+            objects,
+            files: OnceCell::new(),
+            kept,
+        })
     }
-    let mut object = match cloud.read_object(bucket, key, None).await {
-        Ok(object) => object,
-        Err(error) if error.is_not_found() => return Ok(None),
-        Err(error) => return Err(storage(&error)),
-    };
-    let failed = |error: std::io::Error| internal(&format!("fetching s3://{bucket}/{key}"), error);
-    // Removed again unless the whole object arrives.
-    let (partial, path) = tempfile::NamedTempFile::new_in(cache)
-        .map_err(failed)?
-        .into_parts();
-    let mut target = tokio::fs::File::from_std(partial);
-    tokio::io::copy(&mut object.body, &mut target)
-        .await
-        .map_err(failed)?;
-    target.flush().await.map_err(failed)?;
-    path.persist(&file).map_err(|error| failed(error.error))?;
-    Ok(Some(file))
+
+    /// Where it lies.
+    pub(super) fn objects(&self) -> &SiteObjects {
+        &self.objects
+    }
+
+    async fn file(&self, path: &str) -> TaskResult<Option<PathBuf>> {
+        let files = self.files.get_or_try_init(|| self.manifest()).await?;
+        let Some(wanted) = files.get(path) else {
+            return Ok(None);
+        };
+        let file = self.kept.path().join(wanted.sha256.to_string());
+        if !tokio::fs::try_exists(&file).await.unwrap_or(false) {
+            self.fetch(path, wanted.sha256, &file).await?;
+        }
+        Ok(Some(file))
+    }
+
+    async fn manifest(&self) -> TaskResult<BTreeMap<String, SiteFile>> {
+        let SiteObjects {
+            bucket,
+            manifest_key,
+            digest,
+            ..
+        } = &self.objects;
+        let found = self.cloud.get_object(bucket, manifest_key).await;
+        let found = match found {
+            Ok(bytes) => SiteManifest::parse(&bytes),
+            Err(error) if error.is_not_found() => None,
+            Err(error) => return Err(storage(&error)),
+        };
+        found
+            .filter(|manifest| manifest.digest == Some(*digest))
+            .map(|manifest| manifest.files)
+            .ok_or_else(|| self.changed(manifest_key))
+    }
+
+    async fn fetch(&self, path: &str, wanted: Digest, file: &Path) -> TaskResult<()> {
+        let key = format!("{}{path}", self.objects.prefix);
+        let object = self
+            .cloud
+            .read_object(&self.objects.bucket, &key, None)
+            .await;
+        let mut object = match object {
+            Ok(object) => object,
+            Err(error) if error.is_not_found() => return Err(self.changed(&key)),
+            Err(error) => return Err(storage(&error)),
+        };
+        let bucket = &self.objects.bucket;
+        let (found, partial) = save(&mut object.body, self.kept.path())
+            .await
+            .map_err(|error| internal(&format!("fetching s3://{bucket}/{key}"), error))?;
+        if found != wanted {
+            return Err(self.changed(&key));
+        }
+        partial
+            .persist(file)
+            .map_err(|error| internal(&format!("keeping s3://{bucket}/{key}"), error.error))
+    }
+
+    fn changed(&self, key: &str) -> TaskFailure {
+        let message = format!(
+            "loading the page: s3://{}/{key} is not what the render began with: the site was applied anew or changed by hand",
+            self.objects.bucket
+        );
+        permanent(FailureKind::SiteChanged, message)
+    }
+}
+
+/// Writes a stream to a file that goes away again unless it is kept; returns its digest too.
+async fn save(
+    stream: &mut (impl AsyncRead + Unpin),
+    folder: &Path,
+) -> std::io::Result<(Digest, TempPath)> {
+    let (file, path) = NamedTempFile::new_in(folder)?.into_parts();
+    let mut file = tokio::fs::File::from_std(file);
+    let mut sha256 = Sha256::new();
+    let mut piece = BytesMut::with_capacity(PIECE_BYTES);
+    while stream.read_buf(&mut piece).await? > 0 {
+        sha256.update(&piece);
+        file.write_all_buf(&mut piece).await?;
+        piece.reserve(PIECE_BYTES);
+    }
+    file.flush().await?;
+    Ok((Digest::from_sha256(sha256.finalize().into()), path))
 }
 
 #[cfg(test)]

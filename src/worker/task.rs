@@ -4,7 +4,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tempfile::TempDir;
 use tokio::sync::mpsc;
 
 use super::browser::version_line;
@@ -12,7 +11,7 @@ use super::encode::Encoder;
 use super::failure::{TaskResult, at_frame, internal, permanent, storage};
 use super::lane::{Drawing, Lanes, Open};
 use super::page::Setup;
-use super::site::Site;
+use super::site::{BucketSite, Site};
 use super::tools::Tools;
 use crate::cloud::{Cloud, PutOptions, PutOutcome};
 use crate::digest::Digest;
@@ -30,8 +29,8 @@ const LOOKUP_VIEWPORT: (u32, u32, f64) = (1280, 720, 1.0);
 pub(super) struct Worker {
     tools: Tools,
     cloud: Option<Cloud>,
-    /// The site whose files are kept, and where.
-    cache: Option<(Digest, Arc<TempDir>)>,
+    /// The site whose files are kept.
+    kept_site: Option<Arc<BucketSite>>,
     /// Pages that stay open: one in each browser.
     open: Vec<Open>,
 }
@@ -44,7 +43,7 @@ impl Worker {
         Self {
             tools,
             cloud,
-            cache: None,
+            kept_site: None,
             open: Vec::new(),
         }
     }
@@ -125,38 +124,28 @@ impl Worker {
     }
 
     fn site(&mut self, location: &SiteLocation) -> TaskResult<Site> {
-        let (bucket, prefix, digest) = match location {
+        let objects = match location {
             SiteLocation::Url(url) => {
                 return Ok(match url.strip_prefix("file://") {
                     Some(folder) if self.cloud.is_none() => Site::Folder(folder.into()),
                     _ => Site::Url(url.clone()),
                 });
             }
-            SiteLocation::Bucket {
-                bucket,
-                prefix,
-                digest,
-            } => (bucket, prefix, digest),
+            SiteLocation::Bucket(objects) => objects,
         };
-        let folder = match &self.cache {
-            Some((kept, folder)) if kept == digest => Arc::clone(folder),
+        let kept = match self.kept_site.take() {
+            Some(kept) if kept.objects() == objects => kept,
             _ => {
-                let folder = tempfile::Builder::new()
-                    .prefix("rmx-site-")
-                    .tempdir_in(&self.tools.scratch);
-                let folder =
-                    folder.map_err(|error| internal("making a folder for the site", error))?;
-                let folder = Arc::new(folder);
-                self.cache = Some((*digest, Arc::clone(&folder)));
-                folder
+                let cloud = self.cloud()?.clone();
+                Arc::new(BucketSite::new(
+                    cloud,
+                    objects.clone(),
+                    &self.tools.scratch,
+                )?)
             }
         };
-        Ok(Site::Bucket {
-            cloud: self.cloud()?.clone(),
-            bucket: bucket.clone(),
-            prefix: prefix.clone(),
-            cache: Arc::new(folder.path().to_owned()),
-        })
+        self.kept_site = Some(Arc::clone(&kept));
+        Ok(Site::Bucket(kept))
     }
 
     fn cloud(&self) -> TaskResult<&Cloud> {

@@ -189,6 +189,40 @@ fn a_page_that_is_no_bundle_is_told_from_one_that_is() {
 }
 
 #[test]
+fn a_site_that_changes_while_it_is_rendered_is_told() {
+    let site = nasty();
+    let farm = Farm::of(site.path());
+    let refused = |composition: &str, expected: &str| {
+        let (code, said) = farm.refused(&["render", composition, "out.mp4"]);
+        assert_eq!(code, 1, "{said}");
+        assert!(said.contains("The site was changed"), "{said}");
+        assert!(said.contains(expected), "{said}");
+        assert!(!farm.path("out.mp4").exists(), "frames of two versions");
+    };
+
+    // A picture that is another one: the page itself would not notice.
+    let picture = site.path().join("hills.jpg");
+    let deployed = farm.cloud_file_like(&picture);
+    let content = std::fs::read(&deployed).unwrap();
+    std::fs::write(&deployed, content.iter().rev().copied().collect::<Vec<_>>()).unwrap();
+    refused("LateImage", "sites/site/hills.jpg");
+    std::fs::write(&deployed, content).unwrap();
+    farm.rmx(&["render", "LateImage", "before.mp4"]);
+
+    // Another apply, as a render that began before it sees it.
+    let state = farm.path(".rmx/state/default.json");
+    let before = std::fs::read(&state).unwrap();
+    std::fs::write(site.path().join("new.js"), "// a new version").unwrap();
+    farm.rmx(&["apply", "--auto-approve"]);
+    let after = std::fs::read(&state).unwrap();
+    std::fs::write(&state, before).unwrap();
+    refused("Plain", "rmx/sites/site.json");
+    std::fs::write(&state, after).unwrap();
+    farm.rmx(&["render", "Plain", "after.mp4"]);
+    farm.assert_quiet();
+}
+
+#[test]
 fn missing_programs_are_named_with_how_to_get_them() {
     let site = nasty();
     let farm = Farm::with_two_browsers(site.path());

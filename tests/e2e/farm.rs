@@ -39,6 +39,23 @@ impl Farm {
         self.folder.path().join(name)
     }
 
+    /// Where the embedded cloud keeps an object with the content of `file`.
+    pub(crate) fn cloud_file_like(&self, file: &Path) -> PathBuf {
+        let content = std::fs::read(file).unwrap();
+        let mut folders = vec![self.path(".rmx/local/s3")];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap().flatten() {
+                let path = entry.path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if std::fs::read(&path).unwrap() == content {
+                    return path;
+                }
+            }
+        }
+        panic!("no object has the content of {}", file.display());
+    }
+
     /// `rmx` with these arguments, to be run in the project.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rmx"));

@@ -22,7 +22,10 @@ const TABLE: &[(&str, &[&str])] = &[
         &["words", "plan", "state", "cloud", "bundle", "resource"],
     ),
     ("render", &["words", "protocol", "cloud"]),
-    ("worker", &["words", "protocol", "cloud", "render"]),
+    (
+        "worker",
+        &["words", "resource", "protocol", "cloud", "render"],
+    ),
     ("local", &["words"]),
     (
         "cli",

@@ -137,6 +137,10 @@ fn task(
             "The page could not be loaded",
             "look at the site's folder or address, then `rmx apply` and render again",
         ),
+        FailureKind::SiteChanged => (
+            "The site was changed while it was rendered",
+            "render again once `rmx apply` is done: frames of two versions do not belong into one video",
+        ),
         FailureKind::PageContract => (
             "The page cannot be rendered",
             "the site must be a bundle made by `npx remotion bundle`, or a page that offers the same functions",

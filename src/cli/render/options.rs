@@ -10,11 +10,11 @@ use crate::cli::recorded::state_store;
 use crate::config::{Config, Target};
 use crate::media::{Codec, Fps, ImageFormat, PixelFormat, X264Preset};
 use crate::names::SiteName;
-use crate::protocol::{SiteLocation, browsers};
+use crate::protocol::{SiteLocation, SiteObjects, browsers};
 use crate::render::dispatch::Workers;
 use crate::render::invocation::WorkerFunction;
 use crate::render::request::{Overrides, PageOptions};
-use crate::resource::{Address, Resource, ResourceKind};
+use crate::resource::{Address, Resource, ResourceKind, site};
 use crate::state::{RecordStatus, State};
 
 use super::refused::RefusedOptions;
@@ -288,11 +288,12 @@ impl Deployed {
             .iter()
             .find(|(spec, _)| spec.name.as_str() == wanted)
         {
-            Some((spec, RecordStatus::Complete)) => Ok(SiteLocation::Bucket {
+            Some((spec, RecordStatus::Complete)) => Ok(SiteLocation::Bucket(SiteObjects {
                 bucket: spec.bucket.clone(),
-                prefix: format!("sites/{}/", spec.name),
+                prefix: site::prefix(&spec.name),
+                manifest_key: site::manifest_key(&spec.name),
                 digest: spec.digest,
-            }),
+            })),
             Some((spec, RecordStatus::Pending)) => Err(incomplete(&Address::new(
                 ResourceKind::Site,
                 spec.name.as_str(),

@@ -83,6 +83,7 @@ impl Page {
         loop {
             let holds = match self.draw(request, following.as_deref()).await? {
                 State::Ready { assets } => {
+                    self.server.check()?;
                     self.check_assets(&assets)?;
                     return Ok(self.picture.clone());
                 }
@@ -97,12 +98,7 @@ impl Page {
                     return Err(self.page_error("drawing", &error).await);
                 }
             };
-            if self.server.proxy_was_asked() {
-                return Err(permanent(
-                    FailureKind::Unsupported,
-                    "drawing: the page uses <OffthreadVideo>, whose frames rmx does not extract yet; use <Video> of @remotion/media",
-                ));
-            }
+            self.server.check()?;
             if Instant::now() > deadline {
                 return Err(self.not_ready(&holds));
             }

@@ -162,6 +162,7 @@ impl Page {
         loop {
             let state = self.evaluate(loaded).await?;
             let status = state[1].as_u64().unwrap_or(200);
+            self.server.check()?;
             if state[0] == "complete" && status >= 400 {
                 let hint = "does the site have an index.html?";
                 return Err(unreachable(&format!("status {status}; {hint}")));
@@ -237,7 +238,8 @@ impl Page {
         }
     }
 
-    /// Fails if the page crashed or threw an exception that nobody caught; the official renderer does likewise.
+    /// Fails if the page crashed, could not be served whole, or threw an exception that nobody caught; the official
+    /// renderer does likewise.
     async fn check_events(&mut self, operation: &str) -> TaskResult<()> {
         if self.events.crashed {
             let message = format!(
@@ -245,6 +247,7 @@ impl Page {
             );
             return Err(retryable(FailureKind::PageCrashed, message));
         }
+        self.server.check()?;
         match self.events.exception.take() {
             Some(exception) => Err(self.page_error(operation, &exception).await),
             None => Ok(()),
