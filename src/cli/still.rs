@@ -87,7 +87,11 @@ pub(crate) async fn cmd_still(
     let output = OutputFile::create(&path, args.overwrite)?;
     let cancel = context.interrupt.stop().child_token();
     let mut view = View::new(context, &args.page, &cancel);
-    let farm = farm::connect(context, &deployed.config).await?;
+    let (farm, ()) = tokio::join!(
+        farm::connect(context, &deployed.config),
+        deployed.note_edits(context, &request.options().page),
+    );
+    let farm = farm?;
     // Nothing in this block returns before the embedded cloud has been shut down.
     let outcome = async {
         let workers = deployed.workers(1)?;

@@ -68,12 +68,29 @@ pub enum ChunkPlanError {
     },
 }
 
+impl ChunkLength {
+    /// Checks what can be told without the number of frames.
+    ///
+    /// # Errors
+    /// No render could be cut so.
+    pub fn check(self) -> Result<(), ChunkPlanError> {
+        match self {
+            Self::Frames(asked @ 0) => Err(ChunkPlanError::TooFewFrames { asked, min: 1 }),
+            Self::Chunks(count) if !(1..=CONCURRENCY_MAX).contains(&count) => {
+                Err(ChunkPlanError::Concurrency(count))
+            }
+            Self::Default | Self::Frames(_) | Self::Chunks(_) => Ok(()),
+        }
+    }
+}
+
 impl ChunkPlan {
     /// Cuts `frames`.
     ///
     /// # Errors
     /// The length asked for is out of range.
     pub fn new(frames: FrameRange, length: ChunkLength) -> Result<Self, ChunkPlanError> {
+        length.check()?;
         let min = frames.len().min(FRAMES_PER_CHUNK_MIN);
         let frames_per_chunk = match length {
             ChunkLength::Default => default_frames_per_chunk(frames.len()).max(min),
@@ -81,9 +98,6 @@ impl ChunkPlan {
                 return Err(ChunkPlanError::TooFewFrames { asked, min });
             }
             ChunkLength::Frames(asked) => asked,
-            ChunkLength::Chunks(count) if !(1..=CONCURRENCY_MAX).contains(&count) => {
-                return Err(ChunkPlanError::Concurrency(count));
-            }
             ChunkLength::Chunks(count) => frames.len().div_ceil(count).max(min),
         };
         let plan = Self {

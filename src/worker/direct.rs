@@ -15,7 +15,10 @@ use crate::protocol::{
     ResolveTask, SiteLocation, WorkerTask,
 };
 
-/// The worker of an rmx render farm. Inside a Lambda function it needs no arguments.
+/// The worker of an rmx render farm
+///
+/// Lambda starts it without arguments, as `rmx render` and the embedded cloud do: nobody has to call it by hand. Outside
+/// of a Lambda function it can draw frames of a site, for comparisons and measurements.
 #[derive(Debug, Parser)]
 #[command(name = "rmx-worker", version)]
 pub(super) struct Arguments {

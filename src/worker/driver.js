@@ -92,3 +92,4 @@
     };
   }
 })();
+//# sourceURL=rmx-driver.js

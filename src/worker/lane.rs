@@ -127,6 +127,13 @@ impl Lanes {
     }
 }
 
+/// Sends what the page wrote to its console. Lines that nobody reads fast enough are dropped.
+pub(super) fn pass_on_logs(page: &mut Page, messages: &mpsc::Sender<WorkerMessage>) {
+    for (level, text) in page.take_logs() {
+        let _ = messages.try_send(WorkerMessage::Log { level, text });
+    }
+}
+
 impl Drawing {
     fn can_use(&self, open: &Open) -> bool {
         let Self { task, setup, .. } = self;
@@ -185,9 +192,7 @@ impl Drawing {
                 .page
                 .picture(&task.composition.id, task.attempt, frame, next)
                 .await;
-            for (level, text) in used.page.take_logs() {
-                let _ = self.messages.try_send(WorkerMessage::Log { level, text });
-            }
+            pass_on_logs(&mut used.page, &self.messages);
             match picture {
                 Ok(picture) => {
                     *open = Some(used);

@@ -25,6 +25,9 @@ use clap::Parser as _;
 
 use crate::env::Env;
 
+/// Exit code of a command line that is wrong; that of rmx.
+const WRONG_USAGE: u8 = 64;
+
 /// Runs the Lambda runtime loop until the environment is shut down; outside of Lambda, the command line.
 pub fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_env("RMX_LOG")
@@ -44,11 +47,24 @@ pub fn main() -> ExitCode {
             if env.variable("AWS_LAMBDA_RUNTIME_API").is_some() {
                 return runtime
                     .block_on(handler::run(&env))
+                    .map(|()| ExitCode::SUCCESS)
                     .map_err(|error| error.to_string());
             }
-            let arguments = direct::Arguments::parse();
+            let arguments = match direct::Arguments::try_parse() {
+                Ok(arguments) => arguments,
+                Err(error) => {
+                    let _ = error.print();
+                    let wrong = error.use_stderr();
+                    return Ok(if wrong {
+                        ExitCode::from(WRONG_USAGE)
+                    } else {
+                        ExitCode::SUCCESS
+                    });
+                }
+            };
             runtime
                 .block_on(direct::run(&env, arguments))
+                .map(|()| ExitCode::SUCCESS)
                 .map_err(|failure| {
                     let frame = failure
                         .frame
@@ -62,7 +78,7 @@ pub fn main() -> ExitCode {
                 })
         });
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(message) => {
             tracing::error!("{message}");
             ExitCode::FAILURE

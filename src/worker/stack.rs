@@ -49,6 +49,9 @@ pub(super) fn parse(bytes: &[u8]) -> Option<DecodedMap> {
     decode_slice(bytes).ok()
 }
 
+/// The name of our own scripts in the page; lines of a stack that name it are left out.
+pub(super) const OWN_SCRIPT: &str = "rmx-driver.js";
+
 /// The stack with every place mapped for which there is a map, `http://127.0.0.1:…/` left out of the others.
 pub(super) fn mapped(stack: &str, maps: &BTreeMap<String, DecodedMap>) -> String {
     let line_of = |line: &str| -> String {
@@ -77,6 +80,7 @@ pub(super) fn mapped(stack: &str, maps: &BTreeMap<String, DecodedMap>) -> String
     };
     stack
         .lines()
+        .filter(|line| !line.contains(OWN_SCRIPT))
         .take(LINES_MAX)
         .map(line_of)
         .collect::<Vec<_>>()
@@ -99,7 +103,8 @@ mod tests {
         // One mapping: generated 1:7 comes from line 1, column 1 of src/Scene.tsx.
         let map = br#"{"version":3,"sources":["webpack://site/./src/Scene.tsx"],"names":[],"mappings":"MAAA"}"#;
         let maps = BTreeMap::from([(found.url.to_owned(), parse(map).unwrap())]);
-        let stack = format!("Error: broken\n{line}\n    at native");
+        let ours = format!("    at set ({OWN_SCRIPT}:3:4)");
+        let stack = format!("Error: broken\n{line}\n{ours}\n    at native");
         assert_eq!(
             mapped(&stack, &maps),
             "Error: broken\n    at draw (site/./src/Scene.tsx:1:1)\n    at native"

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use super::browser::version_line;
 use super::encode::Encoder;
 use super::failure::{TaskResult, at_frame, internal, permanent, storage};
-use super::lane::{Drawing, Lanes, Open};
+use super::lane::{Drawing, Lanes, Open, pass_on_logs};
 use super::page::Setup;
 use super::site::{BucketSite, Site};
 use super::tools::Tools;
@@ -65,11 +65,12 @@ impl Worker {
                 }))
             }
             WorkerTask::Compositions(task) => {
-                let compositions = self.lookup(&task, None).await?;
+                let compositions = self.lookup(&task, None, messages).await?;
                 Ok(Answer::Compositions { compositions })
             }
             WorkerTask::Resolve(task) => {
-                let mut found = self.lookup(&task.page, Some(&task.composition)).await?;
+                let only = Some(task.composition.as_str());
+                let mut found = self.lookup(&task.page, only, messages).await?;
                 let composition = found.pop().ok_or_else(|| {
                     permanent(
                         FailureKind::UnknownComposition,
@@ -79,7 +80,7 @@ impl Worker {
                 Ok(Answer::Composition { composition })
             }
             WorkerTask::Chunk(task) => self.chunk(&task, messages).await.map(Answer::Segment),
-            WorkerTask::Still(task) => self.still(&task).await,
+            WorkerTask::Still(task) => self.still(&task, messages).await,
         }
     }
 
@@ -87,6 +88,7 @@ impl Worker {
         &mut self,
         task: &PageTask,
         only: Option<&str>,
+        messages: &Messages,
     ) -> TaskResult<Vec<Composition>> {
         check_protocol(task.protocol)?;
         let setup = Setup {
@@ -115,6 +117,7 @@ impl Worker {
             }
         };
         let result = open.page.compositions(only).await;
+        pass_on_logs(&mut open.page, messages);
         if result.is_ok() {
             self.open.push(open);
         } else {
@@ -245,10 +248,9 @@ impl Worker {
         Ok(Lanes::start(drawing, self.tools.browsers, open).await)
     }
 
-    async fn still(&mut self, task: &StillTask) -> TaskResult<Answer> {
+    async fn still(&mut self, task: &StillTask, messages: &Messages) -> TaskResult<Answer> {
         check_protocol(task.page.protocol)?;
-        let (messages, _unread) = mpsc::channel(16);
-        let mut lanes = self.lanes(&still_chunk(task), &messages).await?;
+        let mut lanes = self.lanes(&still_chunk(task), messages).await?;
         let picture = lanes.next().await.map_err(at_frame(task.frame))?;
         self.open = lanes.finish().await;
         let size_bytes = picture.len() as u64;

@@ -185,7 +185,15 @@ fn task(
         None => error.detail(format!("In {place}: {failure}")),
     };
     if let Some(stack) = &failure.stack {
-        error = error.detail(stack.trim_end());
+        // The first line of most stacks is the message once more.
+        let stack = stack.trim_end();
+        let places = match stack.split_once('\n') {
+            Some((first, rest)) if failure.message.ends_with(first) => rest,
+            _ => stack,
+        };
+        if !failure.message.ends_with(places) {
+            error = error.detail(places);
+        }
     }
     if hint.is_empty() {
         resume(error)

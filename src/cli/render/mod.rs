@@ -47,7 +47,7 @@ pub(crate) struct RenderArgs {
     /// Frames in a chunk
     #[arg(long, value_name = "N", conflicts_with = "concurrency")]
     frames_per_lambda: Option<u32>,
-    /// Cut into this many chunks, all rendered at the same time
+    /// Cut into this many chunks, all rendered at the same time; on the embedded cloud no more than it has processors for
     #[arg(long, value_name = "N")]
     concurrency: Option<u32>,
     /// Codec of the video: h264
@@ -114,7 +114,11 @@ pub(crate) async fn cmd_render(
     let cancel = context.interrupt.stop().child_token();
     let mut view = View::new(context, &args.page, &cancel);
     let began = Instant::now();
-    let farm = farm::connect(context, &deployed.config).await?;
+    let (farm, ()) = tokio::join!(
+        farm::connect(context, &deployed.config),
+        deployed.note_edits(context, &request.options().page),
+    );
+    let farm = farm?;
     // Nothing in this block returns before the embedded cloud has been shut down.
     let outcome = async {
         let asked = args.concurrency.or(match args.frames_per_lambda {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use crate::bundle::SiteBundle;
 use crate::cli::context::Context;
 use crate::cli::error::CommandError;
 use crate::cli::recorded::state_store;
@@ -202,30 +203,51 @@ impl Deployed {
         }
     }
 
-    /// How many invocations may run at the same time: what was asked for, else what the cloud allows. The embedded cloud
-    /// would start as many browsers as it is asked to, so there it is as many as have a browser for each processor.
+    /// How many invocations may run at the same time: what the cloud allows, and no more than was asked for. The embedded
+    /// cloud would start as many browsers as it is asked to, so there it is as many as have a browser for each processor.
     pub(in crate::cli) async fn concurrency_max(
         &self,
         cloud: &crate::cloud::Cloud,
         asked: Option<u32>,
     ) -> Result<u32, CommandError> {
-        if let Some(asked) = asked {
-            return Ok(asked.max(1));
-        }
-        Ok(match self.config.target {
-            Target::Local => {
+        Ok(match (self.config.target, asked) {
+            (Target::Local, asked) => {
                 let cores = std::thread::available_parallelism()
                     .ok()
                     .and_then(|cores| u32::try_from(cores.get()).ok())
                     .unwrap_or(1);
-                (cores / browsers(self.config.function.memory_mb)).max(1)
+                let cores_max = (cores / browsers(self.config.function.memory_mb)).max(1);
+                asked.unwrap_or(cores_max).clamp(1, cores_max)
             }
-            Target::Aws => cloud
+            (Target::Aws, Some(asked)) => asked.max(1),
+            (Target::Aws, None) => cloud
                 .account_settings()
                 .await?
                 .unreserved_concurrent_executions
                 .clamp(1, CONCURRENCY_DEFAULT_MAX),
         })
+    }
+
+    /// Says so if the folder of the page's site is not what was deployed: workers draw what was applied.
+    pub(in crate::cli) async fn note_edits(&self, context: &Context, page: &PageOptions) {
+        let SiteLocation::Bucket(deployed) = &page.site else {
+            return;
+        };
+        let mut sites = self.config.sites.iter();
+        let Some(site) = sites.find(|site| site::prefix(&site.name) == deployed.prefix) else {
+            return;
+        };
+        let folder = site.folder.clone();
+        // A folder that cannot be read is not rendered from, so it is none of a render's business.
+        let bundle = tokio::task::spawn_blocking(move || SiteBundle::read(&folder)).await;
+        if let Ok(Ok(bundle)) = bundle
+            && bundle.digest != deployed.digest
+        {
+            context.ui.warn(format_args!(
+                "the folder of the site {} has changed since it was deployed; this renders what was deployed. `rmx apply` uploads it",
+                site.name
+            ));
+        }
     }
 
     /// The page that the options mean.

@@ -345,11 +345,9 @@ impl View {
                 let text = format!("{place} is slow; a second worker has been set to it");
                 self.say("chunk_backup", &text, json!({ "frames": shown_frames }));
             }
-            Note::Throttled { window } => {
-                let text = format!(
-                    "The cloud takes no more than {window} invocations at the moment; the rest waits"
-                );
-                self.say("throttled", &text, json!({ "window": window }));
+            Note::Throttled => {
+                let text = "The cloud takes no more invocations at the moment; the rest waits";
+                self.say("throttled", text, json!({}));
             }
         }
     }

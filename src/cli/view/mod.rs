@@ -85,6 +85,14 @@ fn cloud_name(resource: &Resource) -> String {
     }
 }
 
+/// The name that the resource's own block in a plan begins with.
+fn own_name(resource: &Resource) -> String {
+    match resource {
+        Resource::Site(spec) => spec.name.to_string(),
+        other => cloud_name(other),
+    }
+}
+
 /// What AWS calls the object of a change, where there is one.
 fn change_name(change: &Change) -> Option<String> {
     change

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::fields::{Mark, lines};
-use super::{Totals, cloud_name};
+use super::{Totals, own_name};
 use crate::cli::ui::{Style, Ui};
 use crate::plan::change::{Action, Change, Drift, Plan};
 use crate::plan::request::PlanMode;
@@ -147,7 +147,7 @@ fn block(
     let in_place = matches!(mark, Mark::Update | Mark::Replace);
     let whole = whole.filter(|_| in_place);
     let named = fields.iter().any(|field| field.path == "name");
-    let name_line = whole.filter(|_| !named).map(cloud_name);
+    let name_line = whole.filter(|_| !named).map(own_name);
     let mut hidden = 0;
     if let Some(whole) = whole {
         let shown = fields

@@ -15,6 +15,9 @@ use super::invocation::TASK_BYTES_MAX;
 /// The largest picture libx264 takes is 16384 pixels a side; Chromium's software surface ends there as well.
 const SIDE_MAX: u32 = 16_384;
 
+/// More than a task has beside its page and its composition.
+const TASK_FRAME_BYTES: usize = 4_096;
+
 /// The page to be asked, and what it is told.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PageOptions {
@@ -47,20 +50,7 @@ impl PageOptions {
                 allowed: "1 ms or more",
             });
         }
-        let size_bytes = self.input_props.len()
-            + self
-                .environment
-                .iter()
-                .map(|(name, value)| name.len() + value.len())
-                .sum::<usize>();
-        // The resolved props travel as well, and both are escaped: a third is what surely fits.
-        if size_bytes > TASK_BYTES_MAX / 3 {
-            return Err(RequestError::TooLarge {
-                size_bytes,
-                size_bytes_max: TASK_BYTES_MAX / 3,
-            });
-        }
-        Ok(())
+        check_task_size(json(&self.task()).len())
     }
 }
 
@@ -239,7 +229,8 @@ pub enum RequestError {
     },
     /// Props and environment do not fit into an invocation.
     #[error(
-        "props and environment are {size_bytes} bytes long; at most {size_bytes_max} can be sent to a worker"
+        "props, what they resolve to, and environment variables make a task of {size_bytes} bytes; a worker can be sent at most \
+         {size_bytes_max}"
     )]
     TooLarge {
         /// Their size.
@@ -269,6 +260,7 @@ impl RenderRequest {
     pub fn new(options: RenderOptions) -> Result<Self, RequestError> {
         options.page.check()?;
         options.capture.check()?;
+        options.chunk_length.check()?;
         let crf_max = match options.encode.codec {
             Codec::H264 => 51,
         };
@@ -298,6 +290,9 @@ impl RenderRequest {
     /// Fills in what the composition says, and checks the whole.
     pub(super) fn settle(&self, mut composition: Composition) -> Result<Settled, RequestError> {
         let options = &self.0;
+        // No worker needs them to draw.
+        composition.default_props.clear();
+        check_task_size(json(&options.page.task()).len() + json(&composition).len())?;
         options.overrides.apply(&mut composition);
         let all = FrameRange::new(0, composition.duration_in_frames).map_err(|_| {
             RequestError::OutOfRange {
@@ -393,6 +388,8 @@ impl StillRequest {
         mut composition: Composition,
     ) -> Result<(Composition, u32, CaptureSettings), RequestError> {
         let options = &self.0;
+        composition.default_props.clear();
+        check_task_size(json(&options.page.task()).len() + json(&composition).len())?;
         options.overrides.apply(&mut composition);
         let duration = i64::from(composition.duration_in_frames);
         let frame = match options.frame {
@@ -416,6 +413,18 @@ impl StillRequest {
 
 fn json(value: &impl serde::Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("what has string keys only can be written as JSON")
+}
+
+/// The task must fit into the payload of an invocation.
+fn check_task_size(variable_bytes: usize) -> Result<(), RequestError> {
+    let size_bytes = variable_bytes + TASK_FRAME_BYTES;
+    if size_bytes <= TASK_BYTES_MAX {
+        return Ok(());
+    }
+    Err(RequestError::TooLarge {
+        size_bytes,
+        size_bytes_max: TASK_BYTES_MAX,
+    })
 }
 
 fn check_overrides(overrides: &Overrides) -> Result<(), RequestError> {

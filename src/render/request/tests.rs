@@ -97,6 +97,42 @@ fn what_is_out_of_range_is_refused() {
 }
 
 #[test]
+fn a_task_that_no_invocation_takes_is_refused() {
+    let too_large = |text: &str| text.contains("at most 6000000");
+    // Quotes are escaped on their way, so half of the limit is already too much.
+    let props = format!("{{\"a\":\"{}\"}}", "\\\"".repeat(2_000_000));
+    let error = refused(|o| o.page.input_props.clone_from(&props));
+    assert!(too_large(&error), "{error}");
+    let request = RenderRequest::new(options()).unwrap();
+    let error = request.settle(Composition {
+        resolved_props: props.clone(),
+        ..composition()
+    });
+    assert!(too_large(&error.unwrap_err().to_string()));
+    // The defaults stay behind.
+    let settled = request.settle(Composition {
+        default_props: props,
+        ..composition()
+    });
+    assert_eq!(settled.unwrap().composition.default_props, "");
+}
+
+#[test]
+fn a_length_that_no_render_could_have_is_refused_before_a_page_is_asked() {
+    for length in [
+        ChunkLength::Frames(0),
+        ChunkLength::Chunks(0),
+        ChunkLength::Chunks(201),
+    ] {
+        let options = RenderOptions {
+            chunk_length: length,
+            ..options()
+        };
+        assert!(RenderRequest::new(options).is_err(), "{length:?}");
+    }
+}
+
+#[test]
 fn the_composition_fills_in_what_was_not_said() {
     let request = RenderRequest::new(options()).unwrap();
     let mut wishes_png = composition();

@@ -96,11 +96,8 @@ pub enum Note {
         /// Index of the chunk.
         chunk: u32,
     },
-    /// The cloud takes no more than this many copies at the moment.
-    Throttled {
-        /// How many.
-        window: u32,
-    },
+    /// The cloud takes no more copies at the moment.
+    Throttled,
 }
 
 impl Note {
@@ -108,7 +105,7 @@ impl Note {
     pub fn chunk(&self) -> Option<u32> {
         match self {
             Self::Retrying { chunk, .. } | Self::BackedUp { chunk } => Some(*chunk),
-            Self::Throttled { .. } => None,
+            Self::Throttled => None,
         }
     }
 }

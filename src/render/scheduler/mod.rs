@@ -185,11 +185,15 @@ impl Scheduler {
                 if let Some(copy) = self.running.remove(&copy) {
                     let running = count(self.running.len());
                     if self.window.throttled(self.now_ms, running) {
-                        let window = running.max(1);
-                        commands.push(Command::Note(Note::Throttled { window }));
+                        commands.push(Command::Note(Note::Throttled));
                     }
                     // It never ran, so it was no attempt.
-                    self.chunks[copy.chunk as usize].copies -= 1;
+                    let chunk = &mut self.chunks[copy.chunk as usize];
+                    chunk.copies -= 1;
+                    // Nor was it a backup.
+                    if std::mem::take(&mut chunk.backed_up) {
+                        self.backups -= 1;
+                    }
                     if !self.is_running(copy.chunk) {
                         self.requeue(copy.chunk, 0);
                     }

@@ -188,7 +188,9 @@ impl Page {
             "(() => {{ const answer = {{done: false}}; window.__rmxAnswer = answer;
                Promise.resolve().then(() => ({expression})).then(
                  (value) => {{ answer.value = value; answer.done = true; }},
-                 (error) => {{ answer.error = String(error?.stack ?? error); answer.done = true; }}); }})()"
+                 (error) => {{ answer.error = String(error?.stack ?? error); answer.done = true; }}); }})()
+               //# sourceURL={OWN_SCRIPT}",
+            OWN_SCRIPT = stack::OWN_SCRIPT,
         );
         self.run(&wrapped).await?;
         loop {

@@ -230,6 +230,33 @@ fn a_cancelled_render_cancels_all_copies() {
 }
 
 #[test]
+fn a_backup_that_was_refused_is_asked_for_again() {
+    let limits = Limits {
+        concurrency_max: 3,
+        backup_budget: 1,
+        ..limits(&KIND)
+    };
+    let mut scheduler = Scheduler::new(limits, [(20, false), (20, false), (20, false)]);
+    scheduler.handle(0, Event::Tick);
+    for copy in [0, 1, 2] {
+        scheduler.handle(100, Event::Started(CopyId(copy)));
+    }
+    // The first is done; the second one falls silent; the third goes on.
+    scheduler.handle(200, Event::Done(CopyId(0)));
+    let alive = Event::Alive {
+        copy: CopyId(2),
+        rendered: Some(19),
+    };
+    let backed_up = Command::Note(Note::BackedUp { chunk: 1 });
+    assert!(scheduler.handle(4_000, alive).contains(&backed_up));
+    scheduler.handle(4_010, Event::Throttled(CopyId(3)));
+    assert_eq!(scheduler.backups(), 0, "it never ran");
+    let again = scheduler.handle(5_000, Event::Done(CopyId(2)));
+    assert!(again.contains(&backed_up), "{again:?}");
+    assert_eq!((scheduler.backups(), scheduler.running()), (1, 2));
+}
+
+#[test]
 fn a_render_without_work_is_finished_at_once() {
     let mut scheduler = Scheduler::new(limits(&KIND), [(20, true)]);
     assert_eq!(scheduler.handle(0, Event::Tick), [Command::Finished]);
