@@ -2,7 +2,8 @@
 
 use super::{ChangeError, Executor};
 use crate::cloud::{BucketLifecycle, ObjectInfo};
-use crate::resource::{BucketSpec, Resource, site};
+use crate::plan::loss::own_prefixes;
+use crate::resource::BucketSpec;
 
 impl Executor<'_> {
     pub(super) async fn create_bucket(&self, spec: &BucketSpec) -> Result<(), ChangeError> {
@@ -50,7 +51,7 @@ impl Executor<'_> {
             Err(error) if error.is_not_found() => return Ok(()),
             Err(error) => return Err(error.into()),
         };
-        let own = self.own_prefixes(spec);
+        let own = own_prefixes(self.state, &spec.name);
         let others: Vec<&ObjectInfo> = objects
             .iter()
             .filter(|object| !own.iter().any(|prefix| object.key.starts_with(prefix)))
@@ -66,22 +67,6 @@ impl Executor<'_> {
         let keys: Vec<String> = objects.into_iter().map(|object| object.key).collect();
         cloud.delete_objects(&spec.name, &keys).await?;
         Ok(cloud.delete_bucket(&spec.name).await?)
-    }
-
-    /// What rmx put into the bucket: function packages, manifests, and the sites of this deployment. Renders are
-    /// the user's.
-    fn own_prefixes(&self, bucket: &BucketSpec) -> Vec<String> {
-        let sites = self
-            .state
-            .records
-            .values()
-            .filter_map(|record| match &record.applied {
-                Resource::Site(spec) if spec.bucket == bucket.name => {
-                    Some(site::prefix(&spec.name))
-                }
-                _ => None,
-            });
-        sites.chain([site::OWN_PREFIX.to_owned()]).collect()
     }
 }
 

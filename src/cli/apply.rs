@@ -33,7 +33,7 @@ pub(crate) struct ApplyArgs {
     #[command(flatten)]
     gate: GateOptions,
     /// A saved plan
-    #[arg(value_name = "PLANFILE", conflicts_with_all = ["refresh_only", "replace"])]
+    #[arg(value_name = "PLANFILE", conflicts_with_all = ["refresh_only", "replace", "delete_data"])]
     plan_file: Option<PathBuf>,
 }
 
@@ -59,8 +59,9 @@ pub(crate) async fn cmd_apply(
         saved_plan::require_same(saved, &planned)?;
     }
 
-    view::announce(&context.ui, &planned.plan, mode)?;
+    view::announce(&context.ui, &planned)?;
     args.gate.require_allowed(&config, &planned.plan)?;
+    planned.require_consent(&config)?;
     if planned.plan.is_empty() {
         farm.shutdown().await;
         return view::applied(&context.ui, &[], store.state(), mode);
@@ -92,7 +93,7 @@ pub(super) async fn carry_out(
         plan: &planned.plan,
         artefacts: &planned.artefacts,
         secrets: &planned.secrets,
-        delete_bucket_content: config.bucket.force_destroy,
+        delete_bucket_content: planned.deletes_bucket_content(config),
         cloud: &farm.cloud,
         stop: &stop,
     };
@@ -149,7 +150,7 @@ impl From<ApplyError> for CommandError {
                 "plan again and look at it: a saved plan that is stale stays stale (`rmx plan --out FILE` makes another)"
             }
             ChangeError::BucketNotEmpty { .. } => {
-                "delete the objects, or set `force_destroy = true` under [bucket] to have them deleted"
+                "delete the objects, pass --delete-data, or set `force_destroy = true` under [bucket]"
             }
             ChangeError::Foreign { .. } => "rename what is wanted, or delete what is there",
             ChangeError::SaveState(_) => {
@@ -218,5 +219,29 @@ mod tests {
         );
         assert_eq!(progress(1, &[]), "1 change is done and recorded.");
         assert_eq!(progress(2, &[]), "2 changes are done and recorded.");
+    }
+
+    #[test]
+    fn what_failed_half_way_names_what_is_left() {
+        let error = CommandError::from(ApplyError {
+            address: "bucket.main".parse().unwrap(),
+            action: Action::Delete,
+            cause: ChangeError::BucketNotEmpty {
+                bucket: "videos".parse().unwrap(),
+                objects: 1,
+                size_bytes: 2,
+                example: "renders/1/out.mp4".to_owned(),
+            },
+            done: vec![apply::Completed {
+                address: "site.hello".parse().unwrap(),
+                action: Action::Delete,
+            }],
+            remaining: vec!["role.main".parse().unwrap()],
+        });
+        assert_eq!(error.to_json()["exit_code"], 15);
+        let text = error.render(&Ui::plain());
+        let left = "1 change is done and recorded. Not done: bucket.main, role.main.";
+        assert!(text.contains(left), "{text}");
+        assert!(text.contains("--delete-data"), "{text}");
     }
 }

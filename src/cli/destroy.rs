@@ -7,19 +7,21 @@ use super::apply::{approved, carry_out};
 use super::context::Context;
 use super::error::{CommandError, ExitStatus};
 use super::farm;
-use super::planned::{self, GateOptions};
+use super::planned::{self, ConsentOptions, GateOptions};
 use super::recorded::state_store;
 use super::view;
 
 /// Delete everything that rmx made
 ///
-/// Plans to destroy, shows the plan, asks, and carries it out. A bucket that still holds renders is not deleted
-/// unless `force_destroy` is set under [bucket].
+/// Plans to destroy, shows the plan, asks, and carries it out. Nothing is done as long as the bucket holds objects that rmx
+/// did not put there to do its work, or the log group holds logs, unless --delete-data says that they may be lost.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct DestroyArgs {
     /// Do not ask
     #[arg(long)]
     auto_approve: bool,
+    #[command(flatten)]
+    consent: ConsentOptions,
     #[command(flatten)]
     gate: GateOptions,
 }
@@ -31,6 +33,7 @@ pub(crate) async fn cmd_destroy(
     let mode = PlanMode::Destroy;
     let request = PlanRequest {
         mode,
+        delete_data: args.consent.delete_data,
         ..PlanRequest::default()
     };
     let config = context.config()?;
@@ -38,8 +41,9 @@ pub(crate) async fn cmd_destroy(
     let mut store = state_store(&config).lock(&Holder::new(&context.env, "rmx destroy"))?;
     let planned = planned::make(context, &config, &farm, store.state(), request).await?;
 
-    view::announce(&context.ui, &planned.plan, mode)?;
+    view::announce(&context.ui, &planned)?;
     args.gate.require_allowed(&config, &planned.plan)?;
+    planned.require_consent(&config)?;
     if planned.plan.is_empty() {
         farm.shutdown().await;
         return view::applied(&context.ui, &[], store.state(), mode);

@@ -64,6 +64,10 @@ pub(crate) async fn cmd_plan(
     }
     show(context, args, &planned)?;
     args.gate.require_allowed(&config, &planned.plan)?;
+    if planned.require_consent(&config).is_err() {
+        let told = "apply refuses this plan: data would be lost; --delete-data agrees to that";
+        context.ui.warn(format_args!("{told}"));
+    }
     Ok(match planned.plan.is_empty() {
         false if args.detailed_exitcode => ExitStatus::Changes,
         _ => ExitStatus::Success,
@@ -75,7 +79,7 @@ impl PlanArgs {
         match self.destroy {
             true => PlanRequest {
                 mode: PlanMode::Destroy,
-                ..PlanRequest::default()
+                ..self.options.request()
             },
             false => self.options.request(),
         }
@@ -90,7 +94,12 @@ fn show(context: &Context, args: &PlanArgs, planned: &Planned) -> Result<(), Com
         Format::Text if ui.json() => ui.print_json(&view::plan_json(&saved)),
         Format::Markdown => ui.print_raw(&view::plan_markdown(&saved)),
         Format::Text => {
-            ui.print_raw(&view::plan_text(&planned.plan, planned.request.mode, ui))?;
+            ui.print_raw(&view::plan_text(
+                &planned.plan,
+                &planned.losses,
+                planned.request.mode,
+                ui,
+            ))?;
             match &args.out {
                 Some(path) => ui.print_raw(&saved_to(path)),
                 None => Ok(()),

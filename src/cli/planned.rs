@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::config::{Config, DenyRule};
 use crate::plan::change::{Desired, Plan};
+use crate::plan::loss::{Loss, LossKind};
 use crate::plan::request::{PlanMode, PlanRequest};
 use crate::plan::saved::Basis;
 use crate::plan::{PlanError, gate, observe};
@@ -17,6 +18,7 @@ use super::context::Context;
 use super::error::{CommandError, CommandErrorKind};
 use super::farm::Farm;
 use super::project::{Project, build_sites};
+use super::view;
 
 /// A plan with all that carrying it out takes.
 pub(super) struct Planned {
@@ -26,6 +28,8 @@ pub(super) struct Planned {
     pub(super) basis: Basis,
     /// What to do.
     pub(super) plan: Plan,
+    /// What is lost for ever with it.
+    pub(super) losses: Vec<Loss>,
     /// What is uploaded.
     pub(super) artefacts: Artefacts,
     /// Values of the function's secret environment variables. Never recorded or shown, so this is not `Debug`.
@@ -41,6 +45,16 @@ pub(crate) struct RequestOptions {
     /// Replace this resource even if nothing forces it, for example `function.worker`; may be repeated
     #[arg(long, value_name = "ADDRESS", conflicts_with = "refresh_only")]
     replace: Vec<Address>,
+    #[command(flatten)]
+    consent: ConsentOptions,
+}
+
+/// What the user agrees to lose.
+#[derive(Debug, Clone, Copy, Default, clap::Args)]
+pub(crate) struct ConsentOptions {
+    /// Agree to lose what a bucket or a log group holds that is destroyed or replaced
+    #[arg(long)]
+    pub(super) delete_data: bool,
 }
 
 impl RequestOptions {
@@ -52,6 +66,7 @@ impl RequestOptions {
                 false => PlanMode::Deploy,
             },
             replace: self.replace.iter().cloned().collect(),
+            delete_data: self.consent.delete_data,
         }
     }
 }
@@ -90,6 +105,33 @@ impl GateOptions {
             .detail(format!("Nothing was done:\n{}", lines.join("\n")))
             .diagnostics(told.collect())
             .hint("change what is planned, or take the rule out of `deny` under [policy] or out of --deny"))
+    }
+}
+
+impl Planned {
+    /// Whether the bucket may go with what is in it.
+    pub(super) fn deletes_bucket_content(&self, config: &Config) -> bool {
+        config.bucket.force_destroy || self.request.delete_data
+    }
+
+    /// Requires that the user agrees to lose what would be lost.
+    ///
+    /// # Errors
+    /// Something would be, and nobody agreed. Nothing has been done.
+    pub(super) fn require_consent(&self, config: &Config) -> Result<(), CommandError> {
+        let refused = self.losses.iter().filter(|loss| match loss.kind {
+            LossKind::Objects => !self.deletes_bucket_content(config),
+            LossKind::LogStreams => !self.request.delete_data,
+        });
+        let lines: Vec<String> = refused
+            .map(|loss| format!("  - {}", view::loss(loss)))
+            .collect();
+        if lines.is_empty() {
+            return Ok(());
+        }
+        Err(CommandError::new(CommandErrorKind::Preflight, "Data would be lost")
+            .detail(format!("Nothing was done:\n{}", lines.join("\n")))
+            .hint("save what you want to keep, then pass --delete-data (for objects, `force_destroy = true` under [bucket] does as well)"))
     }
 }
 
@@ -137,6 +179,7 @@ pub(super) async fn make(
     let observed = observe::observe(&farm.cloud, farm.identity.clone(), &desired, state).await?;
     let plan = request.make(&desired, &observed, state)?;
     Ok(Planned {
+        losses: observe::losses(&farm.cloud, &plan, state).await?,
         request,
         basis: Basis::new(&config.project, config.stage.as_ref(), config.digest, state),
         plan,

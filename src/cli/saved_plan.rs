@@ -38,6 +38,7 @@ pub(super) fn as_saved(planned: &Planned) -> SavedPlan {
         basis: planned.basis.clone(),
         request: planned.request.clone(),
         plan: planned.plan.clone(),
+        losses: planned.losses.clone(),
     }
 }
 

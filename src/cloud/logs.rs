@@ -16,7 +16,53 @@ pub struct LogGroupDescription {
     pub tags: Tags,
 }
 
+/// What a log group holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogGroupContent {
+    /// Log streams, as many as one answer lists.
+    pub streams: u64,
+    /// Whether those are all.
+    pub complete: bool,
+    /// `storedBytes`, which CloudWatch brings up to date with some delay.
+    pub size_bytes: u64,
+}
+
 impl Cloud {
+    /// What the log group holds; nothing if there is none.
+    pub async fn log_group_content(
+        &self,
+        name: &LogGroupName,
+    ) -> Result<LogGroupContent, CloudError> {
+        let logs = &self.clients.logs;
+        let (groups, streams) = tokio::join!(
+            logs.describe_log_groups()
+                .log_group_name_prefix(name.as_str())
+                .send(),
+            logs.describe_log_streams()
+                .log_group_name(name.as_str())
+                .send(),
+        );
+        let groups = groups.map_err(|error| cloud_error("read the log group", name, &error))?;
+        let found = groups.log_groups.unwrap_or_default().into_iter();
+        let size_bytes = found
+            .filter(|group| group.log_group_name.as_deref() == Some(name.as_str()))
+            .find_map(|group| u64::try_from(group.stored_bytes?).ok());
+        let streams = streams.map_err(|error| cloud_error("list the streams of", name, &error));
+        let (streams, complete) = match streams {
+            Ok(page) => (
+                page.log_streams.unwrap_or_default().len() as u64,
+                page.next_token.is_none(),
+            ),
+            Err(error) if error.is_not_found() => (0, true),
+            Err(error) => return Err(error),
+        };
+        Ok(LogGroupContent {
+            streams,
+            complete,
+            size_bytes: size_bytes.unwrap_or(0),
+        })
+    }
+
     /// The log group of that name; `None` if there is none.
     pub async fn log_group(
         &self,

@@ -208,10 +208,30 @@ impl Cloud {
         bucket: &BucketName,
         prefix: &str,
     ) -> Result<Vec<ObjectInfo>, CloudError> {
-        let operation = "list the objects";
+        match self
+            .list_first_objects(bucket, prefix, LIST_PAGES_MAX)
+            .await?
+        {
+            (objects, true) => Ok(objects),
+            (objects, false) => Err(CloudError::own(
+                "list the objects",
+                subject(bucket, prefix),
+                CloudErrorKind::Other,
+                format!("more than {} objects", objects.len()),
+            )),
+        }
+    }
+
+    /// The first objects whose key begins with `prefix`, a thousand on each page, and whether those are all.
+    pub async fn list_first_objects(
+        &self,
+        bucket: &BucketName,
+        prefix: &str,
+        pages_max: usize,
+    ) -> Result<(Vec<ObjectInfo>, bool), CloudError> {
         let mut objects = Vec::new();
         let mut continuation = None;
-        for _ in 0..LIST_PAGES_MAX {
+        for _ in 0..pages_max {
             let page = self
                 .clients
                 .s3
@@ -221,7 +241,9 @@ impl Cloud {
                 .set_continuation_token(continuation)
                 .send()
                 .await
-                .map_err(|error| cloud_error(operation, subject(bucket, prefix), &error))?;
+                .map_err(|error| {
+                    cloud_error("list the objects", subject(bucket, prefix), &error)
+                })?;
             objects.extend(
                 page.contents
                     .unwrap_or_default()
@@ -236,15 +258,10 @@ impl Cloud {
             );
             continuation = page.next_continuation_token;
             if continuation.is_none() {
-                return Ok(objects);
+                return Ok((objects, true));
             }
         }
-        Err(CloudError::own(
-            operation,
-            subject(bucket, prefix),
-            CloudErrorKind::Other,
-            format!("more than {} objects", LIST_PAGES_MAX * 1_000),
-        ))
+        Ok((objects, false))
     }
 
     /// Deletes objects. Keys without an object are no error.

@@ -5,6 +5,7 @@ mod check;
 pub mod desired;
 mod error;
 pub mod gate;
+pub mod loss;
 mod make;
 #[cfg(test)]
 mod model;

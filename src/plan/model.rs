@@ -165,6 +165,7 @@ fn carry_out(plan: &Plan, observed: &mut Observed, state: &mut State) {
 fn outlasts_a_file(plan: &Plan, state: &State) {
     let basis = Basis::new(&"hello".parse().unwrap(), None, Digest::of("config"), state);
     let saved = SavedPlan {
+        losses: Vec::new(),
         made_at: "2026-11-23T00:00:00Z".to_owned(),
         basis: basis.clone(),
         request: PlanRequest::default(),

@@ -17,6 +17,9 @@ pub struct PlanRequest {
     pub mode: PlanMode,
     /// Resources that are replaced even if nothing forces it.
     pub replace: BTreeSet<Address>,
+    /// What buckets and log groups hold may be lost with them.
+    #[serde(default)]
+    pub delete_data: bool,
 }
 
 /// What a plan is to lead to.

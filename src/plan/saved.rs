@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::change::{Change, Plan};
+use super::loss::Loss;
 use super::request::PlanRequest;
 use crate::digest::Digest;
 use crate::names::{Lineage, ProjectName, StageName};
@@ -31,6 +32,8 @@ pub struct SavedPlan {
     pub request: PlanRequest,
     /// What to do. Its changes hold the digests of the artefacts and every object's revision.
     pub plan: Plan,
+    /// What would be lost for ever, as it was then.
+    pub losses: Vec<Loss>,
 }
 
 /// What a plan is made from besides the cloud and the artefacts.

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::site;
 use crate::names::{AccountId, BucketName, FunctionName, LogGroupName, Region, RoleName};
 
 /// What a worker's permissions depend on.
@@ -55,6 +56,8 @@ pub fn policy_document(access: &WorkerAccess<'_>) -> Value {
             &[
                 format!("{bucket_arn}/renders/*"),
                 format!("{bucket_arn}/sites/*"),
+                // The manifest, with which a worker compares what it fetches.
+                format!("{bucket_arn}/{}sites/*", site::OWN_PREFIX),
             ],
         ),
         allow(

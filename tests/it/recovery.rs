@@ -122,19 +122,25 @@ fn a_name_that_is_taken_is_not_touched() {
 }
 
 #[test]
-fn a_destroy_that_fails_half_way_says_so_and_goes_on_later() {
+fn what_would_be_lost_is_told_before_anything_is_done() {
     let project = project();
     apply(&project);
+    let empty = project.rmx(&["plan", "--destroy", "--json"]);
+    let empty: serde_json::Value = serde_json::from_str(&empty.expect_status(0).stdout).unwrap();
+    assert_eq!(empty["data_loss"], serde_json::json!([]));
+
     behind_its_back(&project, async |cloud| {
         put(&cloud, "renders/1/out.mp4", "video").await;
+        put(&cloud, "renders/2/out.mp4", "video 2").await;
     });
     let output = project
         .rmx(&["destroy", "--auto-approve"])
-        .expect_status(15);
+        .expect_status(13);
     for words in [
-        "renders/1/out.mp4",
-        "2 changes are done",
-        "Not done: bucket.main, role.main",
+        "bucket.main holds 2 objects",
+        "(12 B), such as `renders/1/out.mp4`",
+        "Nothing was done",
+        "--delete-data",
         "force_destroy",
     ] {
         assert!(
@@ -143,11 +149,39 @@ fn a_destroy_that_fails_half_way_says_so_and_goes_on_later() {
         );
     }
     let left = project.rmx(&["state", "list"]).expect_status(0).stdout;
-    assert_eq!(left, "log_group.main\nrole.main\nbucket.main\n");
+    assert_eq!(left.lines().count(), 5, "{left}");
+    // Replacing it loses them as well.
+    let replace = ["apply", "--auto-approve", "--replace", "bucket.main"];
+    drop(project.rmx(&replace).expect_status(13));
+    drop(
+        project
+            .rmx(&["plan", "--detailed-exitcode"])
+            .expect_status(0),
+    );
+
+    // Agreed to in a saved plan: whoever reads it sees what goes, and that it may.
+    let save = ["plan", "--destroy", "--delete-data", "--out", "plan.rmx"];
+    drop(project.rmx(&save).expect_status(0));
+    let shown = project.rmx(&["show", "plan.rmx"]).expect_status(0);
+    assert!(
+        shown.stdout.contains("bucket.main holds 2 objects"),
+        "{shown}"
+    );
+    drop(project.rmx(&["apply", "plan.rmx"]).expect_status(0));
+    assert_eq!(project.rmx(&["state", "list"]).expect_status(0).stdout, "");
+}
+
+#[test]
+fn what_the_configuration_gives_away_needs_no_flag() {
+    let project = project();
     project.write(
         "remotion.toml",
         &format!("{CONFIG}[bucket]\nforce_destroy = true\n"),
     );
+    apply(&project);
+    behind_its_back(&project, async |cloud| {
+        put(&cloud, "renders/1/out.mp4", "video").await;
+    });
     drop(project.rmx(&["destroy", "--auto-approve"]).expect_status(0));
     assert_eq!(project.rmx(&["state", "list"]).expect_status(0).stdout, "");
 }

@@ -18,7 +18,10 @@ pub(super) use state::{record_json, record_text, state_json, state_text};
 
 use std::fmt;
 
+use super::render::view::size;
+
 use crate::plan::change::{Action, Change, Plan};
+use crate::plan::loss::{Loss, LossKind};
 use crate::resource::Resource;
 
 /// How much a plan changes.
@@ -72,6 +75,31 @@ impl fmt::Display for Totals {
         }
         write!(f, "{add} to add, {change} to change, {destroy} to destroy")
     }
+}
+
+/// What is lost with a resource.
+pub(super) fn loss(loss: &Loss) -> String {
+    let Loss {
+        address,
+        kind,
+        count,
+        complete,
+        size_bytes,
+        example,
+    } = loss;
+    let what = match (kind, count) {
+        (LossKind::Objects, 1) => "object that rmx did not put there to do its work",
+        (LossKind::Objects, _) => "objects that rmx did not put there to do its work",
+        (LossKind::LogStreams, 1) => "log stream",
+        (LossKind::LogStreams, _) => "log streams",
+    };
+    let at_least = if *complete { "" } else { "at least " };
+    let example = example.as_ref();
+    let example = example.map_or_else(String::new, |name| format!(", such as `{name}`"));
+    format!(
+        "{address} holds {at_least}{count} {what} ({at_least}{}){example}",
+        size(*size_bytes)
+    )
 }
 
 /// What AWS calls it.

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{Totals, change_name, plan_json, plan_text};
 use crate::apply::{ApplyEvent, Completed};
 use crate::cli::error::{CommandError, ExitStatus};
+use crate::cli::planned::Planned;
 use crate::cli::ui::{Style, Ui};
 use crate::env;
 use crate::plan::change::{Action, Plan};
@@ -16,9 +17,11 @@ use crate::resource::{Address, Resource};
 use crate::state::State;
 
 /// Shows the plan that is about to be applied.
-pub(crate) fn announce(ui: &Ui, plan: &Plan, mode: PlanMode) -> Result<(), CommandError> {
+pub(crate) fn announce(ui: &Ui, planned: &Planned) -> Result<(), CommandError> {
+    let plan = &planned.plan;
     if !ui.json() {
-        return ui.print_raw(&plan_text(plan, mode, ui));
+        let text = plan_text(plan, &planned.losses, planned.request.mode, ui);
+        return ui.print_raw(&text);
     }
     let version = env!("CARGO_PKG_VERSION");
     let line = message(format!("rmx {version}"), "version");
@@ -44,6 +47,10 @@ pub(crate) fn announce(ui: &Ui, plan: &Plan, mode: PlanMode) -> Result<(), Comma
         );
         let change = json!({ "resource": resource(&change.address), "action": word });
         ui.print_event(with(line, &[("change", change)]))?;
+    }
+    for loss in &planned.losses {
+        let line = message(format!("Would be lost: {}", super::loss(loss)), "data_loss");
+        ui.print_event(with(line, &[("loss", json!(loss))]))?;
     }
     ui.print_event(summary(Totals::of(plan), "plan"))
 }

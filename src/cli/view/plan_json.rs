@@ -18,6 +18,7 @@ pub(crate) fn plan_json(saved: &SavedPlan) -> Value {
         basis,
         request,
         plan,
+        losses,
     } = saved;
     let planned = plan.changes.iter().filter_map(|change| {
         let mut entry = resource(&change.address);
@@ -41,6 +42,8 @@ pub(crate) fn plan_json(saved: &SavedPlan) -> Value {
         "planned_values": { "root_module": { "resources": planned.collect::<Vec<_>>() } },
         "resource_drift": plan.drift.iter().map(drift).collect::<Vec<_>>(),
         "resource_changes": plan.changes.iter().map(change).collect::<Vec<_>>(),
+        "data_loss": losses,
+        "delete_data": request.delete_data,
         "applyable": !plan.is_empty(),
         "complete": true,
         "errored": false,

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::Totals;
 use super::plan_text::{nothing_to_do, plan_text};
+use super::{Totals, loss};
 use crate::cli::ui::Ui;
 use crate::plan::change::{Action, Change};
 use crate::plan::gate;
@@ -25,6 +25,7 @@ pub(crate) fn plan_markdown(saved: &SavedPlan) -> String {
         basis,
         request,
         plan,
+        losses,
     } = saved;
     let stage = basis
         .stage
@@ -54,6 +55,12 @@ pub(crate) fn plan_markdown(saved: &SavedPlan) -> String {
             "\n> [!CAUTION]\n> This plan destroys or replaces resources.\n",
         );
     }
+    for one in losses.iter().take(ROWS_MAX) {
+        push(
+            &mut text,
+            &format!("\n> [!CAUTION]\n> Lost for ever: {}.\n", loss(one)),
+        );
+    }
     if plan
         .changes
         .iter()
@@ -81,7 +88,7 @@ pub(crate) fn plan_markdown(saved: &SavedPlan) -> String {
     } else {
         push(&mut text, &table(&plan.changes));
     }
-    let details = plan_text(plan, request.mode, &Ui::plain());
+    let details = plan_text(plan, losses, request.mode, &Ui::plain());
     let room = CHARACTERS_MAX.saturating_sub(text.chars().count() + FRAME_CHARACTERS_MAX);
     push(&mut text, &collapsed(&details, room));
     push(
@@ -227,6 +234,7 @@ mod tests {
         };
         let state = State::fresh();
         SavedPlan {
+            losses: Vec::new(),
             made_at: "2026-11-23T00:00:00Z".to_owned(),
             basis: Basis::new(&"hello".parse().unwrap(), None, Digest::of(""), &state),
             request: PlanRequest::default(),

@@ -3,9 +3,10 @@
 use std::fmt::Write as _;
 
 use super::fields::{Mark, lines};
-use super::{Totals, own_name};
+use super::{Totals, loss, own_name};
 use crate::cli::ui::{Style, Ui};
 use crate::plan::change::{Action, Change, Drift, Plan};
+use crate::plan::loss::Loss;
 use crate::plan::request::PlanMode;
 use crate::plan::saved::SavedPlan;
 use crate::resource::{Address, FieldChange, Resource, field_count};
@@ -13,7 +14,7 @@ use crate::resource::{Address, FieldChange, Resource, field_count};
 const RULE: &str = "─────────────────────────────────────────────────────────────────────────────";
 
 /// The whole text, ending in a line break.
-pub(crate) fn plan_text(plan: &Plan, mode: PlanMode, ui: &Ui) -> String {
+pub(crate) fn plan_text(plan: &Plan, losses: &[Loss], mode: PlanMode, ui: &Ui) -> String {
     let mut text = String::new();
     if !plan.drift.is_empty() {
         push(&mut text, &drift_text(&plan.drift, ui));
@@ -38,6 +39,13 @@ pub(crate) fn plan_text(plan: &Plan, mode: PlanMode, ui: &Ui) -> String {
             push(&mut text, &format!("\n{}", change_text(change, ui)));
         }
     }
+    if !losses.is_empty() {
+        let title = ui.paint(Style::Red, "What is lost for ever:");
+        push(&mut text, &format!("\n{title}\n"));
+        for one in losses {
+            push(&mut text, &format!("  - {}\n", loss(one)));
+        }
+    }
     let word = ui.paint(Style::Bold, "Plan:");
     push(&mut text, &format!("\n{word} {}.\n", Totals::of(plan)));
     text
@@ -50,6 +58,7 @@ pub(crate) fn saved_plan_text(saved: &SavedPlan, ui: &Ui) -> String {
         basis,
         request,
         plan,
+        losses,
     } = saved;
     let stage = basis.stage.as_ref();
     let stage = stage.map(|stage| format!(", stage {stage}"));
@@ -60,7 +69,7 @@ pub(crate) fn saved_plan_text(saved: &SavedPlan, ui: &Ui) -> String {
         plan.identity.account,
         plan.identity.region,
         basis.serial,
-        plan_text(plan, request.mode, ui)
+        plan_text(plan, losses, request.mode, ui)
     )
 }
 
