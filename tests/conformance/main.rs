@@ -1,10 +1,12 @@
-//! Other people's clients against the embedded cloud: boto3 and the `aws` command, as they come, with nothing but
-//! the environment variables that `rmx local serve` prints. Each script has an embedded cloud of its own.
+//! Other people's clouds and clients. `clouds`: rmx against clouds that others wrote. Here: boto3 and the `aws` command,
+//! as they come, against the embedded cloud, with nothing but the environment variables that `rmx local serve` prints. Each script has an embedded cloud of its own.
 //!
 //! Where Python or boto3 is missing the tests say so and pass; `scripts/test` installs both.
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 #![allow(clippy::print_stdout, reason = "what is skipped is said")]
+
+mod clouds;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
