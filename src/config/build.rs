@@ -12,7 +12,7 @@ use super::{
     PolicyConfig, RenderDefaults, RoleConfig, SiteConfig, Target, VpcConfig,
 };
 use crate::digest::Digest;
-use crate::media::{Codec, PixelFormat, X264Preset};
+use crate::media::{Codec, PixelFormat};
 use crate::names::StageName;
 
 /// Notes site names that appear twice among `[[site]]` tables that are written side by side.
@@ -231,7 +231,7 @@ fn render(table: &Table) -> RenderDefaults {
         site: table.parsed("site"),
         codec: table.parsed("codec").unwrap_or(Codec::H264),
         crf: table.whole("crf"),
-        x264_preset: table.parsed("x264_preset").unwrap_or(X264Preset::Medium),
+        x264_preset: table.parsed("x264_preset"),
         pixel_format: table.parsed("pixel_format").unwrap_or(PixelFormat::Yuv420p),
         image_format: table.parsed("image_format"),
         jpeg_quality: table.whole("jpeg_quality").unwrap_or(80),

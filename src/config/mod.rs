@@ -216,7 +216,7 @@ pub struct RenderDefaults {
     /// Constant rate factor; the codec's default where absent.
     pub crf: Option<u8>,
     /// libx264 preset.
-    pub x264_preset: X264Preset,
+    pub x264_preset: Option<X264Preset>,
     /// Pixel format.
     pub pixel_format: PixelFormat,
     /// How frames leave the browser; the composition's own wish, then JPEG, where absent.

@@ -156,6 +156,10 @@ pub struct CaptureSettings {
 /// Remotion's default for H.264.
 pub const CRF_DEFAULT_H264: u8 = 18;
 
+/// What H.264 is encoded with if nobody says anything: as good as Remotion's default (`medium` at 18) for about half the
+/// work, in files that are a fifth larger (decision 13).
+pub const X264_DEFAULT: (X264Preset, u8) = (X264Preset::Veryfast, 16);
+
 /// How frames are encoded. The same for every chunk of a render, whatever the cuts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EncodeSettings {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rmx::cloud::{Cloud, Connection, FunctionCode, FunctionSettings, StaticCredentials};
 use rmx::digest::Digest;
 use rmx::local::LocalOptions;
-use rmx::media::{Codec, PixelFormat, X264Preset};
+use rmx::media::{Codec, PixelFormat};
 use rmx::names::{BucketName, Region, RenderId};
 use rmx::protocol::SiteLocation;
 use rmx::render::chunks::ChunkLength;
@@ -142,7 +142,7 @@ impl Scene {
             encode: EncodeOptions {
                 codec: Codec::H264,
                 crf: None,
-                x264_preset: X264Preset::Medium,
+                x264_preset: None,
                 pixel_format: PixelFormat::Yuv420p,
                 gop_size: None,
             },

@@ -6,7 +6,7 @@ use crate::digest::Digest;
 use crate::media::{Codec, Fps, FrameRange, FrameSelection, ImageFormat, PixelFormat, X264Preset};
 use crate::protocol::{
     CRF_DEFAULT_H264, CaptureSettings, Composition, EncodeSettings, PROTOCOL_VERSION, PageTask,
-    SiteLocation,
+    SiteLocation, X264_DEFAULT,
 };
 
 use super::chunks::{ChunkLength, ChunkPlan, ChunkPlanError};
@@ -130,14 +130,34 @@ impl CaptureOptions {
 pub struct EncodeOptions {
     /// The codec.
     pub codec: Codec,
-    /// Constant rate factor; the codec's default where absent.
+    /// Constant rate factor. Where absent, what goes with the preset: see [`EncodeOptions::settle`].
     pub crf: Option<u8>,
     /// libx264's preset.
-    pub x264_preset: X264Preset,
+    pub x264_preset: Option<X264Preset>,
     /// Pixel format of the stream.
     pub pixel_format: PixelFormat,
     /// Keyframe distance in frames.
     pub gop_size: Option<u32>,
+}
+
+impl EncodeOptions {
+    /// Who says nothing gets rmx's default; who says one of preset and rate factor gets Remotion's meaning of it.
+    fn settle(&self) -> EncodeSettings {
+        let (x264_preset, crf) = match (self.x264_preset, self.crf) {
+            (None, None) => X264_DEFAULT,
+            (preset, crf) => (
+                preset.unwrap_or(X264_DEFAULT.0),
+                crf.unwrap_or(CRF_DEFAULT_H264),
+            ),
+        };
+        EncodeSettings {
+            codec: self.codec,
+            crf,
+            x264_preset,
+            pixel_format: self.pixel_format,
+            gop_size: self.gop_size,
+        }
+    }
 }
 
 /// A video to be rendered.
@@ -322,15 +342,7 @@ impl RenderRequest {
         Ok(Settled {
             chunks: ChunkPlan::new(frames, options.chunk_length)?,
             capture: options.capture.settle(wished.unwrap_or(ImageFormat::Jpeg)),
-            encode: EncodeSettings {
-                codec: options.encode.codec,
-                crf: options.encode.crf.unwrap_or(match options.encode.codec {
-                    Codec::H264 => CRF_DEFAULT_H264,
-                }),
-                x264_preset: options.encode.x264_preset,
-                pixel_format: options.encode.pixel_format,
-                gop_size: options.encode.gop_size,
-            },
+            encode: options.encode.settle(),
             composition,
         })
     }

@@ -24,7 +24,7 @@ fn options() -> RenderOptions {
         encode: EncodeOptions {
             codec: Codec::H264,
             crf: None,
-            x264_preset: X264Preset::Medium,
+            x264_preset: None,
             pixel_format: PixelFormat::Yuv420p,
             gop_size: None,
         },
@@ -139,12 +139,28 @@ fn the_composition_fills_in_what_was_not_said() {
     wishes_png.defaults.image_format = Some("png".to_owned());
     let settled = request.settle(wishes_png).unwrap();
     assert_eq!(settled.capture.image_format, ImageFormat::Png);
-    assert_eq!(settled.encode.crf, 18);
     assert_eq!(settled.chunks.frames().len(), 90);
     assert_eq!(
         request.settle(composition()).unwrap().capture.image_format,
         ImageFormat::Jpeg
     );
+}
+
+#[test]
+fn preset_and_rate_factor_go_together() {
+    for (preset, crf, settled) in [
+        (None, None, (X264Preset::Veryfast, 16)),
+        (None, Some(20), (X264Preset::Veryfast, 20)),
+        (Some(X264Preset::Medium), None, (X264Preset::Medium, 18)),
+        (Some(X264Preset::Veryfast), None, (X264Preset::Veryfast, 18)),
+        (Some(X264Preset::Slow), Some(0), (X264Preset::Slow, 0)),
+    ] {
+        let mut options = options();
+        (options.encode.x264_preset, options.encode.crf) = (preset, crf);
+        let request = RenderRequest::new(options).unwrap();
+        let encode = request.settle(composition()).unwrap().encode;
+        assert_eq!((encode.x264_preset, encode.crf), settled);
+    }
 }
 
 #[test]
