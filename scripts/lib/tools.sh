@@ -40,7 +40,7 @@ install_missing() {
 find_chromium() {
   local candidate
   for candidate in "${RMX_CHROMIUM:-}" chromium-headless-shell chrome-headless-shell headless_shell \
-    "$HOME/.cache/rmx/chromium/chromium"; do
+    "$HOME/.local/bin/chromium-headless-shell"; do
     [ -n "$candidate" ] && command -v "$candidate" 2>/dev/null && return
   done
   return 1
@@ -63,13 +63,14 @@ need_chromium() {
   fi
 }
 
-# fetch_chromium: where the system has no package, unpacks the headless shell that @sparticuz/chromium carries.
+# fetch_chromium: where the system has no package, unpacks the headless shell that @sparticuz/chromium carries, with a
+# launcher in ~/.local/bin that finds the libraries beside it.
 fetch_chromium() {
   [ -n "${chromium_from_npm:-}" ] || return 0
-  local folder=$HOME/.cache/rmx/chromium scratch
+  local folder=$HOME/.local/lib/rmx-chromium launcher=$HOME/.local/bin/chromium-headless-shell scratch
   scratch=$(mktemp -d)
   echo "Unpacking a headless shell into $folder (npm package @sparticuz/chromium, x86-64)" >&2
-  mkdir -p "$folder"
+  mkdir -p "$folder" "${launcher%/*}"
   (
     cd "$scratch"
     npm pack --silent @sparticuz/chromium@147.0.0 >/dev/null
@@ -85,16 +86,20 @@ fetch_chromium() {
     find . -name '*.so*' -exec cp -n {} "$folder/" \;
   )
   rm -rf "$scratch"
+  cat >"$launcher" <<END
+#!/bin/sh
+LD_LIBRARY_PATH=$folder\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH} exec $folder/chromium "\$@"
+END
+  chmod +x "$launcher"
 }
 
-# export_chromium: tells rmx where the headless shell is, where it would not look by itself.
+# export_chromium: puts the headless shell into PATH, where it is not yet.
 export_chromium() {
   local found
   found=$(find_chromium) || { echo "No headless Chromium was found or installed." >&2; return 1; }
-  case $found in
-    "$HOME/.cache/rmx/"*)
-      export RMX_CHROMIUM=$found
-      export LD_LIBRARY_PATH=${found%/*}${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} ;;
+  case :$PATH: in
+    *":${found%/*}:"*) ;;
+    *) [ -n "${RMX_CHROMIUM:-}" ] || export PATH="$PATH:${found%/*}" ;;
   esac
 }
 
