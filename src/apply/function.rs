@@ -101,6 +101,7 @@ impl Executor<'_> {
         };
         let old: Vec<u64> = versions
             .into_iter()
+            .map(|version| version.number)
             .filter(|version| version.to_string() != live)
             .collect();
         for version in &old[..old.len().saturating_sub(VERSIONS_KEPT)] {

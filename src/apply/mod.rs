@@ -10,6 +10,7 @@ mod event;
 mod function;
 mod log_group;
 mod role;
+mod rollback;
 mod site;
 
 use std::collections::BTreeMap;
@@ -32,6 +33,7 @@ use crate::state::{Record, RecordStatus, State};
 
 pub use error::{ApplyError, ChangeError};
 pub use event::ApplyEvent;
+pub use rollback::{Rollback, roll_back};
 
 /// How often a change that takes long says so.
 const STILL_RUNNING_EVERY: Duration = Duration::from_secs(10);
@@ -181,8 +183,7 @@ impl Step<'_> {
         self.state.deployed_to = Some(self.inputs.plan.identity.clone());
         match (change.action, &change.before, &change.after) {
             (Action::Create, _, Some(after)) => self.write(Action::Create, after).await,
-            (Action::Update, _, Some(after)) => self.write(Action::Update, after).await,
-            (Action::Adopt, _, Some(after)) if !change.fields.is_empty() => {
+            (Action::Update | Action::Adopt, _, Some(after)) if change.touches_cloud() => {
                 self.write(Action::Update, after).await
             }
             (Action::Replace, Some(before), Some(after)) => {
@@ -192,7 +193,7 @@ impl Step<'_> {
                 }
             }
             (Action::Delete, Some(before), _) => self.delete(before, true).await,
-            (Action::NoOp | Action::Adopt, _, Some(after)) => {
+            (Action::NoOp | Action::Adopt | Action::Update, _, Some(after)) => {
                 self.record(after, change.outputs.clone(), RecordStatus::Complete)
             }
             (Action::Forget, ..) => {
@@ -215,6 +216,10 @@ impl Step<'_> {
     /// Creates or updates, whichever it takes, until the object is as `after` says.
     async fn write(&mut self, action: Action, after: &Resource) -> Result<Progress, ChangeError> {
         let address = &self.change.address;
+        if let (Action::Create, Some(gone)) = (action, self.state.records.get_mut(address)) {
+            // What was released was of an object that is no more.
+            gone.releases.clear();
+        }
         let earlier = self.state.records.get(address);
         let status = earlier.map(|record| record.status);
         let outputs = earlier.map(|record| record.outputs.clone());
@@ -294,14 +299,25 @@ impl Step<'_> {
         outputs: Outputs,
         status: RecordStatus,
     ) -> Result<Progress, ChangeError> {
-        let record = Record {
+        let address = &self.change.address;
+        let earlier = self.state.records.get(address);
+        let mut record = Record {
             applied: applied.clone(),
             outputs,
             status,
+            // Protection is lifted by an apply that came to its end, and set by one that began.
+            protect: match status {
+                RecordStatus::Pending => self.change.protect.recorded || self.change.protect.wanted,
+                RecordStatus::Complete => self.change.protect.wanted,
+            },
+            releases: earlier.map_or_else(Vec::new, |earlier| earlier.releases.clone()),
         };
-        self.state
-            .records
-            .insert(self.change.address.clone(), record);
+        if let (RecordStatus::Complete, Resource::Function(_), Some(version)) =
+            (status, applied, record.version())
+        {
+            record.release(version);
+        }
+        self.state.records.insert(address.clone(), record);
         self.save_state()
     }
 

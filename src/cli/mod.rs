@@ -22,9 +22,11 @@ mod local;
 mod plan;
 mod planned;
 mod project;
+mod protection;
 mod recorded;
 mod reference;
 mod render;
+mod rollback;
 mod saved_plan;
 mod schema;
 mod show;
@@ -32,6 +34,7 @@ mod state;
 mod still;
 mod ui;
 mod validate;
+mod versions;
 mod view;
 
 pub use reference::reference;
@@ -78,6 +81,8 @@ enum Verb {
     Destroy(destroy::DestroyArgs),
     Show(show::ShowArgs),
     State(state::StateArgs),
+    Versions(versions::VersionsArgs),
+    Rollback(rollback::RollbackArgs),
     Render(render::RenderArgs),
     Still(still::StillArgs),
     Compositions(compositions::CompositionsArgs),
@@ -98,6 +103,8 @@ async fn run(context: &Context, verb: &Verb) -> Result<ExitStatus, CommandError>
         Verb::Destroy(args) => destroy::cmd_destroy(context, args).await,
         Verb::Show(args) => show::cmd_show(context, args),
         Verb::State(args) => state::cmd_state(context, args),
+        Verb::Versions(args) => versions::cmd_versions(context, args).await,
+        Verb::Rollback(args) => rollback::cmd_rollback(context, args).await,
         Verb::Render(args) => render::cmd_render(context, args).await,
         Verb::Still(args) => still::cmd_still(context, args).await,
         Verb::Compositions(args) => compositions::cmd_compositions(context, args).await,

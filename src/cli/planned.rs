@@ -18,6 +18,7 @@ use super::context::Context;
 use super::error::{CommandError, CommandErrorKind};
 use super::farm::Farm;
 use super::project::{Project, build_sites};
+use super::protection;
 use super::view;
 
 /// A plan with all that carrying it out takes.
@@ -86,6 +87,7 @@ impl GateOptions {
     /// # Errors
     /// It does; every rule and resource is named.
     pub(super) fn require_allowed(&self, config: &Config, plan: &Plan) -> Result<(), CommandError> {
+        protection::require_kept(plan)?;
         let denied = config
             .policy
             .deny

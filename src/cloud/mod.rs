@@ -42,6 +42,7 @@ pub use identity::{AccountSettings, Identity};
 pub use invoke::{InvokeEvent, InvokeReply, InvokeStream};
 pub use logs::LogGroupDescription;
 pub use objects::{ObjectInfo, ObjectReader, PutOptions, PutOutcome};
+pub use version::{LiveAlias, PublishedVersion};
 
 /// Tags of a resource.
 pub type Tags = BTreeMap<String, String>;

@@ -1,5 +1,7 @@
 //! Published versions of a function, and the `live` alias that says which of them renders use.
 
+use aws_sdk_lambda::types::FunctionConfiguration;
+
 use super::error::cloud_error;
 use super::iam::gone_is_fine;
 use super::{Cloud, CloudError, CloudErrorKind, LIVE_ALIAS};
@@ -8,6 +10,30 @@ use crate::names::FunctionName;
 
 /// Pages of versions read: 50 versions each.
 const VERSION_PAGES_MAX: usize = 100;
+
+/// The `live` alias.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiveAlias {
+    /// The version it points to.
+    pub version: String,
+    /// Changes with every change of the alias.
+    pub revision_id: String,
+}
+
+/// A published version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublishedVersion {
+    /// Its number.
+    pub number: u64,
+    /// When it was published, as Lambda writes it (ISO 8601).
+    pub published_at: String,
+    /// Memory.
+    pub memory_mb: u32,
+    /// Timeout.
+    pub timeout_s: u32,
+    /// SHA-256 of its zip.
+    pub code_sha256: Option<Digest>,
+}
 
 impl Cloud {
     /// Freezes code and configuration as a version and returns its number. Nothing changed since the last version:
@@ -35,6 +61,50 @@ impl Cloud {
             let kind = CloudErrorKind::Other;
             CloudError::own(operation, name, kind, "the answer names no version")
         })
+    }
+
+    /// The `live` alias; `None` if there is none.
+    pub async fn live_alias(&self, name: &FunctionName) -> Result<Option<LiveAlias>, CloudError> {
+        let answer = self
+            .clients
+            .lambda
+            .get_alias()
+            .function_name(name.as_str())
+            .name(LIVE_ALIAS)
+            .send()
+            .await
+            .map_err(|error| cloud_error("read the `live` alias of function", name, &error));
+        match answer {
+            Ok(alias) => Ok(Some(LiveAlias {
+                version: alias.function_version.unwrap_or_default(),
+                revision_id: alias.revision_id.unwrap_or_default(),
+            })),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Points the `live` alias to another version, if it is still at `revision_id`.
+    ///
+    /// # Errors
+    /// `PreconditionFailed` if it is not; `NotFound` if there is no alias or no such version.
+    pub async fn move_live_alias(
+        &self,
+        name: &FunctionName,
+        version: u64,
+        revision_id: &str,
+    ) -> Result<(), CloudError> {
+        self.clients
+            .lambda
+            .update_alias()
+            .function_name(name.as_str())
+            .name(LIVE_ALIAS)
+            .function_version(version.to_string())
+            .revision_id(revision_id)
+            .send()
+            .await
+            .map_err(|error| cloud_error("move the `live` alias of function", name, &error))?;
+        Ok(())
     }
 
     /// Points the `live` alias to a version, making it if there is none.
@@ -106,8 +176,11 @@ impl Cloud {
         Ok(())
     }
 
-    /// Numbers of the published versions, oldest first.
-    pub async fn function_versions(&self, name: &FunctionName) -> Result<Vec<u64>, CloudError> {
+    /// The published versions, oldest first; none if there is no function.
+    pub async fn function_versions(
+        &self,
+        name: &FunctionName,
+    ) -> Result<Vec<PublishedVersion>, CloudError> {
         let mut versions = Vec::new();
         let mut marker = None;
         for _ in 0..VERSION_PAGES_MAX {
@@ -119,19 +192,20 @@ impl Cloud {
                 .set_marker(marker)
                 .send()
                 .await
-                .map_err(|error| cloud_error("list the versions of function", name, &error))?;
-            versions.extend(
-                page.versions
-                    .unwrap_or_default()
-                    .into_iter()
-                    .filter_map(|version| version.version?.parse::<u64>().ok()),
-            );
+                .map_err(|error| cloud_error("list the versions of function", name, &error));
+            let page = match page {
+                Ok(page) => page,
+                Err(error) if error.is_not_found() => return Ok(Vec::new()),
+                Err(error) => return Err(error),
+            };
+            let listed = page.versions.unwrap_or_default();
+            versions.extend(listed.into_iter().filter_map(published));
             marker = page.next_marker.filter(|marker| !marker.is_empty());
             if marker.is_none() {
                 break;
             }
         }
-        versions.sort_unstable();
+        versions.sort_unstable_by_key(|version| version.number);
         Ok(versions)
     }
 
@@ -158,4 +232,18 @@ impl Cloud {
                 .map_err(|error| cloud_error("delete a version of function", name, &error)),
         )
     }
+}
+
+/// `None` for `$LATEST`, which is no version.
+fn published(configuration: FunctionConfiguration) -> Option<PublishedVersion> {
+    let whole = |value: Option<i32>| value.and_then(|v| u32::try_from(v).ok()).unwrap_or(0);
+    Some(PublishedVersion {
+        number: configuration.version?.parse().ok()?,
+        published_at: configuration.last_modified.unwrap_or_default(),
+        memory_mb: whole(configuration.memory_size),
+        timeout_s: whole(configuration.timeout),
+        code_sha256: configuration
+            .code_sha256
+            .and_then(|text| Digest::from_base64(&text)),
+    })
 }

@@ -141,11 +141,13 @@ pub(super) fn config(
             name: bucket.parsed("name"),
             expire_renders_days: bucket.whole("expire_renders_days"),
             force_destroy: bucket.switch("force_destroy").unwrap_or(false),
+            protect: protect(bucket),
         },
         logs: match logs.switch("managed") {
             Some(false) => LogsConfig::Unmanaged,
             _ => LogsConfig::Managed {
                 retention_days: logs.whole("retention_days").unwrap_or(14),
+                protect: protect(logs),
             },
         },
         policy: PolicyConfig {
@@ -162,6 +164,7 @@ pub(super) fn config(
                     name: site.parsed("name")?,
                     folder: directory.join(site.text("folder")?),
                     build: site.text("build").map(str::to_owned),
+                    protect: protect(site),
                 })
             })
             .collect::<Option<_>>()?,
@@ -188,7 +191,12 @@ fn function(table: &Table, target: Target, directory: &Path) -> FunctionConfig {
             security_group_ids: sorted(vpc.texts("security_group_ids")),
         }),
         package: table.text("package").map(|folder| directory.join(folder)),
+        protect: protect(table),
     }
+}
+
+fn protect(table: &Table) -> bool {
+    table.switch("protect").unwrap_or(false)
 }
 
 fn sorted(mut texts: Vec<String>) -> Vec<String> {
@@ -222,6 +230,7 @@ fn role(table: &Table) -> RoleConfig {
         None => RoleConfig::Managed {
             permissions_boundary: table.text("permissions_boundary").map(str::to_owned),
             path: table.text("path").unwrap_or("/").to_owned(),
+            protect: protect(table),
         },
     }
 }

@@ -201,6 +201,12 @@ static FUNCTION: TableRule = TableRule {
             doc: "A folder whose content is packed as the function's code instead of the worker; it must hold a \
                   `bootstrap`.",
         },
+        Key {
+            name: "protect",
+            kind: Kind::Switch,
+            default: Default::Value("false"),
+            doc: PROTECT,
+        },
     ]],
     exclusive: &[],
 };
@@ -289,8 +295,18 @@ static ROLE: TableRule = TableRule {
             default: Default::Value("\"/\""),
             doc: "The IAM path of the role rmx makes.",
         },
+        Key {
+            name: "protect",
+            kind: Kind::Switch,
+            default: Default::Value("false"),
+            doc: PROTECT,
+        },
     ]],
-    exclusive: &[("arn", "permissions_boundary"), ("arn", "path")],
+    exclusive: &[
+        ("arn", "permissions_boundary"),
+        ("arn", "path"),
+        ("arn", "protect"),
+    ],
 };
 
 static BUCKET: TableRule = TableRule {
@@ -321,6 +337,12 @@ static BUCKET: TableRule = TableRule {
             doc: "Whether `rmx destroy` may delete the bucket while it still holds objects that rmx did not put there \
                   as a site, renders for instance.",
         },
+        Key {
+            name: "protect",
+            kind: Kind::Switch,
+            default: Default::Value("false"),
+            doc: PROTECT,
+        },
     ]],
     exclusive: &[],
 };
@@ -343,8 +365,14 @@ static LOGS: TableRule = TableRule {
             default: Default::Value("true"),
             doc: "`false`: Lambda makes the log group when it first writes to it, and rmx leaves it alone.",
         },
+        Key {
+            name: "protect",
+            kind: Kind::Switch,
+            default: Default::Value("false"),
+            doc: PROTECT,
+        },
     ]],
-    exclusive: &[("managed", "retention_days")],
+    exclusive: &[("managed", "retention_days"), ("managed", "protect")],
 };
 
 static POLICY: TableRule = TableRule {
@@ -394,6 +422,12 @@ static SITE: TableRule = TableRule {
             }),
             default: Default::Words("the folder is taken as it is", "\"npx remotion bundle\""),
             doc: "A shell command that makes the folder, run next to `remotion.toml` before `plan` and `apply` read it.",
+        },
+        Key {
+            name: "protect",
+            kind: Kind::Switch,
+            default: Default::Value("false"),
+            doc: PROTECT,
         },
     ]],
     exclusive: &[],
@@ -492,6 +526,10 @@ static RENDER: TableRule = TableRule {
     ]],
     exclusive: &[("frames_per_lambda", "concurrency")],
 };
+
+/// What `protect` means, wherever it stands.
+const PROTECT: &str = "Whether a plan that would delete or replace it is refused (exit code 16). Once applied, this is \
+                       recorded and also holds when the whole block is gone; to lift it, set it to `false` and apply.";
 
 static FOLDER: TextRule = TextRule {
     what: "a folder",

@@ -192,7 +192,13 @@ mod tests {
         // The overlay's key displaces the one that it cannot stand beside.
         assert_eq!(prod.render.concurrency, None);
         assert_eq!(prod.render.frames_per_lambda, Some(40));
-        assert_eq!(prod.logs, LogsConfig::Managed { retention_days: 30 });
+        assert_eq!(
+            prod.logs,
+            LogsConfig::Managed {
+                retention_days: 30,
+                protect: false
+            }
+        );
         let variables: Vec<_> = prod.function.environment.into_iter().collect();
         assert_eq!(
             variables,
@@ -223,7 +229,13 @@ mod tests {
             config.function.architecture,
             Architecture::of_this_machine()
         );
-        assert_eq!(config.logs, LogsConfig::Managed { retention_days: 14 });
+        assert_eq!(
+            config.logs,
+            LogsConfig::Managed {
+                retention_days: 14,
+                protect: false
+            }
+        );
         let aws = parse_for_tests("project = \"hello\"\ntarget = \"aws\"", None);
         assert_eq!(aws.function.architecture, Architecture::Arm64);
     }

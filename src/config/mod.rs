@@ -105,6 +105,8 @@ pub struct FunctionConfig {
     pub vpc: Option<VpcConfig>,
     /// A folder whose content is packed instead of the worker found next to `rmx`.
     pub package: Option<PathBuf>,
+    /// Whether plans that would delete or replace the functions are refused.
+    pub protect: bool,
 }
 
 /// Instruction set of the function.
@@ -164,6 +166,8 @@ pub enum RoleConfig {
         permissions_boundary: Option<String>,
         /// `path`, begins and ends with `/`.
         path: String,
+        /// Whether plans that would delete or replace it are refused.
+        protect: bool,
     },
     /// `arn`: a role of your own, never changed by rmx.
     Existing {
@@ -181,6 +185,8 @@ pub struct BucketConfig {
     pub expire_renders_days: Option<u32>,
     /// Whether `destroy` may delete a bucket that still has objects.
     pub force_destroy: bool,
+    /// Whether plans that would delete or replace it are refused.
+    pub protect: bool,
 }
 
 /// `[logs]`
@@ -190,6 +196,8 @@ pub enum LogsConfig {
     Managed {
         /// One of the values CloudWatch Logs allows (`PutRetentionPolicy`).
         retention_days: u32,
+        /// Whether plans that would delete or replace it are refused.
+        protect: bool,
     },
     /// Lambda makes the log group when it first writes to it; rmx leaves it alone.
     Unmanaged,
@@ -204,6 +212,8 @@ pub struct SiteConfig {
     pub folder: PathBuf,
     /// A shell command, run in the config's folder before `plan` and `apply` read the folder.
     pub build: Option<String>,
+    /// Whether plans that would delete or replace it are refused.
+    pub protect: bool,
 }
 
 /// `[render]`: what `rmx render` uses where its flags are silent.

@@ -1,6 +1,6 @@
 //! The values a plan is made of and made from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +13,8 @@ use crate::state::CloudIdentity;
 pub struct Desired {
     /// By address.
     pub resources: BTreeMap<Address, Resource>,
+    /// Those that are to be protected.
+    pub protected: BTreeSet<Address>,
 }
 
 /// What the cloud answered just now.
@@ -91,6 +93,21 @@ pub struct Change {
     /// It is replaced because somebody asked for it, not because a field forces it.
     #[serde(default)]
     pub replacement_requested: bool,
+    /// Whether it is protected, and will be.
+    #[serde(default)]
+    pub protect: Protection,
+}
+
+/// The name of the field that shows a change of protection. It is in no spec: only the record knows of it.
+pub const PROTECT_FIELD: &str = "protect";
+
+/// Whether a resource is protected from deletion and replacement.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Protection {
+    /// As it is recorded. It outlives the resource's block in the config.
+    pub recorded: bool,
+    /// As it will be recorded.
+    pub wanted: bool,
 }
 
 impl Change {
@@ -98,8 +115,11 @@ impl Change {
     pub fn touches_cloud(&self) -> bool {
         match self.action {
             Action::NoOp | Action::Forget => false,
-            Action::Adopt => !self.fields.is_empty(),
-            Action::Create | Action::Update | Action::Replace | Action::Delete => true,
+            // Protection is a matter of the record alone.
+            Action::Adopt | Action::Update => {
+                self.fields.iter().any(|field| field.path != PROTECT_FIELD)
+            }
+            Action::Create | Action::Replace | Action::Delete => true,
         }
     }
 }

@@ -43,15 +43,34 @@ impl Desired {
         let sites = sites(config, &names, ingredients);
         let main = [log_group, role, Some(bucket)].into_iter().flatten();
         let main = main.map(|resource| (Address::new(resource.kind(), "main"), resource));
+        let resources: BTreeMap<_, _> = main.chain(functions).chain(sites).collect();
+        let protected = resources
+            .keys()
+            .filter(|address| protected(config, address));
         Self {
-            resources: main.chain(functions).chain(sites).collect(),
+            protected: protected.cloned().collect(),
+            resources,
+        }
+    }
+}
+
+/// Whether `protect` stands in the block that declares the resource.
+fn protected(config: &Config, address: &Address) -> bool {
+    match address.kind {
+        ResourceKind::LogGroup => matches!(config.logs, LogsConfig::Managed { protect: true, .. }),
+        ResourceKind::Role => matches!(config.role, RoleConfig::Managed { protect: true, .. }),
+        ResourceKind::Bucket => config.bucket.protect,
+        ResourceKind::Function => config.function.protect,
+        ResourceKind::Site => {
+            let mut sites = config.sites.iter();
+            sites.any(|site| site.protect && site.name.as_str() == address.name)
         }
     }
 }
 
 fn log_group(config: &Config, names: &ResourceNames) -> Option<Resource> {
     match config.logs {
-        LogsConfig::Managed { retention_days } => Some(Resource::LogGroup(LogGroupSpec {
+        LogsConfig::Managed { retention_days, .. } => Some(Resource::LogGroup(LogGroupSpec {
             name: names.log_group.clone(),
             retention_days: Some(retention_days),
         })),
@@ -63,6 +82,7 @@ fn role(config: &Config, names: &ResourceNames, identity: &CloudIdentity) -> Opt
     let RoleConfig::Managed {
         permissions_boundary,
         path,
+        ..
     } = &config.role
     else {
         return None;

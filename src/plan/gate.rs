@@ -44,6 +44,16 @@ pub fn violations(plan: &Plan, denied: &BTreeSet<DenyRule>) -> Vec<Violation> {
     found.collect()
 }
 
+/// Every change that deletes or replaces what is protected: as it is recorded, or as the config says.
+pub fn breaches(plan: &Plan) -> Vec<&Change> {
+    let changes = plan.changes.iter();
+    let breaches = changes.filter(|change| {
+        matches!(change.action, Action::Delete | Action::Replace)
+            && (change.protect.recorded || change.protect.wanted)
+    });
+    breaches.collect()
+}
+
 fn forbidden(rule: DenyRule, change: &Change) -> Option<String> {
     match rule {
         DenyRule::Destroy => (change.action == Action::Delete).then(|| "is destroyed".to_owned()),

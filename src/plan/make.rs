@@ -14,7 +14,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::change::{Action, Change, Desired, Drift, Observation, Observed, Plan, Present};
+use super::change::{
+    Action, Change, Desired, Drift, Observation, Observed, PROTECT_FIELD, Plan, Present, Protection,
+};
 use super::check::{check, check_dependencies};
 use super::error::PlanError;
 use crate::resource::{Address, FieldChange, FieldValue, Resource, ResourceKind, changed_fields};
@@ -89,12 +91,20 @@ fn all_changes(
             .get(address)
             .unwrap_or(&Observation::Absent);
         drift.extend(record.and_then(|record| drifted(address, record, now)));
+        let protect = Protection {
+            recorded: record.is_some_and(|record| record.protect),
+            wanted: desired.protected.contains(address),
+        };
         match wanted {
             Some(wanted) => {
                 let requested = replace.contains(address);
-                writes.push(towards(address, wanted, record, now, requested)?);
+                let change = towards(address, wanted, record, now, requested)?;
+                writes.push(with_protection(change, protect));
             }
-            None => deletes.push(away(address, now)),
+            None => deletes.push(Change {
+                protect,
+                ..away(address, now)
+            }),
         }
     }
     // Addresses are sorted by kind, and kinds by the order of creation.
@@ -104,6 +114,24 @@ fn all_changes(
         changes: writes.into_iter().chain(deletes).collect(),
         drift,
     })
+}
+
+/// The change with the change of protection beside it.
+fn with_protection(mut change: Change, protect: Protection) -> Change {
+    change.protect = protect;
+    if protect.recorded != protect.wanted {
+        let shown = |protected: bool| protected.then_some(FieldValue::Known(true.into()));
+        change.fields.push(FieldChange {
+            path: PROTECT_FIELD.to_owned(),
+            before: shown(protect.recorded),
+            after: shown(protect.wanted),
+            forces_replacement: false,
+        });
+        if change.action == Action::NoOp {
+            change.action = Action::Update;
+        }
+    }
+    change
 }
 
 fn towards(
@@ -137,6 +165,7 @@ fn towards(
                 outputs: BTreeMap::new(),
                 revision: None,
                 replacement_requested: false,
+                protect: Protection::default(),
             });
         }
         Observation::Present(present) => present,
@@ -164,6 +193,7 @@ fn towards(
         outputs: present.outputs.clone(),
         revision: Some(present.revision.clone()),
         replacement_requested: replacement_requested && !forced,
+        protect: Protection::default(),
     })
 }
 
@@ -177,6 +207,7 @@ fn away(address: &Address, now: &Observation) -> Change {
         outputs: BTreeMap::new(),
         revision: None,
         replacement_requested: false,
+        protect: Protection::default(),
     };
     match now {
         // What is foreign by now is no longer what we recorded.

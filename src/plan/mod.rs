@@ -11,6 +11,7 @@ mod make;
 mod model;
 pub mod observe;
 pub mod request;
+pub mod rollback;
 pub mod saved;
 #[cfg(test)]
 mod tables;

@@ -29,6 +29,8 @@ struct Sides {
     desired: Option<Variant>,
     recorded: Option<(Variant, bool)>,
     observed: Option<Variant>,
+    /// Whether it is recorded as protected, and is to be.
+    protect: (bool, bool),
 }
 
 fn sides() -> impl Strategy<Value = Vec<Sides>> {
@@ -37,11 +39,13 @@ fn sides() -> impl Strategy<Value = Vec<Sides>> {
         proptest::option::of(variant()),
         proptest::option::of((variant(), any::<bool>())),
         proptest::option::of(variant()),
+        any::<(bool, bool)>(),
     );
-    let side = side.prop_map(|(desired, recorded, observed)| Sides {
+    let side = side.prop_map(|(desired, recorded, observed, protect)| Sides {
         desired,
         recorded,
         observed,
+        protect,
     });
     proptest::collection::vec(side, 7)
 }
@@ -154,6 +158,8 @@ fn carry_out(plan: &Plan, observed: &mut Observed, state: &mut State) {
                     applied: after.clone(),
                     outputs: BTreeMap::new(),
                     status: RecordStatus::Complete,
+                    protect: change.protect.wanted,
+                    releases: Vec::new(),
                 };
                 state.records.insert(address, record);
             }
@@ -202,6 +208,10 @@ proptest! {
             resources: each()
                 .filter_map(|(address, side)| Some((address.clone(), resource(address, side.desired?))))
                 .collect(),
+            protected: each()
+                .filter(|(_, side)| side.desired.is_some() && side.protect.1)
+                .map(|(address, _)| address.clone())
+                .collect(),
         };
         let mut state = State {
             deployed_to: Some(identity()),
@@ -210,7 +220,14 @@ proptest! {
                     let (variant, complete) = side.recorded?;
                     let status = if complete { RecordStatus::Complete } else { RecordStatus::Pending };
                     let applied = resource(address, variant);
-                    Some((address.clone(), Record { applied, outputs: BTreeMap::new(), status }))
+                    let record = Record {
+                        applied,
+                        outputs: BTreeMap::new(),
+                        status,
+                        protect: side.protect.0,
+                        releases: Vec::new(),
+                    };
+                    Some((address.clone(), record))
                 })
                 .collect(),
             ..State::fresh()
@@ -233,6 +250,8 @@ proptest! {
             let wanted = desired.resources.get(address);
             let record = state.records.get(address);
             prop_assert_eq!(record.map(|record| &record.applied), wanted);
+            let protected = record.is_some_and(|record| record.protect);
+            prop_assert_eq!(protected, desired.protected.contains(address));
             // What was neither recorded nor wanted is nobody's business.
             if plan.changes.iter().any(|change| change.address == *address) {
                 let there = match &observed.resources[address] {

@@ -81,6 +81,8 @@ fn recorded(resources: &BTreeMap<Address, Resource>) -> State {
         applied: applied.clone(),
         outputs: BTreeMap::new(),
         status: RecordStatus::Complete,
+        protect: false,
+        releases: Vec::new(),
     };
     State {
         deployed_to: Some(identity("000000000000")),
@@ -112,6 +114,7 @@ fn present(resources: &BTreeMap<Address, Resource>) -> Observed {
 fn wanted(resources: &BTreeMap<Address, Resource>) -> Desired {
     Desired {
         resources: resources.clone(),
+        ..Desired::default()
     }
 }
 

@@ -6,12 +6,13 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::State;
+use super::{State, migrate};
 use crate::digest::Digest;
 use crate::names::{ProjectName, StageName};
 
-/// The format this rmx writes, and the highest it reads.
-pub(super) const FORMAT: u64 = 1;
+/// The format this rmx writes, and the highest it reads. Since 2, records tell whether they are protected and what was
+/// released; an rmx that does not know that must not write them.
+pub(super) const FORMAT: u64 = 2;
 
 /// Whose state it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,7 +81,7 @@ pub(super) fn decode(owner: &Owner, bytes: &[u8]) -> Result<State, Unreadable> {
         });
     }
     let document: Document = serde_json::from_value(whole).map_err(damaged)?;
-    if document.format != FORMAT {
+    if !(1..=FORMAT).contains(&document.format) {
         return Err(Unreadable::Damaged(format!(
             "there is no format {}",
             document.format
@@ -92,7 +93,11 @@ pub(super) fn decode(owner: &Owner, bytes: &[u8]) -> Result<State, Unreadable> {
     if document.owner != *owner {
         return Err(Unreadable::OtherProject(document.owner));
     }
-    serde_json::from_value(document.state).map_err(damaged)
+    let mut state = document.state;
+    if document.format == 1 {
+        migrate::from_1(&mut state);
+    }
+    serde_json::from_value(state).map_err(damaged)
 }
 
 fn checksum(state: &Value) -> Digest {
@@ -157,9 +162,9 @@ mod tests {
             Unreadable::Edited
         );
         assert_eq!(
-            read(r#"{"format": 2, "rmx_version": "9.1.0", "everything": "else"}"#),
+            read(r#"{"format": 3, "rmx_version": "9.1.0", "everything": "else"}"#),
             Unreadable::Newer {
-                format: 2,
+                format: 3,
                 written_by: "9.1.0".to_owned()
             }
         );

@@ -6,10 +6,13 @@
 mod error;
 mod file;
 mod lock;
+mod migrate;
+mod release;
 mod store;
 
 pub use error::{Backup, StateError};
 pub use lock::Holder;
+pub use release::Release;
 pub use store::{LockedStore, StateStore};
 
 use std::collections::BTreeMap;
@@ -61,10 +64,15 @@ pub struct CloudIdentity {
 pub struct Record {
     /// What rmx last wrote.
     pub applied: Resource,
-    /// What AWS assigned, for example `arn`, and for functions `version` and `alias_version`.
+    /// What AWS assigned, for example `arn`, and for functions `version`, to which `live` points.
     pub outputs: BTreeMap<String, String>,
     /// Whether the last change of it came to its end.
     pub status: RecordStatus,
+    /// A plan that would delete or replace it is refused.
+    pub protect: bool,
+    /// Of functions: what was released, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub releases: Vec<Release>,
 }
 
 /// How far the last change of a resource came.
@@ -91,6 +99,8 @@ mod tests {
             }),
             outputs: BTreeMap::from([("arn".to_owned(), "arn:aws:logs:x".to_owned())]),
             status: RecordStatus::Complete,
+            protect: false,
+            releases: Vec::new(),
         };
         State {
             lineage: "6f0f2b0e-0000-4000-8000-000000000000".parse().unwrap(),

@@ -40,7 +40,10 @@ const TABLE: &[(&str, &[&str])] = &[
 const EXCEPTIONS: &[(&str, &str)] = &[("src/plan/observe.rs", "cloud")];
 
 /// Files over the budget of 500 lines must be able to say why.
-const LONG_FILES: &[(&str, &str)] = &[];
+const LONG_FILES: &[(&str, &str)] = &[(
+    "src/config/keys.rs",
+    "one table of every key: whoever looks for one looks in one place",
+)];
 
 fn room_of(path: &Path) -> Option<String> {
     let below = path.strip_prefix("src").ok()?;

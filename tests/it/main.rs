@@ -18,8 +18,10 @@ mod local_s3;
 mod local_serve;
 mod local_services;
 mod plan;
+mod protection;
 mod recovery;
 mod render;
+mod rollback;
 mod saved_plan;
 #[allow(dead_code, reason = "helpers for tests that land one by one")]
 mod support;

@@ -347,6 +347,8 @@ pub(crate) async fn deployed_project() -> TestProject {
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect(),
         status: RecordStatus::Complete,
+        protect: false,
+        releases: Vec::new(),
     };
     let bucket = Resource::Bucket(BucketSpec {
         name: workers.bucket.clone(),

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::plan::change::{Action, Change, Drift};
+use crate::plan::change::{Action, Change, Drift, Protection};
 use crate::plan::gate;
 use crate::plan::saved::SavedPlan;
 use crate::resource::reach;
@@ -108,6 +108,10 @@ fn change(change: &Change) -> Value {
             "trust_policy": reach::of_change(&before.trust_policy, &after.trust_policy),
             "widened": gate::widened(change),
         });
+    }
+    if change.protect != Protection::default() {
+        whole["protect"] =
+            json!({ "before": change.protect.recorded, "after": change.protect.wanted });
     }
     if change.action == Action::Adopt {
         whole["importing"] = json!({ "id": super::change_name(change) });

@@ -224,6 +224,7 @@ mod tests {
         let bucket = (Address::new(ResourceKind::Bucket, "main"), bucket);
         let desired = Desired {
             resources: sites.chain([bucket]).collect(),
+            ..Desired::default()
         };
         let observed = Observed {
             identity: CloudIdentity {

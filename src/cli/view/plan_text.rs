@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::fields::{Mark, lines};
 use super::{Totals, loss, own_name};
 use crate::cli::ui::{Style, Ui};
-use crate::plan::change::{Action, Change, Drift, Plan};
+use crate::plan::change::{Action, Change, Drift, PROTECT_FIELD, Plan};
 use crate::plan::loss::Loss;
 use crate::plan::request::PlanMode;
 use crate::plan::saved::SavedPlan;
@@ -161,7 +161,7 @@ fn block(
     if let Some(whole) = whole {
         let shown = fields
             .iter()
-            .filter(|field| field.after.is_some() && !is_output(field))
+            .filter(|field| field.after.is_some() && !is_beside_spec(field))
             .count();
         hidden = field_count(whole).saturating_sub(shown + usize::from(!named));
     }
@@ -178,9 +178,9 @@ fn block(
     )
 }
 
-/// Whether a field is what AWS assigns and not part of the spec.
-fn is_output(field: &FieldChange) -> bool {
-    field.after == Some(crate::resource::FieldValue::KnownAfterApply)
+/// Whether a field is no part of the spec: what AWS assigns, or what is a matter of the record.
+fn is_beside_spec(field: &FieldChange) -> bool {
+    field.after == Some(crate::resource::FieldValue::KnownAfterApply) || field.path == PROTECT_FIELD
 }
 
 fn drift_text(drift: &[Drift], ui: &Ui) -> String {

@@ -38,6 +38,9 @@ pub(crate) fn record_text(address: &Address, record: &Record) -> String {
             lines.push((name, value));
         }
     }
+    if record.protect {
+        lines.push(("protect".to_owned(), "true".to_owned()));
+    }
     if !files.is_empty() {
         lines.push(("files".to_owned(), format!("({} files)", files.len())));
     }
@@ -84,5 +87,9 @@ pub(crate) fn record_json(address: &Address, record: &Record) -> Value {
     entry.insert("sensitive_values".to_owned(), sensitive(&record.applied));
     entry.insert("outputs".to_owned(), json!(record.outputs));
     entry.insert("status".to_owned(), json!(record.status));
+    entry.insert("protect".to_owned(), json!(record.protect));
+    if !record.releases.is_empty() {
+        entry.insert("releases".to_owned(), json!(record.releases));
+    }
     entry.into()
 }

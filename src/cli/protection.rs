@@ -1,0 +1,55 @@
+//! What is protected is neither deleted nor replaced.
+
+use serde_json::json;
+
+use crate::plan::change::{Action, Plan};
+use crate::plan::gate;
+use crate::resource::ResourceKind;
+
+use super::error::{CommandError, CommandErrorKind};
+
+/// Requires that `plan` deletes and replaces nothing that is protected.
+///
+/// # Errors
+/// It does; every resource is named, and how its protection is lifted.
+pub(super) fn require_kept(plan: &Plan) -> Result<(), CommandError> {
+    let breaches = gate::breaches(plan);
+    let Some(first) = breaches.first() else {
+        return Ok(());
+    };
+    let lines = breaches.iter().map(|change| {
+        let what = match change.action {
+            Action::Replace => "replaced",
+            _ => "destroyed",
+        };
+        format!("  - {} is protected and would be {what}", change.address)
+    });
+    let lines: Vec<String> = lines.collect();
+    let told = breaches.iter().map(
+        |change| json!({ "rule": "protect", "address": change.address, "action": change.action }),
+    );
+    let block = block(first.address.kind);
+    let error = CommandError::new(
+        CommandErrorKind::Policy,
+        "The plan is refused: it would destroy what is protected",
+    );
+    Err(error
+        .detail(format!("Nothing was done:\n{}", lines.join("\n")))
+        .diagnostics(told.collect())
+        .hint(format!(
+            "to lift the protection of {}, set `protect = false` under {block} and apply that first; a block that is \
+             gone has to be put back for it",
+            first.address
+        )))
+}
+
+/// The block of the configuration that declares such a resource.
+fn block(kind: ResourceKind) -> &'static str {
+    match kind {
+        ResourceKind::LogGroup => "[logs]",
+        ResourceKind::Role => "[role]",
+        ResourceKind::Bucket => "[bucket]",
+        ResourceKind::Function => "[function]",
+        ResourceKind::Site => "its [[site]]",
+    }
+}

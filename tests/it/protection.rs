@@ -1,0 +1,146 @@
+//! What is protected is neither destroyed nor replaced, whatever became of its block.
+
+use serde_json::Value;
+
+use crate::plan::{CONFIG, apply, changes, project};
+use crate::support::TestProject;
+
+/// The plan is shown, refused with 16, and nothing is done.
+#[track_caller]
+fn refused(project: &TestProject, arguments: &[&str], lines: &[&str]) {
+    let output = project.rmx(arguments).expect_status(16);
+    for line in lines.iter().chain(&["protect = false", "Nothing was done"]) {
+        let told = output.stderr.contains(line);
+        assert!(told, "{line} is missing in\n{output}");
+    }
+    assert!(!output.stderr.contains("complete after"), "{output}");
+    assert!(output.stdout.contains("Plan: "), "{output}");
+}
+
+#[test]
+fn protection_outlives_its_block_and_is_lifted_by_an_apply() {
+    let project = project();
+    let protected = CONFIG.replace("folder = \"page\"", "folder = \"page\"\nprotect = true")
+        + "[bucket]\nprotect = true\n[logs]\nprotect = true\n";
+    project.write("remotion.toml", &protected);
+    assert!(changes(&project).contains("      + protect             = true\n"));
+    apply(&project);
+    let shown = project
+        .rmx(&["state", "show", "bucket.main"])
+        .expect_status(0);
+    assert!(
+        shown.stdout.contains("protect             = true\n"),
+        "{shown}"
+    );
+
+    refused(
+        &project,
+        &["destroy", "--auto-approve", "--delete-data"],
+        &[
+            "log_group.main is protected and would be destroyed",
+            "bucket.main is protected and would be destroyed",
+            "site.page is protected and would be destroyed",
+        ],
+    );
+    refused(
+        &project,
+        &["apply", "--auto-approve", "--replace", "log_group.main"],
+        &[
+            "log_group.main is protected and would be replaced",
+            "[logs]",
+        ],
+    );
+    let renamed = protected.replace("[bucket]", "[bucket]\nname = \"another-bucket\"");
+    project.write("remotion.toml", &renamed);
+    refused(
+        &project,
+        &["apply", "--auto-approve"],
+        &[
+            "bucket.main is protected and would be replaced",
+            "site.page is protected and would be replaced",
+        ],
+    );
+
+    // Every block that said so is gone, as it is after a merge that went wrong.
+    let (head, _) = CONFIG.split_once("[[site]]").unwrap();
+    let without = format!("{head}[logs]\nmanaged = false\n");
+    project.write("remotion.toml", &without);
+    let lines = [
+        "site.page is protected and would be destroyed",
+        "log_group.main is protected and would be destroyed",
+    ];
+    refused(&project, &["plan", "--out", "saved"], &lines);
+    refused(&project, &["apply", "--auto-approve"], &lines);
+    refused(&project, &["apply", "saved"], &lines);
+
+    // Taking the key away and the block with it at once does not do; one after the other does.
+    project.write("remotion.toml", CONFIG);
+    let plan = changes(&project);
+    assert_eq!(
+        plan.matches("      - protect = true -> null\n").count(),
+        3,
+        "{plan}"
+    );
+    assert!(
+        plan.contains("Plan: 0 to add, 3 to change, 0 to destroy."),
+        "{plan}"
+    );
+    apply(&project);
+    project.write("remotion.toml", &without);
+    drop(project.rmx(&["apply", "--auto-approve"]).expect_status(0));
+    drop(project.rmx(&["destroy", "--auto-approve"]).expect_status(0));
+}
+
+#[test]
+fn functions_and_their_role_are_protected_too_and_programs_are_told() {
+    let project = project();
+    let protected = CONFIG.replace(
+        "[function]",
+        "[role]\nprotect = true\n[function]\nprotect = true\nreplicas = 2",
+    );
+    project.write("remotion.toml", &protected);
+    apply(&project);
+    project.write(
+        "remotion.toml",
+        &protected.replace("replicas = 2", "replicas = 1"),
+    );
+    refused(
+        &project,
+        &["apply", "--auto-approve"],
+        &[
+            "function.worker-2 is protected and would be destroyed",
+            "[function]",
+        ],
+    );
+    let output = project
+        .rmx(&["destroy", "--auto-approve", "--json"])
+        .expect_status(16);
+    let error: Value = serde_json::from_str(output.stderr.lines().last().unwrap()).unwrap();
+    let told: Vec<&Value> = error["diagnostics"].as_array().unwrap().iter().collect();
+    let addresses: Vec<&str> = told
+        .iter()
+        .map(|one| one["address"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        addresses,
+        ["function.worker-2", "function.worker", "role.main"]
+    );
+    assert!(told.iter().all(|one| one["rule"] == "protect"));
+
+    let planned = project
+        .rmx(&["plan", "--destroy", "--json"])
+        .expect_status(16);
+    let document: Value = serde_json::from_str(&planned.stdout).unwrap();
+    let role = document["resource_changes"].as_array().unwrap().iter();
+    let role: Vec<&Value> = role.filter(|one| one["address"] == "role.main").collect();
+    assert_eq!(
+        role[0]["change"]["protect"],
+        serde_json::json!({ "before": true, "after": false })
+    );
+    // What was recorded outside of rmx changes nothing about it.
+    drop(
+        project
+            .rmx(&["plan", "--refresh-only", "--detailed-exitcode"])
+            .expect_status(0),
+    );
+}
