@@ -1,12 +1,15 @@
 //! Faults on request: the k-th request from now on goes wrong in a chosen way, before or after it took effect.
 //!
 //! This is how tests find out what a lost answer, a full quota or a killed client leave behind, at every single call.
-//! Nothing goes wrong unless [`Faults::schedule`] was called.
+//! Nothing goes wrong unless it was asked for, and the account has AWS's own quotas unless others are set.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::StatusCode;
 use tokio::sync::Notify;
+
+use super::quotas::Quotas;
+use super::trace::Trace;
 
 /// Whether the request has its effect all the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +27,8 @@ pub enum FaultKind {
     Unavailable,
     /// The service says that there are too many requests.
     Throttled,
+    /// The service says that the caller may not do that.
+    Denied,
     /// The connection ends without an answer.
     Lost,
     /// No answer ever comes, and [`Faults::struck`] returns: the moment to kill the client.
@@ -49,19 +54,56 @@ pub struct Faults(Arc<Shared>);
 struct Shared {
     schedule: Mutex<Schedule>,
     struck: Notify,
+    trace: Trace,
 }
 
 #[derive(Debug, Default)]
 struct Schedule {
     calls: u64,
     faults: Vec<Fault>,
+    role_refusals: u64,
+    quotas: Quotas,
 }
 
 impl Faults {
     /// Replaces what is to go wrong, and counts requests from 1 again.
     pub fn schedule(&self, faults: impl IntoIterator<Item = Fault>) {
-        let faults = faults.into_iter().collect();
-        *self.lock() = Schedule { calls: 0, faults };
+        let mut schedule = self.lock();
+        schedule.faults = faults.into_iter().collect();
+        schedule.calls = 0;
+    }
+
+    /// Lambda cannot assume the role of a function the next `times` times, as for some seconds after the role was made.
+    pub fn refuse_roles(&self, times: u64) {
+        self.lock().role_refusals = times;
+    }
+
+    /// How often a role is going to be refused yet.
+    pub fn role_refusals_left(&self) -> u64 {
+        self.lock().role_refusals
+    }
+
+    /// Gives the account other quotas than AWS's defaults.
+    pub fn set_quotas(&self, quotas: Quotas) {
+        self.lock().quotas = quotas;
+    }
+
+    /// What was asked of the cloud.
+    pub fn trace(&self) -> &Trace {
+        &self.0.trace
+    }
+
+    /// The account's quotas.
+    pub(super) fn quotas(&self) -> Quotas {
+        self.lock().quotas
+    }
+
+    /// Whether the role of a function is refused now.
+    pub(super) fn refuses_role(&self) -> bool {
+        let mut schedule = self.lock();
+        let refuses = schedule.role_refusals > 0;
+        schedule.role_refusals = schedule.role_refusals.saturating_sub(1);
+        refuses
     }
 
     /// Requests since the last [`Faults::schedule`].
@@ -114,6 +156,9 @@ pub(super) fn refusal(service: &str, kind: FaultKind) -> Option<(StatusCode, &'s
         (FaultKind::Throttled, "logs") => (400, "ThrottlingException"),
         (FaultKind::Throttled, "s3") => (503, "SlowDown"),
         (FaultKind::Throttled, _) => (400, "Throttling"),
+        (FaultKind::Denied, "lambda") => (403, "AccessDeniedException"),
+        (FaultKind::Denied, "logs") => (400, "AccessDeniedException"),
+        (FaultKind::Denied, _) => (403, "AccessDenied"),
         (FaultKind::Lost | FaultKind::Silence, _) => return None,
     };
     Some((StatusCode::from_u16(status).unwrap_or_default(), code))

@@ -1,20 +1,28 @@
 //! The embedded cloud: S3, Lambda (control plane and execution), IAM, STS and CloudWatch Logs over loopback
 //! HTTP in AWS's own wire formats. It knows AWS's contract and does not know rmx.
 
+mod authorization;
 mod credentials;
 mod faults;
 mod http;
 mod iam;
 mod lambda;
 mod logs;
+mod permission;
 mod query;
+mod quotas;
 mod s3;
 mod server;
 mod services;
+mod sessions;
 mod signature;
 mod store;
 mod sts;
+mod trace;
 
 pub use credentials::Credentials;
 pub use faults::{Fault, FaultKind, Faults, Moment};
+pub use permission::Permission;
+pub use quotas::Quotas;
 pub use server::{LocalOptions, Running, start};
+pub use trace::{Trace, TracedCall, longest_chain};

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
@@ -15,9 +17,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::authorization::{Denial, Signer};
 use super::credentials::Credentials;
 use super::faults::{self, Fault, FaultKind, Faults, Moment};
 use super::http::{self as wire, Body};
+use super::permission::Permission;
+use super::s3::permissions;
 use super::services::Services;
 use super::signature::{self, Refusal, Scope};
 use super::store::Store;
@@ -25,6 +30,8 @@ use crate::names::{AccountId, Region};
 
 /// Largest body of the services beside S3: Lambda's zip of 50 MB, in base64.
 const BODY_BYTES_MAX: usize = 80 * 1024 * 1024;
+/// Largest document of a `DeleteObjects`: 1000 keys of 1024 bytes, and what goes around them.
+const DELETE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Connections at the same time; more wait.
 const CONNECTIONS_MAX: usize = 2048;
 /// How long requests under way get when the cloud is shut down.
@@ -158,28 +165,46 @@ async fn respond(services: &Services, request: Request<Incoming>) -> Result<Resp
     let fault = services.faults.next();
     let strikes = |moment| fault.filter(|fault| fault.moment == moment);
     if let Some(fault) = strikes(Moment::Before) {
-        return failed(services, fault, service, &request_id).await;
+        let answer = failed(services, fault, service, &request_id).await?;
+        return Ok(named(answer, &request_id));
     }
-    let mut response = if service == "s3" {
-        services.s3(Request::from_parts(parts, body)).await
-    } else {
-        let scope = scope.clone().expect("a request without a scope is S3's");
-        signed(services, parts, body, &scope, &request_id).await
+    let call = Call {
+        services,
+        scope: scope.as_ref(),
+        request_id: &request_id,
     };
+    let answered = if service == "s3" {
+        call.s3(parts, body).await
+    } else {
+        let scope = scope.as_ref().expect("a request without a scope is S3's");
+        call.signed(parts, body, scope).await
+    };
+    let response = answered.unwrap_or_else(|denial| {
+        error_answer(
+            service,
+            denial.status,
+            denial.code,
+            &denial.message,
+            &request_id,
+        )
+    });
     if let Some(fault) = strikes(Moment::After) {
-        return failed(services, fault, service, &request_id).await;
+        let answer = failed(services, fault, service, &request_id).await?;
+        return Ok(named(answer, &request_id));
     }
-    if let Ok(value) = HeaderValue::from_str(&request_id) {
-        response
-            .headers_mut()
+    Ok(named(response, &request_id))
+}
+
+/// An answer with the request's id in its headers, as every answer of AWS has it.
+fn named(mut response: Response<Body>, request_id: &str) -> Response<Body> {
+    if let Ok(value) = HeaderValue::from_str(request_id) {
+        let headers = response.headers_mut();
+        headers
             .entry("x-amzn-requestid")
             .or_insert_with(|| value.clone());
-        response
-            .headers_mut()
-            .entry("x-amz-request-id")
-            .or_insert(value);
+        headers.entry("x-amz-request-id").or_insert(value);
     }
-    Ok(response)
+    response
 }
 
 async fn failed(
@@ -198,66 +223,125 @@ async fn failed(
     }
 }
 
-async fn signed(
-    services: &Services,
-    parts: http::request::Parts,
-    body: Incoming,
-    scope: &Scope,
-    request_id: &str,
-) -> Response<Body> {
-    let refuse = |status, code: &str, message: &str| {
-        error_answer(&scope.service, status, code, message, request_id)
-    };
-    let body = match Limited::new(body, BODY_BYTES_MAX).collect().await {
-        Ok(body) => body.to_bytes(),
-        Err(error) if error.is::<LengthLimitError>() => {
-            return refuse(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "RequestEntityTooLargeException",
-                "the request is too large",
-            );
-        }
-        Err(error) => return refuse(StatusCode::BAD_REQUEST, "BadRequest", &error.to_string()),
-    };
-    if let Err(refusal) = signature::verify(&parts, &body, scope, &services.credentials) {
-        let (code, message) = refusal_words(&scope.service, refusal);
-        return refuse(StatusCode::FORBIDDEN, code, message);
-    }
-    let Ok(region) = scope.region.parse::<Region>() else {
-        return refuse(
-            StatusCode::FORBIDDEN,
-            "SignatureDoesNotMatch",
-            "Credential should be scoped to a valid region.",
+/// A request on its way to its service.
+struct Call<'a> {
+    services: &'a Services,
+    scope: Option<&'a Scope>,
+    request_id: &'a str,
+}
+
+impl Call<'_> {
+    /// Answers a request of S3, which checks signatures itself.
+    async fn s3(&self, parts: Parts, body: Incoming) -> Result<Response<Body>, Denial> {
+        let signer = self.signer(&parts)?;
+        let query = parts.uri.query().unwrap_or_default();
+        let (body, document) = if permissions::names_keys_in_body(&parts.method, query) {
+            let document = whole(body, DELETE_BYTES_MAX, "MaxMessageLengthExceeded").await?;
+            (s3s::Body::from(document.clone()), document)
+        } else {
+            (s3s::Body::from(body), Bytes::new())
+        };
+        let source = parts.headers.get("x-amz-copy-source");
+        let needed = permissions::permissions(
+            &parts.method,
+            parts.uri.path(),
+            query,
+            source.and_then(|source| source.to_str().ok()),
+            &document,
         );
-    };
-    let request = wire::Request {
-        query: parts
-            .uri
-            .query()
-            .map(|query| {
-                form_urlencoded::parse(query.as_bytes())
-                    .into_owned()
-                    .collect()
-            })
-            .unwrap_or_default(),
-        path: parts.uri.path().to_owned(),
-        method: parts.method,
-        headers: parts.headers,
-        body,
-        region,
-        account: services.account.clone(),
-        request_id: request_id.to_owned(),
-    };
-    match services.handle(&scope.service, request).await {
-        Some(response) => response,
-        None => refuse(
-            StatusCode::NOT_IMPLEMENTED,
-            "NotImplemented",
-            &format!(
-                "the embedded cloud has no service `{}`: it has s3, lambda, iam, sts and logs",
-                scope.service
-            ),
-        ),
+        // An unsigned request is refused by the service.
+        if let Some(scope) = self.scope {
+            self.require(&signer, scope, &needed)?;
+        }
+        let request = Request::from_parts(parts, body);
+        let call = self.services.faults.trace().began(needed);
+        let response = self.services.s3(request).await;
+        self.services.faults.trace().ended(call).await;
+        Ok(response)
+    }
+
+    /// Answers a request of any other service.
+    async fn signed(
+        &self,
+        parts: Parts,
+        body: Incoming,
+        scope: &Scope,
+    ) -> Result<Response<Body>, Denial> {
+        let body = whole(body, BODY_BYTES_MAX, "RequestEntityTooLargeException").await?;
+        let signer = self.signer(&parts)?;
+        if let Err(refusal) = signature::verify(&parts, &body, scope, &signer.credentials) {
+            let (code, message) = refusal_words(&scope.service, refusal);
+            return Err(Denial::new(StatusCode::FORBIDDEN, code, message));
+        }
+        let Ok(region) = scope.region.parse::<Region>() else {
+            return Err(Denial::new(
+                StatusCode::FORBIDDEN,
+                "SignatureDoesNotMatch",
+                "Credential should be scoped to a valid region.",
+            ));
+        };
+        let request = wire::Request {
+            query: parts
+                .uri
+                .query()
+                .map(|query| {
+                    form_urlencoded::parse(query.as_bytes())
+                        .into_owned()
+                        .collect()
+                })
+                .unwrap_or_default(),
+            path: parts.uri.path().to_owned(),
+            method: parts.method,
+            headers: parts.headers,
+            body,
+            region,
+            account: self.services.account.clone(),
+            request_id: self.request_id.to_owned(),
+        };
+        let needed = self.services.permissions(&scope.service, &request)?;
+        self.require(&signer, scope, &needed)?;
+        let call = self.services.faults.trace().began(needed);
+        let response = self.services.handle(&scope.service, request).await;
+        self.services.faults.trace().ended(call).await;
+        response.ok_or_else(|| {
+            let service = &scope.service;
+            Denial::new(
+                StatusCode::NOT_IMPLEMENTED,
+                "NotImplemented",
+                format!(
+                    "the embedded cloud has no service `{service}`: it has s3, lambda, iam, sts and logs"
+                ),
+            )
+        })
+    }
+
+    fn signer(&self, parts: &Parts) -> Result<Signer, Denial> {
+        let Services {
+            store, credentials, ..
+        } = self.services;
+        Signer::of(store, credentials, self.scope, &parts.headers)
+    }
+
+    fn require(&self, signer: &Signer, scope: &Scope, needed: &[Permission]) -> Result<(), Denial> {
+        let Services { store, account, .. } = self.services;
+        signer.require(store, account, scope, needed)
+    }
+}
+
+/// A body that is read whole.
+async fn whole(body: Incoming, bytes_max: usize, too_large: &'static str) -> Result<Bytes, Denial> {
+    match Limited::new(body, bytes_max).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Denial::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            too_large,
+            "the request is too large",
+        )),
+        Err(error) => Err(Denial::new(
+            StatusCode::BAD_REQUEST,
+            "BadRequest",
+            error.to_string(),
+        )),
     }
 }
 

@@ -6,14 +6,14 @@ use std::io;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 
 use super::credentials::Credentials;
 use super::faults::Faults;
 use super::http::{self as wire, Body};
 use super::iam::{self, IamService};
-use super::lambda::{ExecutorSettings, LambdaService, Neighbours};
-use super::logs::{LogsHandle, LogsService};
+use super::lambda::{self, ExecutorSettings, LambdaService, Neighbours};
+use super::logs::{self, LogsHandle, LogsService};
+use super::permission::Permission;
 use super::s3::S3Data;
 use super::server::LocalOptions;
 use super::store::Store;
@@ -25,6 +25,7 @@ pub(super) struct Services {
     pub(super) credentials: Credentials,
     pub(super) account: AccountId,
     pub(super) faults: Faults,
+    pub(super) store: Store,
     iam: IamService,
     logs: LogsService,
     sts: StsService,
@@ -54,9 +55,11 @@ impl Services {
             worker_environment: options.worker_environment.clone(),
             logs: LogsHandle::new(store.clone()),
         };
+        let own_store = store.clone();
         let neighbours = Neighbours {
             role_is_assumable: Box::new(move |name, arn| iam::role_is_assumable(&store, name, arn)),
             objects: data.clone(),
+            faults: options.faults.clone(),
         };
         Ok(Self {
             iam,
@@ -66,13 +69,29 @@ impl Services {
             credentials: credentials.clone(),
             account: options.account.clone(),
             faults: options.faults.clone(),
+            store: own_store,
             lambda: LambdaService::new(settings, neighbours),
         })
     }
 
+    /// What a request needs to be allowed; nothing for what everybody may ask.
+    pub(super) fn permissions(
+        &self,
+        service: &str,
+        request: &wire::Request,
+    ) -> io::Result<Vec<Permission>> {
+        Ok(match service {
+            "iam" => iam::permissions(&self.store, request)?,
+            "logs" => logs::permissions(request),
+            "lambda" => lambda::permissions(request),
+            // Who is calling may be asked by everybody, and who may assume a role is said by the role.
+            _ => Vec::new(),
+        })
+    }
+
     /// Answers a request of S3, whose signature the service checks itself.
-    pub(super) async fn s3(&self, request: Request<Incoming>) -> Response<Body> {
-        match self.s3.call(request.map(s3s::Body::from)).await {
+    pub(super) async fn s3(&self, request: Request<s3s::Body>) -> Response<Body> {
+        match self.s3.call(request).await {
             Ok(response) => response.map(|body| body.map_err(io::Error::other).boxed()),
             Err(error) => {
                 let message = format!("{error:?}");

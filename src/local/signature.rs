@@ -68,6 +68,12 @@ pub(super) fn scope(parts: &Parts) -> Option<Scope> {
     (words.next() == Some("aws4_request") && words.next().is_none()).then_some(scope)
 }
 
+/// The access key of a request that is signed in its header.
+pub(super) fn access_key_id(headers: &http::HeaderMap) -> Option<&str> {
+    let header = headers.get(http::header::AUTHORIZATION)?.to_str().ok()?;
+    field(header, "Credential")?.split('/').next()
+}
+
 /// `name=value` of an `Authorization` header.
 fn field<'a>(header: &'a str, name: &str) -> Option<&'a str> {
     header

@@ -449,12 +449,8 @@ async fn the_caller_is_the_local_user() {
         local.iam().get_user().user_name("other").send().await,
         "NoSuchEntity",
     );
-    let assume = sts
-        .assume_role()
-        .role_arn(user.arn())
-        .role_session_name("s");
-    let message = refused(assume.send().await, "NotImplemented");
-    assert!(message.contains("sts AssumeRole"), "{message}");
+    let message = refused(sts.get_session_token().send().await, "NotImplemented");
+    assert!(message.contains("sts GetSessionToken"), "{message}");
 
     let stranger = aws_credential_types::Credentials::new("AKIASTRANGER", "x", None, None, "test");
     let config = aws_sdk_sts::config::Builder::from(&local.config)
@@ -544,4 +540,119 @@ async fn log_events_survive_the_wire() {
         "NotImplemented",
     );
     local.running.shutdown().await;
+}
+
+/// A configuration with the credentials of whoever has assumed a role.
+fn session_of(
+    local: &Local,
+    credentials: &aws_sdk_sts::types::Credentials,
+    token: &str,
+) -> aws_config::SdkConfig {
+    let credentials = aws_credential_types::Credentials::new(
+        credentials.access_key_id(),
+        credentials.secret_access_key(),
+        Some(token.to_owned()),
+        None,
+        "test",
+    );
+    let provider = aws_credential_types::provider::SharedCredentialsProvider::new(credentials);
+    let config = local.config.to_builder();
+    config.credentials_provider(provider).build()
+}
+
+#[tokio::test]
+async fn whoever_assumes_a_role_may_do_what_its_policies_allow() {
+    let local = Local::start().await;
+    let (iam, sts) = (local.iam(), aws_sdk_sts::Client::new(&local.config));
+    let trust = r#"{"Version": "2012-10-17", "Statement": {"Effect": "Allow",
+        "Principal": {"AWS": "123456789012"}, "Action": "sts:AssumeRole"}}"#;
+    let policy = r#"{"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Action": ["s3:CreateBucket", "s3:PutObject", "s3:ListBucket"],
+         "Resource": ["arn:aws:s3:::mine", "arn:aws:s3:::mine/in/*"]},
+        {"Effect": "Allow", "Action": "lambda:ListFunctions", "Resource": "*",
+         "Condition": {"StringEquals": {"aws:RequestedRegion": "eu-central-1"}}}]}"#;
+    for (name, trust) in [("ci", trust), ("other", TRUST)] {
+        let create = iam.create_role().role_name(name).path("/deploy/");
+        let role = create.assume_role_policy_document(trust).send().await;
+        drop(role.unwrap());
+    }
+    let put = iam.put_role_policy().role_name("ci").policy_name("p");
+    put.policy_document(policy).send().await.unwrap();
+
+    let assume = |name: &str| {
+        let arn = format!("arn:aws:iam::123456789012:role/deploy/{name}");
+        sts.assume_role().role_arn(arn).role_session_name("job@1")
+    };
+    let message = refused(assume("other").send().await, "AccessDenied");
+    assert!(
+        message.contains("is not authorized to perform: sts:AssumeRole"),
+        "{message}"
+    );
+    refused(assume("nobody").send().await, "AccessDenied");
+    refused(
+        assume("ci").duration_seconds(60).send().await,
+        "ValidationError",
+    );
+    let answer = assume("ci").send().await.unwrap();
+    let arn = "arn:aws:sts::123456789012:assumed-role/ci/job@1";
+    assert_eq!(answer.assumed_role_user().unwrap().arn(), arn);
+    let credentials = answer.credentials.unwrap();
+    let hour = credentials.expiration().secs() - rmx::env::now().unix_timestamp();
+    assert!((3500..=3600).contains(&hour), "{hour}");
+
+    let session = session_of(&local, &credentials, credentials.session_token());
+    let caller = aws_sdk_sts::Client::new(&session).get_caller_identity();
+    assert_eq!(caller.send().await.unwrap().arn(), Some(arn));
+    let s3 = |config: &aws_config::SdkConfig| {
+        let config = aws_sdk_s3::config::Builder::from(config).force_path_style(true);
+        aws_sdk_s3::Client::from_conf(config.build())
+    };
+    let own = s3(&session);
+    let place = aws_sdk_s3::types::CreateBucketConfiguration::builder()
+        .location_constraint("eu-central-1".into())
+        .build();
+    let create = own.create_bucket().create_bucket_configuration(place);
+    refused(create.clone().bucket("theirs").send().await, "AccessDenied");
+    drop(create.bucket("mine").send().await.unwrap());
+    let put = || own.put_object().bucket("mine");
+    drop(put().key("in/a").send().await.unwrap());
+    let message = refused(put().key("out").send().await, "AccessDenied");
+    let denied = "s3:PutObject on resource: arn:aws:s3:::mine/out";
+    assert!(
+        message.contains(arn) && message.contains(denied),
+        "{message}"
+    );
+    let lambda = aws_sdk_lambda::Client::new(&session);
+    drop(lambda.list_functions().send().await.unwrap());
+    refused(
+        lambda.get_account_settings().send().await,
+        "AccessDeniedException",
+    );
+    refused(
+        aws_sdk_iam::Client::new(&session).get_user().send().await,
+        "AccessDenied",
+    );
+    refused(
+        aws_sdk_cloudwatchlogs::Client::new(&session)
+            .describe_log_groups()
+            .send()
+            .await,
+        "AccessDeniedException",
+    );
+
+    let stolen = session_of(&local, &credentials, "another token");
+    refused(
+        aws_sdk_iam::Client::new(&stolen).get_user().send().await,
+        "InvalidClientTokenId",
+    );
+    refused(s3(&stolen).list_buckets().send().await, "InvalidToken");
+    // The one user may do everything as before.
+    drop(
+        s3(&local.config)
+            .head_bucket()
+            .bucket("mine")
+            .send()
+            .await
+            .unwrap(),
+    );
 }

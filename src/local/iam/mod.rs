@@ -1,12 +1,15 @@
 //! The embedded cloud's IAM: roles, what they may do, and who may use them. One JSON document holds all of it.
 //!
-//! Policies are checked as AWS checks them when they are written, and not enforced: the embedded cloud has one user,
-//! who may do everything. What is enforced is that a function's role exists and trusts Lambda.
+//! Policies are checked as AWS checks them when they are written. The one user may do everything; whoever assumes a role
+//! (`AssumeRole` of STS) may do what its policies allow. Functions are not held to their roles: what is enforced of those
+//! is that they exist and trust Lambda.
 
 mod boundaries;
+mod conditions;
 mod document;
 mod input;
 mod model;
+mod permissions;
 mod policies;
 mod roles;
 mod simulate;
@@ -20,8 +23,12 @@ use crate::env;
 use crate::local::http::{Body, Request};
 use crate::local::query::{Input, QueryError, Xml, respond};
 use crate::local::store::Store;
+use crate::names::AccountId;
 
+pub(super) use conditions::Context;
+pub(super) use model::date;
 use model::{Iam, LocalUser};
+pub(super) use permissions::{allows, permissions};
 
 const NAMESPACE: &str = "https://iam.amazonaws.com/doc/2010-05-08/";
 
@@ -111,6 +118,23 @@ pub(crate) fn role_is_assumable(store: &Store, name: &str, arn: &str) -> io::Res
         let arn_path = arn.splitn(6, ':').nth(5);
         arn_path == Some(&format!("role{}{name}", role.path))
             && trust::lets_assume(&role.trust_policy, "lambda.amazonaws.com")
+    }))
+}
+
+/// The role's ARN and id, if `caller`, the ARN of somebody of this account, may assume it.
+pub(super) fn role_for(
+    store: &Store,
+    account: &AccountId,
+    name: &str,
+    caller: &str,
+) -> io::Result<Option<(String, String)>> {
+    let iam: Iam = store.read(DOCUMENT)?;
+    let role = iam.roles.get(name);
+    let role =
+        role.filter(|role| trust::lets_principal_assume(&role.trust_policy, account, caller));
+    Ok(role.map(|role| {
+        let arn = format!("arn:aws:iam::{account}:role{}{name}", role.path);
+        (arn, role.id.clone())
     }))
 }
 

@@ -157,7 +157,7 @@ pub(super) fn encoded(policy: &str) -> String {
 }
 
 /// Milliseconds since the epoch as IAM writes times.
-pub(super) fn date(ms: u64) -> String {
+pub(in crate::local) fn date(ms: u64) -> String {
     let seconds = i64::try_from(ms / 1000).unwrap_or_default();
     time::OffsetDateTime::from_unix_timestamp(seconds)
         .map(env::timestamp)

@@ -1,7 +1,9 @@
 //! `SimulatePrincipalPolicy` and `SimulateCustomPolicy`: whether policies allow actions on resources.
 //!
-//! Conditions and policy variables are not evaluated, and the texts of AWS's own policies are not known here: what
-//! depends on them is refused by name, never guessed. The local user may do everything.
+//! Policy variables are not evaluated, and the texts of AWS's own policies are not known here: what depends on them is
+//! refused by name, never guessed. The local user may do everything.
+
+use std::collections::BTreeSet;
 
 use serde_json::Value;
 
@@ -9,6 +11,7 @@ use crate::local::http::Request;
 use crate::local::query::{Input, QueryError, Xml};
 use crate::names::AccountId;
 
+use super::conditions::{self, Context};
 use super::document::{self, Kind, texts};
 use super::input::Page;
 use super::model::{Iam, LocalUser, Role, no_role};
@@ -17,18 +20,20 @@ use super::{DOCUMENT, IamService, no_such};
 /// What the local user may do.
 const EVERYTHING: &str = r#"{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}"#;
 
-/// Parameters whose meaning depends on conditions or on resource policies.
+/// Parameters whose meaning depends on resource policies.
 const NOT_SUPPORTED: &[&str] = &[
     "ResourcePolicy",
     "ResourceOwner",
     "CallerArn",
     "ResourceHandlingOption",
-    "ContextEntries.member.1.ContextKeyName",
 ];
+
+/// Context entries that are read at most.
+const CONTEXT_ENTRIES_MAX: usize = 100;
 
 /// A policy and where it comes from.
 #[derive(Debug)]
-struct Source {
+pub(super) struct Source {
     id: String,
     statements: Vec<Value>,
 }
@@ -41,14 +46,34 @@ struct Question {
     boundaries: Vec<Source>,
     actions: Vec<String>,
     resources: Vec<String>,
+    context: Context,
     page: Page,
 }
 
-/// IAM's three answers, and the policies whose statements decided.
+/// IAM's three answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Allowed,
+    ImplicitDeny,
+    ExplicitDeny,
+}
+
+impl Verdict {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::ImplicitDeny => "implicitDeny",
+            Self::ExplicitDeny => "explicitDeny",
+        }
+    }
+}
+
+/// An answer, the policies whose statements decided, and the context keys that statements asked for in vain.
 #[derive(Debug, PartialEq, Eq)]
-struct Decision<'a> {
-    word: &'static str,
+pub(super) struct Decision<'a> {
+    pub(super) verdict: Verdict,
     sources: Vec<&'a str>,
+    missing: BTreeSet<String>,
 }
 
 impl IamService {
@@ -76,7 +101,9 @@ impl IamService {
                 if format!("/{path}") != format!("{}{name}", role.path) {
                     return Err(no_role(name));
                 }
-                question.add_role(&iam, role, &request.account)?;
+                let (policies, boundaries) = of_role(&iam, role, &request.account)?;
+                question.policies.extend(policies);
+                question.boundaries.extend(boundaries);
             }
             _ => return Err(no_such(format!("{arn} does not exist."))),
         }
@@ -124,6 +151,7 @@ impl Question {
                 format!("Invalid Action Name: {wrong}"),
             ));
         }
+        let context = context(&mut input);
         let page = Page::take(&mut input)?;
         input.finish()?;
         if actions.is_empty() {
@@ -139,39 +167,20 @@ impl Question {
             boundaries,
             actions,
             resources,
+            context,
             page,
         })
-    }
-
-    /// Adds what a role may do, and its boundary.
-    fn add_role(&mut self, iam: &Iam, role: &Role, account: &AccountId) -> Result<(), QueryError> {
-        for (name, text) in &role.inline {
-            self.policies.push(Source::parse(name, text)?);
-        }
-        let managed = |arn: &String| match iam.policies.get(arn) {
-            Some(policy) => Source::parse(&policy.name, &policy.document),
-            None => Err(not_evaluated(&format!(
-                "the policy {arn}, which is not of account {account}"
-            ))),
-        };
-        for arn in &role.attached {
-            self.policies.push(managed(arn)?);
-        }
-        if let Some(arn) = &role.permissions_boundary {
-            self.boundaries.push(managed(arn)?);
-        }
-        Ok(())
     }
 
     fn answer(&self) -> Result<Option<Xml>, QueryError> {
         let mut results = Vec::new();
         for action in &self.actions {
             for resource in &self.resources {
-                let mut decision = decide(&self.policies, action, resource)?;
+                let mut decision = decide(&self.policies, action, resource, &self.context)?;
                 if !self.boundaries.is_empty() {
-                    let bound = decide(&self.boundaries, action, resource)?;
-                    if decision.word == "allowed" && bound.word != "allowed"
-                        || bound.word == "explicitDeny"
+                    let bound = decide(&self.boundaries, action, resource, &self.context)?;
+                    if decision.verdict == Verdict::Allowed && bound.verdict != Verdict::Allowed
+                        || bound.verdict == Verdict::ExplicitDeny
                     {
                         decision = bound;
                     }
@@ -190,12 +199,14 @@ impl Question {
             |xml, _, (action, resource, decision)| {
                 xml.text("EvalActionName", action)
                     .text("EvalResourceName", resource)
-                    .text("EvalDecision", decision.word)
+                    .text("EvalDecision", decision.verdict.as_str())
                     .list("MatchedStatements", &decision.sources, |xml, source| {
                         xml.text("SourcePolicyId", source)
                             .text("SourcePolicyType", "IAM Policy");
                     })
-                    .list("MissingContextValues", std::iter::empty::<()>(), |_, ()| {});
+                    .list("MissingContextValues", &decision.missing, |xml, key| {
+                        xml.bare(key)
+                    });
             },
         )))
     }
@@ -215,21 +226,62 @@ impl Source {
     }
 }
 
+/// What a role may do, and its boundary.
+pub(super) fn of_role(
+    iam: &Iam,
+    role: &Role,
+    account: &AccountId,
+) -> Result<(Vec<Source>, Vec<Source>), QueryError> {
+    let managed = |arn: &String| match iam.policies.get(arn) {
+        Some(policy) => Source::parse(&policy.name, &policy.document),
+        None => Err(not_evaluated(&format!(
+            "the policy {arn}, which is not of account {account}"
+        ))),
+    };
+    let inline = role.inline.iter();
+    let inline = inline.map(|(name, text)| Source::parse(name, text));
+    let policies = inline.chain(role.attached.iter().map(managed));
+    let boundaries = role.permissions_boundary.iter().map(managed);
+    Ok((
+        policies.collect::<Result<_, _>>()?,
+        boundaries.collect::<Result<_, _>>()?,
+    ))
+}
+
+/// Takes `ContextEntries`.
+fn context(input: &mut Input) -> Context {
+    let mut context = Context::default();
+    for index in 1..=CONTEXT_ENTRIES_MAX {
+        let entry = format!("ContextEntries.member.{index}");
+        let Some(key) = input.take(&format!("{entry}.ContextKeyName")) else {
+            break;
+        };
+        // Every value is compared as a text, so its type says nothing new.
+        input.take(&format!("{entry}.ContextKeyType"));
+        context = context.with(&key, input.list(&format!("{entry}.ContextKeyValues")));
+    }
+    context
+}
+
 /// A denial wins over whatever allows; what nothing allows is denied.
-fn decide<'a>(
+pub(super) fn decide<'a>(
     sources: &'a [Source],
     action: &str,
     resource: &str,
+    context: &Context,
 ) -> Result<Decision<'a>, QueryError> {
     let mut allowing = Vec::new();
     let mut denying = Vec::new();
+    let mut missing = BTreeSet::new();
     for source in sources {
         for statement in &source.statements {
             if !applies(statement, action, resource)? {
                 continue;
             }
-            if statement.get("Condition").is_some() {
-                return Err(not_evaluated("statements with a Condition"));
+            let outcome = conditions::evaluate(statement.get("Condition"), context)?;
+            missing.extend(outcome.missing);
+            if !outcome.met {
+                continue;
             }
             if statement["Effect"] == "Deny" {
                 denying.push(source.id.as_str());
@@ -238,19 +290,15 @@ fn decide<'a>(
             }
         }
     }
-    Ok(match (denying.is_empty(), allowing.is_empty()) {
-        (false, _) => Decision {
-            word: "explicitDeny",
-            sources: denying,
-        },
-        (true, false) => Decision {
-            word: "allowed",
-            sources: allowing,
-        },
-        (true, true) => Decision {
-            word: "implicitDeny",
-            sources: Vec::new(),
-        },
+    let (verdict, sources) = match (denying.is_empty(), allowing.is_empty()) {
+        (false, _) => (Verdict::ExplicitDeny, denying),
+        (true, false) => (Verdict::Allowed, allowing),
+        (true, true) => (Verdict::ImplicitDeny, Vec::new()),
+    };
+    Ok(Decision {
+        verdict,
+        sources,
+        missing,
     })
 }
 
@@ -277,7 +325,7 @@ fn applies(statement: &Value, action: &str, resource: &str) -> Result<bool, Quer
 }
 
 /// Whether `pattern` with `*` and `?` matches the whole `text`. Takes at most pattern times text steps.
-fn matches(pattern: &str, text: &str) -> bool {
+pub(super) fn matches(pattern: &str, text: &str) -> bool {
     let pattern: Vec<char> = pattern.chars().collect();
     let text: Vec<char> = text.chars().collect();
     let (mut at, mut reached) = (0, 0);
@@ -306,7 +354,7 @@ fn matches(pattern: &str, text: &str) -> bool {
     pattern[at..].iter().all(|c| *c == '*')
 }
 
-fn not_evaluated(what: &str) -> QueryError {
+pub(super) fn not_evaluated(what: &str) -> QueryError {
     QueryError::new(
         501,
         "NotImplemented",
@@ -321,7 +369,8 @@ mod tests {
     fn decided(statements: &str, action: &str, resource: &str) -> &'static str {
         let policy = format!(r#"{{"Version": "2012-10-17", "Statement": [{statements}]}}"#);
         let sources = [Source::parse("p", &policy).unwrap()];
-        decide(&sources, action, resource).map_or("refused", |decision| decision.word)
+        decide(&sources, action, resource, &Context::default())
+            .map_or("refused", |decision| decision.verdict.as_str())
     }
 
     #[test]
@@ -371,12 +420,19 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_decided_is_refused() {
+    fn conditions_decide_and_variables_are_refused() {
         let condition = r#"{"Effect": "Allow", "Action": "s3:*", "Resource": "*",
             "Condition": {"Bool": {"aws:SecureTransport": "true"}}}"#;
-        assert_eq!(decided(condition, "s3:GetObject", "*"), "refused");
         assert_eq!(
-            decided(condition, "iam:GetRole", "*"),
+            decided(condition, "s3:GetObject", "*"),
+            "implicitDeny",
+            "nothing is known of the transport"
+        );
+        let unknown = r#"{"Effect": "Allow", "Action": "s3:*", "Resource": "*",
+            "Condition": {"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}}}"#;
+        assert_eq!(decided(unknown, "s3:GetObject", "*"), "refused");
+        assert_eq!(
+            decided(unknown, "iam:GetRole", "*"),
             "implicitDeny",
             "it does not matter here"
         );

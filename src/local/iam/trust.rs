@@ -4,9 +4,28 @@
 use serde_json::Value;
 
 use super::document::texts;
+use crate::names::AccountId;
 
 /// Whether `policy` allows `service`, for example `lambda.amazonaws.com`, to assume the role.
 pub(super) fn lets_assume(policy: &str, service: &str) -> bool {
+    lets(policy, &|principal| {
+        texts(&principal["Service"]).is_some_and(|names| names.contains(&service))
+    })
+}
+
+/// Whether `policy` allows the user or role `caller` of `account` to assume the role: by name, or as one of the account.
+pub(super) fn lets_principal_assume(policy: &str, account: &AccountId, caller: &str) -> bool {
+    let root = format!("arn:aws:iam::{account}:root");
+    lets(policy, &|principal| {
+        texts(&principal["AWS"]).is_some_and(|names| {
+            names
+                .iter()
+                .any(|name| ["*", account.as_str(), &root, caller].contains(name))
+        })
+    })
+}
+
+fn lets(policy: &str, names: &dyn Fn(&Value) -> bool) -> bool {
     let Ok(policy) = serde_json::from_str::<Value>(policy) else {
         return false;
     };
@@ -19,17 +38,17 @@ pub(super) fn lets_assume(policy: &str, service: &str) -> bool {
         statements.iter().any(|statement| {
             statement["Effect"] == effect
                 && (effect == "Allow" || statement.get("Condition").is_none())
-                && names_service(statement, service)
+                && names_principal(statement, names)
                 && names_assume_role(statement)
         })
     };
     says("Allow") && !says("Deny")
 }
 
-fn names_service(statement: &Value, service: &str) -> bool {
+fn names_principal(statement: &Value, names: &dyn Fn(&Value) -> bool) -> bool {
     match &statement["Principal"] {
         Value::String(everyone) => everyone == "*",
-        principal => texts(&principal["Service"]).is_some_and(|names| names.contains(&service)),
+        principal => names(principal),
     }
 }
 
@@ -50,6 +69,22 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn an_account_lets_in_its_own() {
+        let account = "123456789012".parse().unwrap();
+        let caller = "arn:aws:iam::123456789012:user/local";
+        let lets = |principal: Value| {
+            let policy = json!({"Statement": {"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}});
+            lets_principal_assume(&policy.to_string(), &account, caller)
+        };
+        assert!(lets(json!({"AWS": "arn:aws:iam::123456789012:root"})));
+        assert!(lets(json!({"AWS": ["123456789012"]})) && lets(json!({"AWS": caller})));
+        assert!(!lets(
+            json!({"AWS": "arn:aws:iam::123456789012:user/other"})
+        ));
+        assert!(!lets(json!({"Service": "lambda.amazonaws.com"})));
+    }
 
     #[test]
     fn only_a_policy_that_names_the_service_lets_it_in() {

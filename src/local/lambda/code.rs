@@ -15,9 +15,8 @@ use super::error::{Kind, ServiceError};
 use super::model::Code;
 use super::reference::Place;
 
-/// Limits of the developer guide, "Lambda quotas": zipped inline and unzipped.
-pub(super) const INLINE_BYTES_MAX: usize = 50 * 1024 * 1024;
-pub(super) const UNZIPPED_BYTES_MAX: u64 = 250 * 1024 * 1024;
+/// What unpacking writes at most, whatever the account's quota is.
+const UNZIPPED_BYTES_MAX: u64 = 250 * 1024 * 1024;
 
 /// Not AWS's, but what makes unpacking bounded.
 const ENTRIES_MAX: usize = 100_000;
@@ -37,7 +36,7 @@ impl CodeStore {
     }
 
     /// Checks a zip and says what would be recorded of it.
-    pub(super) fn check(zip: &[u8]) -> Result<Code, ServiceError> {
+    pub(super) fn check(zip: &[u8], unzipped_bytes_max: u64) -> Result<Code, ServiceError> {
         let unreadable = || {
             ServiceError::parameter(
                 "Could not unzip uploaded file. Please check your file, then try to upload again.",
@@ -64,9 +63,9 @@ impl CodeStore {
             let entry = archive.by_index_raw(index).map_err(|_| unreadable())?;
             unzipped = unzipped.saturating_add(entry.size());
         }
-        if unzipped > UNZIPPED_BYTES_MAX {
+        if unzipped > unzipped_bytes_max {
             return Err(ServiceError::parameter(format!(
-                "Unzipped size must be smaller than {UNZIPPED_BYTES_MAX} bytes"
+                "Unzipped size must be smaller than {unzipped_bytes_max} bytes"
             )));
         }
         Ok(Code {
@@ -175,12 +174,12 @@ fn unpack(zip: impl Read + Seek, folder: &Path) -> io::Result<()> {
 }
 
 /// Answers where a zip is too large to be sent inline.
-pub(super) fn check_inline(zip: &[u8]) -> Result<(), ServiceError> {
-    if zip.len() > INLINE_BYTES_MAX {
+pub(super) fn check_inline(zip: &[u8], bytes_max: u64) -> Result<(), ServiceError> {
+    if zip.len() as u64 > bytes_max {
         return Err(ServiceError::new(
             Kind::RequestTooLarge,
             format!(
-                "Request must be smaller than {INLINE_BYTES_MAX} bytes for the CreateFunction operation"
+                "Request must be smaller than {bytes_max} bytes for the CreateFunction operation"
             ),
         ));
     }
@@ -214,7 +213,7 @@ mod tests {
             },
         );
         let good = zip_of(&[("bootstrap", 0o755), ("deep/down/page.html", 0o644)]);
-        let code = CodeStore::check(&good).unwrap();
+        let code = CodeStore::check(&good, UNZIPPED_BYTES_MAX).unwrap();
         codes.keep(&code, &good).unwrap();
         let folder = codes.unpacked(&code.sha256).unwrap();
         assert_eq!(codes.unpacked(&code.sha256).unwrap(), folder);
@@ -231,12 +230,12 @@ mod tests {
         );
 
         let evil = zip_of(&[("../../evil", 0o644)]);
-        let code = CodeStore::check(&evil).unwrap();
+        let code = CodeStore::check(&evil, UNZIPPED_BYTES_MAX).unwrap();
         codes.keep(&code, &evil).unwrap();
         assert!(codes.unpacked(&code.sha256).is_err());
         assert!(!data.path().parent().unwrap().join("evil").exists());
 
-        assert!(CodeStore::check(b"no zip").is_err());
-        assert!(CodeStore::check(&zip_of(&[])).is_err());
+        assert!(CodeStore::check(b"no zip", UNZIPPED_BYTES_MAX).is_err());
+        assert!(CodeStore::check(&zip_of(&[]), UNZIPPED_BYTES_MAX).is_err());
     }
 }

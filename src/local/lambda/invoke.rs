@@ -24,7 +24,6 @@ use super::executor::{
 };
 use super::model::Functions;
 use super::reference::Place;
-use super::settings::CONCURRENCY_MAX;
 use super::{LambdaService, document};
 
 /// Payload limits (developer guide, "Lambda quotas"): waited for or streamed, and asynchronous.
@@ -238,7 +237,7 @@ impl LambdaService {
             .sum();
         let limit = match function.reserved_concurrency {
             Some(reserved) => Limit::Reserved(reserved),
-            None => Limit::Shared(CONCURRENCY_MAX.saturating_sub(reserved)),
+            None => Limit::Shared(self.quotas().concurrent_executions.saturating_sub(reserved)),
         };
         let qualifier = reference.qualifier.as_deref().unwrap_or("$LATEST");
         let events = function.event_invoke.get(qualifier);

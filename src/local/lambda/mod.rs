@@ -18,6 +18,7 @@ mod functions;
 mod input;
 mod invoke;
 mod model;
+mod permissions;
 mod reference;
 mod route;
 mod settings;
@@ -37,6 +38,7 @@ use http::{Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
+use crate::local::faults::Faults;
 use crate::local::http::{Body, Request, answer};
 use crate::local::s3::S3Data;
 use crate::local::store::Store;
@@ -45,6 +47,7 @@ use code::CodeStore;
 use error::ServiceError;
 use executor::Executor;
 pub(crate) use executor::ExecutorSettings;
+pub(crate) use permissions::permissions;
 pub(crate) use reference::Place;
 use route::Operation;
 
@@ -57,6 +60,8 @@ pub(crate) struct Neighbours {
     pub(crate) role_is_assumable: RoleIsAssumable,
     /// S3, for zips that lie in a bucket.
     pub(crate) objects: S3Data,
+    /// The account's quotas, and what goes wrong on request.
+    pub(crate) faults: Faults,
 }
 
 type RoleIsAssumable = Box<dyn Fn(&str, &str) -> io::Result<bool> + Send + Sync>;

@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 
 use crate::env;
 use crate::local::http::{Body, Request, answer};
+use crate::local::quotas::Quotas;
 use crate::names::FunctionName;
 
-use super::code::{INLINE_BYTES_MAX, UNZIPPED_BYTES_MAX};
 use super::configuration::{self, within};
 use super::error::{Kind, ServiceError};
 use super::input::{object, take, unqualified};
@@ -19,13 +19,8 @@ use super::model::{EventInvoke, Functions, RuntimeManagement};
 use super::reference::{Place, Reference};
 use super::{LambdaService, document, json_answer, page, view};
 
-/// The account's limit of concurrent executions: AWS's default for an established account.
-pub(super) const CONCURRENCY_MAX: u32 = 1000;
-
 /// What must be left to functions without a reservation.
 const UNRESERVED_MIN: u32 = 100;
-
-const CODE_STORAGE_BYTES_MAX: u64 = 75 * 1024 * 1024 * 1024;
 
 const TAGS_MAX: usize = 50;
 
@@ -38,6 +33,11 @@ struct EventInvokeRequest {
 }
 
 impl LambdaService {
+    /// The account's quotas.
+    pub(super) fn quotas(&self) -> Quotas {
+        self.neighbours.faults.quotas()
+    }
+
     pub(super) fn tag_resource(
         &self,
         request: &Request,
@@ -228,7 +228,8 @@ impl LambdaService {
                     .filter(|(other, _)| **other != name)
                     .filter_map(|(_, function)| function.reserved_concurrency)
                     .sum();
-                if reserved.saturating_add(others) > CONCURRENCY_MAX - UNRESERVED_MIN {
+                let most = self.quotas().concurrent_executions;
+                if reserved.saturating_add(others) > most.saturating_sub(UNRESERVED_MIN) {
                     return Err(ServiceError::parameter(format!(
                         "Specified ReservedConcurrentExecutions for function decreases account's \
                      UnreservedConcurrentExecution below its minimum value of [{UNRESERVED_MIN}]."
@@ -291,13 +292,14 @@ impl LambdaService {
             })
             .map(|version| version.code.size_bytes)
             .sum();
+        let quotas = self.quotas();
         let view = json!({
             "AccountLimit": {
-                "TotalCodeSize": CODE_STORAGE_BYTES_MAX,
-                "CodeSizeUnzipped": UNZIPPED_BYTES_MAX,
-                "CodeSizeZipped": INLINE_BYTES_MAX,
-                "ConcurrentExecutions": CONCURRENCY_MAX,
-                "UnreservedConcurrentExecutions": CONCURRENCY_MAX.saturating_sub(reserved),
+                "TotalCodeSize": quotas.code_size_total_bytes,
+                "CodeSizeUnzipped": quotas.code_size_unzipped_bytes,
+                "CodeSizeZipped": quotas.code_size_zipped_bytes,
+                "ConcurrentExecutions": quotas.concurrent_executions,
+                "UnreservedConcurrentExecutions": quotas.concurrent_executions.saturating_sub(reserved),
             },
             "AccountUsage": { "TotalCodeSize": used, "FunctionCount": functions.0.len() },
         });

@@ -18,6 +18,7 @@ mod filter;
 mod groups;
 mod input;
 mod model;
+mod permissions;
 mod streams;
 #[cfg(test)]
 mod tests;
@@ -34,6 +35,7 @@ use crate::names::{LogGroupName, Region};
 
 use error::{CONTENT_TYPE, Kind, ServiceError};
 use file::{Placed, StreamFile};
+pub(crate) use permissions::permissions;
 
 /// What `X-Amz-Target` begins with.
 pub(crate) const TARGET_PREFIX: &str = "Logs_20140328.";

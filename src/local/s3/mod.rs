@@ -8,15 +8,18 @@ mod data;
 mod lifecycle;
 mod listing;
 mod objects;
+pub(super) mod permissions;
 mod record;
 mod service;
 mod uploads;
 
 use std::io;
 
+use s3s::auth::{S3Auth, SecretKey};
 use s3s::service::{S3Service as Wire, S3ServiceBuilder};
 
 use super::credentials::Credentials;
+use super::sessions::Session;
 use super::store::Store;
 use crate::names::{AccountId, Region};
 use data::BucketData;
@@ -42,10 +45,10 @@ impl S3Data {
     /// The service with its wire format in front.
     pub(crate) fn wire(&self, credentials: &Credentials) -> Wire {
         let mut builder = S3ServiceBuilder::new(self.clone());
-        builder.set_auth(s3s::auth::SimpleAuth::from_single(
-            credentials.access_key_id.clone(),
-            credentials.secret_access_key.clone(),
-        ));
+        builder.set_auth(Keys {
+            store: self.store.clone(),
+            credentials: credentials.clone(),
+        });
         builder.build()
     }
 
@@ -74,5 +77,29 @@ impl S3Data {
             return Err(s3s::s3_error!(AccessDenied, "Access Denied"));
         }
         Ok(bucket)
+    }
+}
+
+/// The secrets of the one user and of every session.
+struct Keys {
+    store: Store,
+    credentials: Credentials,
+}
+
+#[async_trait::async_trait]
+impl S3Auth for Keys {
+    async fn get_secret_key(&self, access_key: &str) -> s3s::S3Result<SecretKey> {
+        if access_key == self.credentials.access_key_id {
+            return Ok(self.credentials.secret_access_key.clone().into());
+        }
+        let session = Session::of(&self.store, access_key)
+            .map_err(|error| s3s::s3_error!(error, InternalError))?;
+        match session {
+            Some(session) => Ok(session.credentials(access_key).secret_access_key.into()),
+            None => Err(s3s::s3_error!(
+                InvalidAccessKeyId,
+                "The AWS Access Key Id you provided does not exist in our records."
+            )),
+        }
     }
 }

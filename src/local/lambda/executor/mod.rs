@@ -32,12 +32,14 @@ use crate::local::store::Store;
 use crate::names::FunctionName;
 
 use super::reference::Place;
-use super::settings::CONCURRENCY_MAX;
 use environment::Environment;
 pub(super) use environment::Target;
 pub(super) use failure::Failure;
 use run::Run;
 pub(super) use runtime_api::RESPONSE_BYTES_MAX;
+
+/// Environments that are kept at most, running ones included: AWS's default concurrency.
+const ENVIRONMENTS_MAX: u32 = 1_000;
 
 /// How long an environment waits for its next invocation before it is given up.
 const IDLE_MAX: Duration = Duration::from_secs(5 * 60);
@@ -192,7 +194,7 @@ impl Shared {
         let mut pool = self.pool();
         pool.idle.push(environment);
         let running: u32 = pool.running.values().sum();
-        let most = CONCURRENCY_MAX.saturating_sub(running) as usize;
+        let most = ENVIRONMENTS_MAX.saturating_sub(running) as usize;
         let excess = pool.idle.len().saturating_sub(most.max(1));
         let evicted: Vec<Environment> = pool.idle.drain(..excess).collect();
         drop(pool);

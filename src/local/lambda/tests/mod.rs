@@ -44,6 +44,7 @@ fn service(folder: &std::path::Path) -> LambdaService {
             "123456789012".parse().unwrap(),
             "eu-central-1".parse().unwrap(),
         ),
+        faults: crate::local::Faults::default(),
     };
     LambdaService::new(settings(folder), neighbours)
 }

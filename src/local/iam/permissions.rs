@@ -1,0 +1,67 @@
+//! What IAM requests need to be allowed, and whether a role's policies allow what a request needs.
+
+use std::io;
+
+use super::conditions::Context;
+use super::model::{Iam, LocalUser};
+use super::simulate::{self, Source};
+use super::{DOCUMENT, simulate::Verdict};
+use crate::local::http::Request;
+use crate::local::permission::Permission;
+use crate::local::query::QueryError;
+use crate::local::store::Store;
+use crate::names::AccountId;
+
+/// What `request` needs.
+pub(crate) fn permissions(store: &Store, request: &Request) -> io::Result<Vec<Permission>> {
+    let mut form = request.form();
+    form.extend(request.query.iter().cloned());
+    let text = |name: &str| form.get(name).map(String::as_str);
+    let account = &request.account;
+    let operation = text("Action").unwrap_or_default();
+    let resource = match (text("RoleName"), operation) {
+        (Some(role), _) => {
+            let iam: Iam = store.read(DOCUMENT)?;
+            let path = iam.roles.get(role).map(|role| role.path.as_str());
+            let path = path.or(text("Path")).unwrap_or("/");
+            format!("arn:aws:iam::{account}:role{path}{role}")
+        }
+        (None, "SimulatePrincipalPolicy") => text("PolicySourceArn").unwrap_or("*").to_owned(),
+        (None, "CreatePolicy") => {
+            let (path, name) = (text("Path").unwrap_or("/"), text("PolicyName"));
+            format!(
+                "arn:aws:iam::{account}:policy{path}{}",
+                name.unwrap_or_default()
+            )
+        }
+        (None, "GetUser") => format!("arn:aws:iam::{account}:user/{}", LocalUser::NAME),
+        (None, _) => text("PolicyArn").unwrap_or("*").to_owned(),
+    };
+    let mut needed = vec![Permission::new(format!("iam:{operation}"), &resource)];
+    if operation == "CreateRole" && form.contains_key("Tags.member.1.Key") {
+        needed.push(Permission::new("iam:TagRole", resource));
+    }
+    Ok(needed)
+}
+
+/// Whether the role `name` may do `permission`, by its policies and its boundary.
+///
+/// # Errors
+/// The role is gone, or what decides is not evaluated here.
+pub(crate) fn allows(
+    store: &Store,
+    account: &AccountId,
+    name: &str,
+    permission: &Permission,
+    context: &Context,
+) -> Result<bool, QueryError> {
+    let iam: Iam = store.read(DOCUMENT)?;
+    let (policies, boundaries) = simulate::of_role(&iam, iam.role(name)?, account)?;
+    let verdict = |sources: &[Source]| -> Result<Verdict, QueryError> {
+        let decision =
+            simulate::decide(sources, &permission.action, &permission.resource, context)?;
+        Ok(decision.verdict)
+    };
+    Ok(verdict(&policies)? == Verdict::Allowed
+        && (boundaries.is_empty() || verdict(&boundaries)? == Verdict::Allowed))
+}
