@@ -17,6 +17,8 @@ pub struct CloudError {
     pub operation: &'static str,
     /// Name, key or ARN it was done to.
     pub subject: String,
+    /// The call that failed, as AWS writes it: `iam:CreateRole`. `None` where nothing was called.
+    pub api: Option<String>,
     /// What callers branch on.
     pub kind: CloudErrorKind,
     /// AWS's error code.
@@ -61,9 +63,11 @@ impl fmt::Display for CloudError {
             Some(code) => write!(f, ": {code}: {}", self.message)?,
             None => write!(f, ": {}", self.message)?,
         }
-        match &self.request_id {
-            Some(id) => write!(f, " (request {id})"),
-            None => Ok(()),
+        match (&self.api, &self.request_id) {
+            (Some(api), Some(id)) => write!(f, " ({api}, request {id})"),
+            (Some(api), None) => write!(f, " ({api})"),
+            (None, Some(id)) => write!(f, " (request {id})"),
+            (None, None) => Ok(()),
         }
     }
 }
@@ -79,6 +83,7 @@ impl CloudError {
         Self {
             operation,
             subject: subject.to_string(),
+            api: None,
             kind,
             code: None,
             request_id: None,
@@ -182,11 +187,25 @@ where
     CloudError {
         operation,
         subject: subject.to_string(),
+        api: api_of::<E>(),
         kind,
         code,
         request_id,
         message,
     }
+}
+
+/// The call that an SDK error type stands for: each operation has a type of its own, which is named after it
+/// (`aws_sdk_iam::operation::create_role::CreateRoleError`). For people alone: nothing is decided by it.
+fn api_of<E>() -> Option<String> {
+    let name = std::any::type_name::<E>();
+    let service = name.strip_prefix("aws_sdk_")?.split("::").next()?;
+    let service = match service {
+        "cloudwatchlogs" => "logs",
+        other => other,
+    };
+    let operation = name.rsplit("::").next()?.strip_suffix("Error")?;
+    Some(format!("{service}:{operation}"))
 }
 
 /// The table from AWS's codes to kinds. The code decides; the status speaks where there is none.
@@ -327,6 +346,7 @@ mod tests {
         let error = CloudError {
             operation: "create the role",
             subject: "rmx-demo".to_owned(),
+            api: api_of::<aws_sdk_iam::operation::create_role::CreateRoleError>(),
             kind: CloudErrorKind::AccessDenied,
             code: Some("AccessDenied".to_owned()),
             request_id: Some("abc".to_owned()),
@@ -334,7 +354,11 @@ mod tests {
         };
         assert_eq!(
             error.to_string(),
-            "could not create the role `rmx-demo`: AccessDenied: no (request abc)"
+            "could not create the role `rmx-demo`: AccessDenied: no (iam:CreateRole, request abc)"
         );
+        use aws_sdk_cloudwatchlogs::operation::create_log_group::CreateLogGroupError;
+        let api = api_of::<CreateLogGroupError>();
+        assert_eq!(api.as_deref(), Some("logs:CreateLogGroup"));
+        assert_eq!(api_of::<std::io::Error>(), None);
     }
 }

@@ -7,6 +7,7 @@
 
 mod bucket;
 mod error;
+mod expiry;
 mod function;
 mod function_change;
 mod iam;
@@ -14,6 +15,7 @@ mod identity;
 mod invoke;
 mod logs;
 mod objects;
+mod simulate;
 mod upload;
 mod version;
 pub mod wait;
@@ -21,7 +23,7 @@ pub mod wait;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
@@ -34,6 +36,8 @@ use aws_smithy_types::checksum_config::{RequestChecksumCalculation, ResponseChec
 use crate::names::Region;
 
 pub use bucket::{BucketDescription, BucketLifecycle, BucketPresence};
+use expiry::Expiry;
+
 pub use error::{CloudError, CloudErrorKind};
 pub use function::{FunctionDescription, FunctionPhase, FunctionSettings, LIVE_ALIAS};
 pub use function_change::FunctionCode;
@@ -42,6 +46,7 @@ pub use identity::{AccountSettings, Identity};
 pub use invoke::{InvokeEvent, InvokeReply, InvokeStream};
 pub use logs::LogGroupDescription;
 pub use objects::{ObjectInfo, ObjectReader, PutOptions, PutOutcome};
+pub use simulate::{PolicySource, Question, SimulatedAnswer, SimulatedDecision};
 pub use version::{LiveAlias, PublishedVersion};
 
 /// Tags of a resource.
@@ -101,6 +106,8 @@ pub struct Cloud {
 
 struct Clients {
     region: Region,
+    /// When the credentials in use end, once they have been used.
+    expiry: Arc<Expiry>,
     endpoint_url: Option<String>,
     iam: aws_sdk_iam::Client,
     lambda: aws_sdk_lambda::Client,
@@ -157,6 +164,7 @@ impl Cloud {
             .ok_or_else(|| CloudError {
                 operation: "connect",
                 subject: "the cloud".to_owned(),
+                api: None,
                 kind: CloudErrorKind::Invalid,
                 code: None,
                 request_id: None,
@@ -166,6 +174,8 @@ impl Cloud {
     }
 
     fn of(config: &aws_config::SdkConfig, region: Region) -> Self {
+        let (config, expiry) = expiry::watched(config);
+        let config = &config;
         let s3 = aws_sdk_s3::config::Builder::from(config)
             .force_path_style(config.endpoint_url().is_some())
             .build();
@@ -182,6 +192,7 @@ impl Cloud {
         Self {
             clients: Arc::new(Clients {
                 region,
+                expiry,
                 endpoint_url: config.endpoint_url().map(str::to_owned),
                 iam: aws_sdk_iam::Client::new(config),
                 lambda: aws_sdk_lambda::Client::new(config),
@@ -191,6 +202,11 @@ impl Cloud {
                 invoke: aws_sdk_lambda::Client::from_conf(invoke),
             }),
         }
+    }
+
+    /// When the credentials end that the last call was made with; `None` if never, or if nobody says so.
+    pub fn credentials_end(&self) -> Option<SystemTime> {
+        self.clients.expiry.end()
     }
 
     /// The region it is connected to.

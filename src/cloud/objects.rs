@@ -304,6 +304,7 @@ impl Cloud {
                 return Err(CloudError {
                     operation,
                     subject: subject(bucket, first.key().unwrap_or_default()),
+                    api: Some("s3:DeleteObjects".to_owned()),
                     kind: if denied {
                         CloudErrorKind::AccessDenied
                     } else {
