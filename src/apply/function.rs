@@ -12,10 +12,6 @@ use crate::names::FunctionName;
 use crate::resource::function::{HANDLER, RUNTIME};
 use crate::resource::{EnvironmentSpec, FunctionSpec, RoleReference, role, site};
 
-/// The largest zip that goes within a request. Lambda takes requests of 50 MiB before base64 ("Deployment package"
-/// in its quotas); the rest of the request needs some of that.
-const INLINE_CODE_BYTES_MAX: u64 = 49 * 1024 * 1024;
-
 /// Published versions that are kept besides the live one: renders that began on one go on with it.
 const VERSIONS_KEPT: usize = 5;
 
@@ -25,8 +21,9 @@ impl Executor<'_> {
         let settings = self.settings(spec)?;
         let code = self.code(spec).await?;
         let tags = self.tags();
+        let patience = self.inputs.role_patience;
         let mut waiting = false;
-        let created = wait::until(Patience::ROLE, async || {
+        let created = wait::until(patience, async || {
             let created = cloud
                 .create_function(&spec.name, &settings, &code, &tags)
                 .await;
@@ -34,7 +31,7 @@ impl Executor<'_> {
         });
         created
             .await?
-            .ok_or_else(|| role_not_ready(&settings, Patience::ROLE))?;
+            .ok_or_else(|| role_not_ready(&settings, patience))?;
         self.settled(&spec.name, "create").await?;
         self.publish(spec).await
     }
@@ -53,8 +50,9 @@ impl Executor<'_> {
         }
         let settings = self.settings(spec)?;
         if !same_configuration(&now.settings, &settings) {
+            let patience = self.inputs.role_patience;
             let mut waiting = false;
-            let changed = wait::until(Patience::ROLE, async || {
+            let changed = wait::until(patience, async || {
                 let changed = cloud
                     .update_function_configuration(name, &settings, &now.revision_id)
                     .await;
@@ -62,7 +60,7 @@ impl Executor<'_> {
             });
             changed
                 .await?
-                .ok_or_else(|| role_not_ready(&settings, Patience::ROLE))?;
+                .ok_or_else(|| role_not_ready(&settings, patience))?;
             now = self.settled(name, "update").await?;
         }
         if now.settings.code_sha256 != settings.code_sha256
@@ -204,7 +202,7 @@ impl Executor<'_> {
             .as_ref()
             .ok_or_else(|| ChangeError::NoCode(spec.name.clone()))?;
         let size_bytes = check_file(path, spec.code_sha256).await?;
-        if size_bytes <= INLINE_CODE_BYTES_MAX {
+        if size_bytes <= self.inputs.inline_code_bytes_max {
             let zip = tokio::fs::read(path).await;
             let zip = zip.map_err(|source| ChangeError::ReadFile {
                 path: path.clone(),
@@ -223,9 +221,11 @@ impl Executor<'_> {
             ..PutOptions::default()
         };
         let cloud = self.inputs.cloud;
-        cloud
-            .put_object_file(&bucket.name, &key, path, &options)
-            .await?;
+        if cloud.head_object(&bucket.name, &key).await?.is_none() {
+            cloud
+                .put_object_file(&bucket.name, &key, path, &options)
+                .await?;
+        }
         Ok(FunctionCode::Object {
             bucket: bucket.name.clone(),
             key,

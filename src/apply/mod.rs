@@ -23,6 +23,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::cloud::wait::Patience;
 use crate::cloud::{Cloud, CloudErrorKind, STACK_TAG, Tags};
 use crate::digest::Digest;
 use crate::names::SiteName;
@@ -52,6 +53,10 @@ pub struct Inputs<'a> {
     pub secrets: &'a BTreeMap<String, String>,
     /// Whether a bucket may be deleted together with objects that are not rmx's own (`force_destroy`).
     pub delete_bucket_content: bool,
+    /// The largest zip that goes within a request; a larger one goes through the bucket (`CodeSizeZipped` of the account).
+    pub inline_code_bytes_max: u64,
+    /// How long a role that was just made is waited for.
+    pub role_patience: Patience,
     /// Where to do it.
     pub cloud: &'a Cloud,
     /// Stops between changes, or in a change that takes longer than a moment. What was begun is recorded.

@@ -1,11 +1,14 @@
 //! Observe and apply against a cloud: what is there afterwards, what a second look finds, what is refused.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
-use rmx::apply::{self, Artefacts, ChangeError};
+use rmx::apply::{self, ApplyEvent, Artefacts, ChangeError};
+use rmx::cloud::wait::Patience;
 use rmx::cloud::{LIVE_ALIAS, PutOptions, STACK_TAG, Tags};
 use rmx::digest::Digest;
+use rmx::local::Quotas;
 use rmx::plan::change::{Desired, Observation};
 use rmx::resource::{Address, EnvironmentSpec, ResourceKind};
 use tokio_util::sync::CancellationToken;
@@ -268,33 +271,125 @@ async fn renders_are_not_deleted_without_being_asked() {
     assert_eq!(farm.observe().await.resources[&bucket], Observation::Absent);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn code_too_large_for_a_request_goes_through_the_bucket() {
+    const LIMIT_BYTES: u64 = 1024 * 1024;
     let mut farm = Farm::new().await;
-    // Digests do not compress.
-    let content: String = (0..850_000_u32)
-        .map(|i| Digest::of(i.to_le_bytes()).to_string())
-        .collect();
-    let code_sha256 = farm.write_code(&content);
-    assert!(std::fs::metadata(farm.code_path()).unwrap().len() < 32 * 1024 * 1024);
-    farm.function().code_sha256 = code_sha256;
     farm.apply().await;
-    assert_eq!(farm.keys().await.len(), 4);
+    assert_eq!(
+        farm.keys().await.len(),
+        4,
+        "small code goes within the request"
+    );
 
-    let file = std::fs::File::create(farm.code_path()).unwrap();
-    let mut zip = zip::ZipWriter::new(file);
-    let stored = zip::write::SimpleFileOptions::default()
-        .unix_permissions(0o755)
-        .compression_method(zip::CompressionMethod::Stored);
-    zip.start_file("bootstrap", stored).unwrap();
-    std::io::Write::write_all(&mut zip, content.as_bytes()).unwrap();
-    zip.finish().unwrap();
-    let code_sha256 = Digest::of(std::fs::read(farm.code_path()).unwrap());
+    // An account that takes less, as its settings say; Lambda refuses what is larger.
+    farm.test_cloud.faults().set_quotas(Quotas {
+        code_size_zipped_bytes: LIMIT_BYTES,
+        ..Quotas::default()
+    });
+    let settings = farm.cloud.account_settings().await.unwrap();
+    assert_eq!(settings.code_size_zipped_bytes, LIMIT_BYTES);
+    let content = vec![7; 17 * 1024 * 1024];
+    let code_sha256 = farm.write_stored_code(&content);
     farm.function().code_sha256 = code_sha256;
-    assert_eq!(farm.apply().await, ["Update function.worker"]);
+    let refused = farm.try_apply().await.unwrap_err();
+    assert!(
+        refused.contains("could not update function.worker"),
+        "{refused}"
+    );
+
+    farm.inline_code_bytes_max = settings.code_size_zipped_bytes;
     let key = format!("rmx/code/{code_sha256}.zip");
+    let sent = requests_for(&mut farm, &key).await;
+    // To look, to begin, three parts, to end; and Lambda reads it.
+    assert_eq!(
+        sent.iter()
+            .filter(|action| *action == "s3:PutObject")
+            .count(),
+        5,
+        "{sent:?}"
+    );
     assert!(farm.keys().await.contains(&key));
+
+    // The same code again is there already.
+    let other = farm.write_code("other");
+    farm.function().code_sha256 = other;
+    farm.apply().await;
+    assert_eq!(farm.write_stored_code(&content), code_sha256);
+    farm.function().code_sha256 = code_sha256;
+    let sent = requests_for(&mut farm, &key).await;
+    assert!(!sent.contains(&"s3:PutObject".to_owned()), "{sent:?}");
     farm.desired = Desired::default();
+    farm.apply().await;
+}
+
+/// Applies, and tells what was done to the object `key`.
+async fn requests_for(farm: &mut Farm, key: &str) -> Vec<String> {
+    let trace = farm.test_cloud.faults().trace().clone();
+    trace.begin(Duration::ZERO);
+    assert_eq!(farm.apply().await, ["Update function.worker"]);
+    let calls = trace.end().into_iter().flat_map(|call| call.permissions);
+    let resource = format!("arn:aws:s3:::{}/{key}", farm.bucket());
+    calls
+        .filter(|permission| permission.resource == resource)
+        .map(|permission| permission.action)
+        .collect()
+}
+
+/// What apply said it waits for.
+async fn waits_of(farm: &mut Farm) -> (Result<(), String>, Vec<String>) {
+    let plan = farm.plan().await;
+    let (sender, said) = std::sync::mpsc::channel();
+    let applied = farm
+        .apply_plan_telling(&plan, usize::MAX, &move |event| {
+            if let ApplyEvent::Waiting { what, .. } = event {
+                sender.send(what).unwrap();
+            }
+        })
+        .await;
+    let applied = applied.map(|_| ()).map_err(|error| {
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        format!("{error}: {cause}")
+    });
+    (applied, said.try_iter().collect())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_role_is_waited_for_and_not_for_ever() {
+    let short = Patience {
+        first: Duration::from_millis(1),
+        longest: Duration::from_millis(2),
+        total: Duration::from_secs(30),
+    };
+    let mut farm = Farm::new().await;
+    farm.role_patience = short;
+    farm.test_cloud.faults().refuse_roles(3);
+    let (applied, waits) = waits_of(&mut farm).await;
+    applied.unwrap();
+    assert_eq!(farm.test_cloud.faults().role_refusals_left(), 0);
+    let role = "arn:aws:iam::123456789012:role/rmx-test-role";
+    assert_eq!(
+        waits,
+        [format!("Lambda to see the role {role}")],
+        "told once"
+    );
+
+    let mut farm = Farm::new().await;
+    farm.role_patience = Patience {
+        total: Duration::from_millis(50),
+        ..short
+    };
+    farm.test_cloud.faults().refuse_roles(u64::MAX);
+    let (applied, waits) = waits_of(&mut farm).await;
+    let error = applied.unwrap_err();
+    let why = format!("Lambda still cannot use the role {role}");
+    assert!(
+        error.contains("could not create function.worker") && error.contains(&why),
+        "{error}"
+    );
+    assert_eq!(waits.len(), 1);
+    // What came before it is recorded, and the next apply goes on from there.
+    farm.test_cloud.faults().refuse_roles(0);
     farm.apply().await;
 }
 
@@ -309,6 +404,8 @@ async fn stopping_says_what_was_not_done() {
         artefacts: &artefacts,
         secrets: &BTreeMap::new(),
         delete_bucket_content: false,
+        inline_code_bytes_max: u64::MAX,
+        role_patience: Patience::ROLE,
         cloud: &farm.cloud,
         stop: &stop,
     };

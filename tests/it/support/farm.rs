@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use rmx::apply::{self, Applied, ApplyError, Artefacts, Completed};
+use rmx::apply::{self, Applied, ApplyError, ApplyEvent, Artefacts, Completed};
 use rmx::cloud::Cloud;
+use rmx::cloud::wait::Patience;
 use rmx::digest::Digest;
 use rmx::names::{BucketName, FunctionName};
 use rmx::plan::change::{Desired, Observed, Plan};
@@ -32,6 +33,8 @@ pub(crate) struct Farm {
     pub(crate) desired: Desired,
     pub(crate) state: State,
     pub(crate) force_destroy: bool,
+    pub(crate) inline_code_bytes_max: u64,
+    pub(crate) role_patience: Patience,
     /// What a killed process leaves on disk.
     saved: Arc<Mutex<State>>,
 }
@@ -60,6 +63,8 @@ impl Farm {
             saved: Arc::new(Mutex::new(state.clone())),
             state,
             force_destroy: false,
+            inline_code_bytes_max: 50 * 1024 * 1024,
+            role_patience: Patience::ROLE,
         };
         farm.declare();
         farm
@@ -79,6 +84,8 @@ impl Farm {
             state: other.state.clone(),
             saved: Arc::new(Mutex::new(other.state.clone())),
             force_destroy: other.force_destroy,
+            inline_code_bytes_max: other.inline_code_bytes_max,
+            role_patience: other.role_patience,
         }
     }
 
@@ -188,13 +195,23 @@ impl Farm {
 
     /// A function zip whose `bootstrap` is `content`.
     pub(crate) fn write_code(&self, content: &str) -> Digest {
+        self.write_zip(content.as_bytes(), zip::CompressionMethod::Deflated)
+    }
+
+    /// As large as `content` is.
+    pub(crate) fn write_stored_code(&self, content: &[u8]) -> Digest {
+        self.write_zip(content, zip::CompressionMethod::Stored)
+    }
+
+    fn write_zip(&self, content: &[u8], method: zip::CompressionMethod) -> Digest {
         use std::io::Write as _;
         let mut zip = zip::ZipWriter::new(std::fs::File::create(self.code_path()).unwrap());
         let options = zip::write::SimpleFileOptions::default()
             .unix_permissions(0o755)
+            .compression_method(method)
             .last_modified_time(zip::DateTime::default());
         zip.start_file("bootstrap", options).unwrap();
-        zip.write_all(content.as_bytes()).unwrap();
+        zip.write_all(content).unwrap();
         zip.finish().unwrap();
         Digest::of(std::fs::read(self.code_path()).unwrap())
     }
@@ -241,6 +258,15 @@ impl Farm {
         plan: &Plan,
         saves_max: usize,
     ) -> Result<Applied, ApplyError> {
+        self.apply_plan_telling(plan, saves_max, &|_| {}).await
+    }
+
+    pub(crate) async fn apply_plan_telling(
+        &mut self,
+        plan: &Plan,
+        saves_max: usize,
+        on_event: &(dyn Fn(ApplyEvent) + Send + Sync),
+    ) -> Result<Applied, ApplyError> {
         let artefacts = Artefacts {
             code: Some(self.code_path()),
             sites: BTreeMap::from([("hello".parse().unwrap(), self.folder.path().join("site"))]),
@@ -264,10 +290,12 @@ impl Farm {
             artefacts: &artefacts,
             secrets: &secrets,
             delete_bucket_content: self.force_destroy,
+            inline_code_bytes_max: self.inline_code_bytes_max,
+            role_patience: self.role_patience,
             cloud: &self.cloud,
             stop: &stop,
         };
-        let result = apply::apply(inputs, &mut self.state, &mut save, &|_| {}).await;
+        let result = apply::apply(inputs, &mut self.state, &mut save, on_event).await;
         self.killed();
         result
     }
