@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::apply::{self, Applied, ApplyError, ChangeError, Inputs};
 use crate::cloud::CloudErrorKind;
+use crate::cloud::wait::Patience;
 use crate::config::Config;
 use crate::state::{Holder, LockedStore};
 
@@ -11,6 +12,7 @@ use super::context::Context;
 use super::error::{CommandError, CommandErrorKind, ExitStatus};
 use super::farm::{self, Farm};
 use super::planned::{self, GateOptions, Planned, RequestOptions};
+use super::preflight::{PreflightOptions, require_possible};
 use super::recorded::state_store;
 use super::saved_plan;
 use super::view;
@@ -32,6 +34,8 @@ pub(crate) struct ApplyArgs {
     options: RequestOptions,
     #[command(flatten)]
     gate: GateOptions,
+    #[command(flatten)]
+    preflight: PreflightOptions,
     /// A saved plan
     #[arg(value_name = "PLANFILE", conflicts_with_all = ["refresh_only", "replace", "delete_data"])]
     plan_file: Option<PathBuf>,
@@ -54,14 +58,17 @@ pub(crate) async fn cmd_apply(
     let farm = farm::connect(context, &config).await?;
     let mut store = state_store(&config).lock(&Holder::new(&context.env, "rmx apply"))?;
 
-    let planned = planned::make(context, &config, &farm, store.state(), request).await?;
+    let mut planned = planned::make(context, &config, &farm, store.state(), request).await?;
     if let Some(saved) = &saved {
         saved_plan::require_same(saved, &planned)?;
     }
+    let preflight = args.preflight.check(context, &config, &farm, &mut planned);
+    preflight.await;
 
     view::announce(&context.ui, &planned)?;
-    args.gate.require_allowed(&config, &planned.plan)?;
+    args.gate.require_allowed(&config, &planned)?;
     planned.require_consent(&config)?;
+    require_possible(&planned)?;
     if planned.plan.is_empty() {
         farm.shutdown().await;
         return view::applied(&context.ui, &[], store.state(), mode);
@@ -94,6 +101,8 @@ pub(super) async fn carry_out(
         artefacts: &planned.artefacts,
         secrets: &planned.secrets,
         delete_bucket_content: planned.deletes_bucket_content(config),
+        inline_code_bytes_max: planned.inline_code_bytes_max(),
+        role_patience: Patience::ROLE,
         cloud: &farm.cloud,
         stop: &stop,
     };

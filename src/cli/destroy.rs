@@ -8,6 +8,7 @@ use super::context::Context;
 use super::error::{CommandError, ExitStatus};
 use super::farm;
 use super::planned::{self, ConsentOptions, GateOptions};
+use super::preflight::{PreflightOptions, require_possible};
 use super::recorded::state_store;
 use super::view;
 
@@ -24,6 +25,8 @@ pub(crate) struct DestroyArgs {
     consent: ConsentOptions,
     #[command(flatten)]
     gate: GateOptions,
+    #[command(flatten)]
+    preflight: PreflightOptions,
 }
 
 pub(crate) async fn cmd_destroy(
@@ -39,11 +42,14 @@ pub(crate) async fn cmd_destroy(
     let config = context.config()?;
     let farm = farm::connect(context, &config).await?;
     let mut store = state_store(&config).lock(&Holder::new(&context.env, "rmx destroy"))?;
-    let planned = planned::make(context, &config, &farm, store.state(), request).await?;
+    let mut planned = planned::make(context, &config, &farm, store.state(), request).await?;
+    let preflight = args.preflight.check(context, &config, &farm, &mut planned);
+    preflight.await;
 
     view::announce(&context.ui, &planned)?;
-    args.gate.require_allowed(&config, &planned.plan)?;
+    args.gate.require_allowed(&config, &planned)?;
     planned.require_consent(&config)?;
+    require_possible(&planned)?;
     if planned.plan.is_empty() {
         farm.shutdown().await;
         return view::applied(&context.ui, &[], store.state(), mode);

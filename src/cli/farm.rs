@@ -6,7 +6,7 @@ use std::path::Path;
 
 use tokio::net::TcpListener;
 
-use crate::cloud::{Cloud, CloudError, CloudErrorKind, Connection, StaticCredentials};
+use crate::cloud::{Cloud, CloudError, CloudErrorKind, Connection, Identity, StaticCredentials};
 use crate::config::{Config, Target};
 use crate::env::Env;
 use crate::local::{self, LocalOptions, Running};
@@ -26,6 +26,8 @@ pub(crate) struct Farm {
     pub(crate) cloud: Cloud,
     /// The account and region it is connected to; the config's `account` guard has been asked.
     pub(crate) identity: CloudIdentity,
+    /// ARN of the caller.
+    pub(crate) caller: String,
     /// The embedded cloud, if it is that. Keep it for as long as `cloud` is used.
     pub(crate) local: Option<Running>,
 }
@@ -70,7 +72,7 @@ pub(crate) async fn connect(context: &Context, config: &Config) -> Result<Farm, 
         }
     };
     let cloud = Cloud::connect(&connection).await;
-    let account = cloud.identity().await?.account;
+    let Identity { account, arn } = cloud.identity().await?;
     guard(config, &account)?;
     Ok(Farm {
         cloud,
@@ -78,6 +80,7 @@ pub(crate) async fn connect(context: &Context, config: &Config) -> Result<Farm, 
             account,
             region: config.region.clone(),
         },
+        caller: arn,
         local,
     })
 }

@@ -21,6 +21,7 @@ mod interrupt;
 mod local;
 mod plan;
 mod planned;
+mod preflight;
 mod project;
 mod protection;
 mod recorded;

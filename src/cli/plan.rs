@@ -9,6 +9,7 @@ use super::context::Context;
 use super::error::{CommandError, ExitStatus};
 use super::farm;
 use super::planned::{self, GateOptions, Planned, RequestOptions};
+use super::preflight::{PreflightOptions, require_possible};
 use super::recorded::state_store;
 use super::saved_plan;
 use super::view;
@@ -32,6 +33,8 @@ pub(crate) struct PlanArgs {
     options: RequestOptions,
     #[command(flatten)]
     gate: GateOptions,
+    #[command(flatten)]
+    preflight: PreflightOptions,
     /// Save the plan to a file, for `rmx apply FILE`
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -56,18 +59,21 @@ pub(crate) async fn cmd_plan(
     let config = planned::configuration(context, &request, true).await?;
     let farm = farm::connect(context, &config).await?;
     let state = state_store(&config).load()?.unwrap_or_else(State::fresh);
-    let planned = planned::make(context, &config, &farm, &state, request).await?;
+    let mut planned = planned::make(context, &config, &farm, &state, request).await?;
+    let preflight = args.preflight.check(context, &config, &farm, &mut planned);
+    preflight.await;
     farm.shutdown().await;
 
     if let Some(path) = &args.out {
         saved_plan::save(context, path, &planned)?;
     }
     show(context, args, &planned)?;
-    args.gate.require_allowed(&config, &planned.plan)?;
+    args.gate.require_allowed(&config, &planned)?;
     if planned.require_consent(&config).is_err() {
         let told = "apply refuses this plan: data would be lost; --delete-data agrees to that";
         context.ui.warn(format_args!("{told}"));
     }
+    require_possible(&planned)?;
     Ok(match planned.plan.is_empty() {
         false if args.detailed_exitcode => ExitStatus::Changes,
         _ => ExitStatus::Success,
@@ -100,6 +106,10 @@ fn show(context: &Context, args: &PlanArgs, planned: &Planned) -> Result<(), Com
                 planned.request.mode,
                 ui,
             ))?;
+            if !planned.plan.is_empty() {
+                ui.print_raw(&view::cost_text(planned.cost.as_ref(), ui))?;
+            }
+            ui.print_raw(&view::preflight_text(planned.preflight.as_ref(), ui))?;
             match &args.out {
                 Some(path) => ui.print_raw(&saved_to(path)),
                 None => Ok(()),

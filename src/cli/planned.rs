@@ -5,13 +5,19 @@ use std::collections::BTreeMap;
 use crate::apply::Artefacts;
 use serde_json::json;
 
-use crate::config::{Config, DenyRule};
+use crate::cloud::{AccountSettings, CloudError};
+use crate::config::{Config, DenyRule, Target};
+use crate::media::FrameRange;
+use crate::names::BucketName;
 use crate::plan::change::{Desired, Plan};
+use crate::plan::cost::{self, Estimate, Shape};
 use crate::plan::loss::{Loss, LossKind};
+use crate::plan::preflight::{Package, Preflight};
 use crate::plan::request::{PlanMode, PlanRequest};
 use crate::plan::saved::Basis;
 use crate::plan::{PlanError, gate, observe};
-use crate::resource::Address;
+use crate::render::chunks::{ChunkLength, ChunkPlan};
+use crate::resource::{Address, Resource};
 use crate::state::State;
 
 use super::context::Context;
@@ -19,7 +25,17 @@ use super::error::{CommandError, CommandErrorKind};
 use super::farm::Farm;
 use super::project::{Project, build_sites};
 use super::protection;
+use super::render::options::CONCURRENCY_DEFAULT_MAX;
 use super::view;
+
+/// Frames of a minute of video, 30 of them a second.
+const MINUTE_FRAMES: u32 = 1_800;
+
+/// Frames of a render that is as wide as Remotion's rule makes any: ten minutes at 30 frames a second.
+const LONG_RENDER_FRAMES: u32 = 18_000;
+
+/// What a request takes where the account's own limit could not be read ("Lambda quotas", developer guide).
+const INLINE_CODE_BYTES_DEFAULT: u64 = 50 * 1024 * 1024;
 
 /// A plan with all that carrying it out takes.
 pub(super) struct Planned {
@@ -31,6 +47,16 @@ pub(super) struct Planned {
     pub(super) plan: Plan,
     /// What is lost for ever with it.
     pub(super) losses: Vec<Loss>,
+    /// Lambda's limits and their use, or why they could not be read.
+    pub(super) settings: Result<AccountSettings, CloudError>,
+    /// Workers that a render wants at the same time.
+    pub(super) workers_per_render: u32,
+    /// The function package, where the plan knows it.
+    pub(super) package: Option<Package>,
+    /// What it does to the cost of rendering.
+    pub(super) cost: Option<Estimate>,
+    /// Whether it could be carried out, once that was asked.
+    pub(super) preflight: Option<Preflight>,
     /// What is uploaded.
     pub(super) artefacts: Artefacts,
     /// Values of the function's secret environment variables. Never recorded or shown, so this is not `Debug`.
@@ -82,12 +108,16 @@ pub(crate) struct GateOptions {
 }
 
 impl GateOptions {
-    /// Requires that `plan` does nothing which is denied.
+    /// Requires that the plan does nothing which is denied.
     ///
     /// # Errors
     /// It does; every rule and resource is named.
-    pub(super) fn require_allowed(&self, config: &Config, plan: &Plan) -> Result<(), CommandError> {
-        protection::require_kept(plan)?;
+    pub(super) fn require_allowed(
+        &self,
+        config: &Config,
+        planned: &Planned,
+    ) -> Result<(), CommandError> {
+        protection::require_kept(&planned.plan)?;
         let denied = config
             .policy
             .deny
@@ -95,22 +125,50 @@ impl GateOptions {
             .chain(&self.deny)
             .copied()
             .collect();
-        let violations = gate::violations(plan, &denied);
+        let mut violations = gate::violations(&planned.plan, &denied);
+        if let (Some(estimate), Some(max_usd)) =
+            (&planned.cost, config.policy.max_cost_per_minute_usd)
+        {
+            violations.extend(gate::too_expensive(estimate, max_usd));
+        }
         if violations.is_empty() {
             return Ok(());
         }
         let lines: Vec<String> = violations.iter().map(|one| format!("  - {one}")).collect();
-        let told = violations.iter().map(
-            |one| json!({ "rule": one.rule.as_str(), "address": one.address, "detail": one.what }),
-        );
-        Err(CommandError::new(CommandErrorKind::Policy, "The plan is refused by policy")
-            .detail(format!("Nothing was done:\n{}", lines.join("\n")))
-            .diagnostics(told.collect())
-            .hint("change what is planned, or take the rule out of `deny` under [policy] or out of --deny"))
+        let told = violations
+            .iter()
+            .map(|one| json!({ "rule": one.rule, "address": one.address, "detail": one.what }));
+        Err(
+            CommandError::new(CommandErrorKind::Policy, "The plan is refused by policy")
+                .detail(format!("Nothing was done:\n{}", lines.join("\n")))
+                .diagnostics(told.collect())
+                .hint(
+                    "change what is planned, or the rule: it is under [policy], or given by --deny",
+                ),
+        )
     }
 }
 
 impl Planned {
+    /// The largest zip that goes within a request.
+    pub(super) fn inline_code_bytes_max(&self) -> u64 {
+        match &self.settings {
+            Ok(settings) => settings.code_size_zipped_bytes,
+            Err(_) => INLINE_CODE_BYTES_DEFAULT,
+        }
+    }
+
+    /// The bucket through which the function's code goes; `None` where it goes within the request.
+    pub(super) fn code_bucket(&self) -> Option<BucketName> {
+        self.package
+            .filter(|package| package.zipped_bytes > self.inline_code_bytes_max())?;
+        let mut changes = self.plan.changes.iter();
+        changes.find_map(|change| match &change.after {
+            Some(Resource::Bucket(spec)) => Some(spec.name.clone()),
+            _ => None,
+        })
+    }
+
     /// Whether the bucket may go with what is in it.
     pub(super) fn deletes_bucket_content(&self, config: &Config) -> bool {
         config.bucket.force_destroy || self.request.delete_data
@@ -178,16 +236,60 @@ pub(super) async fn make(
         Some(project) => project.desired(config, &farm.identity),
         None => Desired::default(),
     };
-    let observed = observe::observe(&farm.cloud, farm.identity.clone(), &desired, state).await?;
+    // The limits are read beside the rest: a plan without changes takes no more round trips for them.
+    let (observed, settings) = tokio::join!(
+        observe::observe(&farm.cloud, farm.identity.clone(), &desired, state),
+        farm.cloud.account_settings(),
+    );
+    let observed = observed?;
     let plan = request.make(&desired, &observed, state)?;
+    let unreserved = settings.as_ref().ok();
+    let unreserved = unreserved.map(|settings| settings.unreserved_concurrent_executions);
+    let local = config.target == Target::Local;
     Ok(Planned {
+        cost: match request.mode {
+            PlanMode::Deploy | PlanMode::Destroy => {
+                cost::estimate(&plan, shape(config), local, unreserved)
+            }
+            PlanMode::RefreshOnly => None,
+        },
         losses: observe::losses(&farm.cloud, &plan, state).await?,
         request,
         basis: Basis::new(&config.project, config.stage.as_ref(), config.digest, state),
         plan,
+        settings,
+        workers_per_render: shape(config).workers_per_render,
+        package: project.as_ref().map(Project::package),
+        preflight: None,
         artefacts: project.as_ref().map(Project::artefacts).unwrap_or_default(),
         secrets: project.map(|project| project.secrets).unwrap_or_default(),
     })
+}
+
+/// How the configuration has renders done.
+fn shape(config: &Config) -> Shape {
+    let render = &config.render;
+    let length = match (render.concurrency, render.frames_per_lambda) {
+        (Some(count), _) => ChunkLength::Chunks(count),
+        (None, Some(frames)) => ChunkLength::Frames(frames),
+        (None, None) => ChunkLength::Default,
+    };
+    let chunks = |frames| {
+        let frames = FrameRange::new(0, frames).ok()?;
+        ChunkPlan::new(frames, length)
+            .ok()
+            .map(|chunks| chunks.len())
+    };
+    let limit = render.concurrency.unwrap_or(CONCURRENCY_DEFAULT_MAX);
+    Shape {
+        worker_seconds_per_minute: render
+            .worker_seconds_per_minute
+            .unwrap_or(cost::WORKER_SECONDS_PER_MINUTE),
+        assumed: render.worker_seconds_per_minute.is_none(),
+        // A length that does not fit a minute makes one chunk of it.
+        requests_per_minute: chunks(MINUTE_FRAMES).unwrap_or(1),
+        workers_per_render: chunks(LONG_RENDER_FRAMES).map_or(limit, |chunks| chunks.min(limit)),
+    }
 }
 
 impl From<PlanError> for CommandError {

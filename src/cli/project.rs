@@ -7,6 +7,7 @@ use crate::apply::Artefacts;
 use crate::config::{Config, EnvironmentValue};
 use crate::plan::change::Desired;
 use crate::plan::desired::Ingredients;
+use crate::plan::preflight::Package;
 use crate::state::CloudIdentity;
 
 use super::bundled::{Bundles, bundles};
@@ -42,6 +43,14 @@ impl Project {
             secrets: &self.secrets,
         };
         Desired::from_config(config, ingredients)
+    }
+
+    /// The function package.
+    pub(super) fn package(&self) -> Package {
+        Package {
+            zipped_bytes: self.bundles.function.size_bytes,
+            unzipped_bytes: self.bundles.function.unzipped_bytes,
+        }
     }
 
     /// The files that changes upload.

@@ -39,6 +39,8 @@ pub(super) fn as_saved(planned: &Planned) -> SavedPlan {
         request: planned.request.clone(),
         plan: planned.plan.clone(),
         losses: planned.losses.clone(),
+        preflight: planned.preflight.clone(),
+        cost: planned.cost.clone(),
     }
 }
 

@@ -156,6 +156,7 @@ pub(super) fn config(
                 .iter()
                 .filter_map(|rule| rule.parse().ok())
                 .collect(),
+            max_cost_per_minute_usd: table("policy").number("max_cost_per_minute_usd"),
         },
         sites: root
             .tables("site")
@@ -247,6 +248,7 @@ fn render(table: &Table) -> RenderDefaults {
         scale: table.number("scale").unwrap_or(1.0),
         frames_per_lambda: table.whole("frames_per_lambda"),
         concurrency: table.whole("concurrency"),
+        worker_seconds_per_minute: table.whole("worker_seconds_per_minute"),
         timeout_ms: table.whole("timeout_ms").unwrap_or(30_000),
         max_retries: table.whole("max_retries").unwrap_or(1),
     }

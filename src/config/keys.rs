@@ -3,7 +3,7 @@
 //! The check, the file that `rmx init` writes, the JSON Schema and `docs/configuration.md` are all made from this
 //! table, so they cannot disagree.
 
-use super::policy::DenyRule;
+use super::policy::POLICY;
 use super::rule::{Default, Key, Kind, TableRule, TextRule, arn, aws_id};
 use crate::media::{Codec, ImageFormat, PixelFormat, X264Preset};
 use crate::names::{AccountId, BucketName, ProjectName, Region, SiteName};
@@ -375,26 +375,6 @@ static LOGS: TableRule = TableRule {
     exclusive: &[("managed", "retention_days"), ("managed", "protect")],
 };
 
-static POLICY: TableRule = TableRule {
-    groups: &[&[Key {
-        name: "deny",
-        kind: Kind::Texts {
-            rule: &TextRule {
-                what: "a rule",
-                rule: "`destroy`, `replace`, `iam-widen`, `public-bucket`",
-                valid: |text| text.parse::<DenyRule>().is_ok(),
-            },
-            count_min: 0,
-            count_max: 4,
-        },
-        default: Default::Value("[]"),
-        doc: "Rules. `destroy`: a resource is destroyed. `replace`: one is replaced. `iam-widen`: a role that exists \
-              may do more than before, or more may assume it. `public-bucket`: the bucket is left without its public \
-              access blocks. `--deny RULE` adds to them.",
-    }]],
-    exclusive: &[],
-};
-
 static SITE: TableRule = TableRule {
     groups: &[&[
         Key {
@@ -507,6 +487,15 @@ static RENDER: TableRule = TableRule {
             kind: Kind::Whole { min: 1, max: 200 },
             default: Default::Words("Remotion's rule, from the number of frames", "50"),
             doc: "How many chunks are rendered at the same time.",
+        },
+        Key {
+            name: "worker_seconds_per_minute",
+            kind: Kind::Whole {
+                min: 1,
+                max: 100_000,
+            },
+            default: Default::Words("an assumption: 240", "90"),
+            doc: "How many seconds all workers together take for a minute of your video. `plan` estimates the cost with it.",
         },
         Key {
             name: "timeout_ms",

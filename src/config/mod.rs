@@ -239,6 +239,8 @@ pub struct RenderDefaults {
     pub frames_per_lambda: Option<u32>,
     /// Chunks at the same time; Remotion's rule where absent.
     pub concurrency: Option<u32>,
+    /// Seconds that all workers together take for a minute of video; assumed where absent.
+    pub worker_seconds_per_minute: Option<u32>,
     /// `delayRender` timeout, milliseconds.
     pub timeout_ms: u32,
     /// Retries of a chunk.

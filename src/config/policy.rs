@@ -4,11 +4,15 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
+use super::rule::{Default, Key, Kind, TableRule, TextRule};
+
 /// `[policy]`
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, std::default::Default, PartialEq)]
 pub struct PolicyConfig {
     /// What is refused.
     pub deny: BTreeSet<DenyRule>,
+    /// What a minute of video may cost, in USD.
+    pub max_cost_per_minute_usd: Option<f64>,
 }
 
 /// What a plan can be refused for.
@@ -63,3 +67,36 @@ impl FromStr for DenyRule {
         rule.ok_or_else(|| DenyRuleError(text.to_owned()))
     }
 }
+
+/// The keys of `[policy]`.
+pub(super) static POLICY: TableRule = TableRule {
+    groups: &[&[
+        Key {
+            name: "deny",
+            kind: Kind::Texts {
+                rule: &TextRule {
+                    what: "a rule",
+                    rule: "`destroy`, `replace`, `iam-widen`, `public-bucket`",
+                    valid: |text| text.parse::<DenyRule>().is_ok(),
+                },
+                count_min: 0,
+                count_max: 4,
+            },
+            default: Default::Value("[]"),
+            doc: "Rules. `destroy`: a resource is destroyed. `replace`: one is replaced. `iam-widen`: a role that \
+                  exists may do more than before, or more may assume it. `public-bucket`: the bucket is left without \
+                  its public access blocks. `--deny RULE` adds to them.",
+        },
+        Key {
+            name: "max_cost_per_minute_usd",
+            kind: Kind::Number {
+                min: 0.0001,
+                max: 1_000.0,
+            },
+            default: Default::Words("any cost", "0.05"),
+            doc: "What a minute of video may cost on AWS at most, in USD, as `plan` estimates it. Where no price is known, \
+                  the plan is refused.",
+        },
+    ]],
+    exclusive: &[],
+};

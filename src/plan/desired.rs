@@ -87,7 +87,27 @@ fn role(config: &Config, names: &ResourceNames, identity: &CloudIdentity) -> Opt
     else {
         return None;
     };
-    let access = WorkerAccess {
+    Some(Resource::Role(RoleSpec {
+        name: names.role.clone(),
+        path: path.clone(),
+        permissions_boundary: permissions_boundary.clone(),
+        trust_policy: role::trust_policy(),
+        policy: role::policy_document(&access(config, names, identity)),
+    }))
+}
+
+/// What the workers of `config` do, and on what.
+pub fn worker_needs(config: &Config, identity: &CloudIdentity) -> Vec<(&'static str, String)> {
+    let names = ResourceNames::derive(config, &identity.account, &identity.region);
+    role::worker_needs(&access(config, &names, identity))
+}
+
+fn access<'a>(
+    config: &Config,
+    names: &'a ResourceNames,
+    identity: &'a CloudIdentity,
+) -> WorkerAccess<'a> {
+    WorkerAccess {
         account: &identity.account,
         region: &identity.region,
         bucket: &names.bucket,
@@ -95,14 +115,7 @@ fn role(config: &Config, names: &ResourceNames, identity: &CloudIdentity) -> Opt
         log_group: &names.log_group,
         log_group_managed: matches!(config.logs, LogsConfig::Managed { .. }),
         in_vpc: config.function.vpc.is_some(),
-    };
-    Some(Resource::Role(RoleSpec {
-        name: names.role.clone(),
-        path: path.clone(),
-        permissions_boundary: permissions_boundary.clone(),
-        trust_policy: role::trust_policy(),
-        policy: role::policy_document(&access),
-    }))
+    }
 }
 
 fn bucket(config: &Config, names: &ResourceNames) -> Resource {

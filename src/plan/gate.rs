@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use super::change::{Action, Change, Plan};
+use super::cost::Estimate;
 use crate::config::DenyRule;
 use crate::resource::reach::{self, Reach};
 use crate::resource::{Address, Resource};
@@ -11,8 +12,8 @@ use crate::resource::{Address, Resource};
 /// A change that a rule forbids. Its text is a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
-    /// The rule.
-    pub rule: DenyRule,
+    /// The rule, as the configuration writes it.
+    pub rule: &'static str,
     /// The resource.
     pub address: Address,
     /// What would happen to it.
@@ -35,7 +36,7 @@ pub fn violations(plan: &Plan, denied: &BTreeSet<DenyRule>) -> Vec<Violation> {
     let found = plan.changes.iter().flat_map(|change| {
         denied.iter().filter_map(|rule| {
             Some(Violation {
-                rule: *rule,
+                rule: rule.as_str(),
                 address: change.address.clone(),
                 what: forbidden(*rule, change)?,
             })
@@ -52,6 +53,26 @@ pub fn breaches(plan: &Plan) -> Vec<&Change> {
             && (change.protect.recorded || change.protect.wanted)
     });
     breaches.collect()
+}
+
+/// Whether rendering costs more than `max_usd` a minute of video after the plan, or nobody knows what.
+pub fn too_expensive(estimate: &Estimate, max_usd: f64) -> Option<Violation> {
+    let what = match estimate.after_usd {
+        Some(after) if after <= max_usd => return None,
+        Some(after) => {
+            format!("costs ${after:.4} a minute of video: at most ${max_usd:.4} may be paid")
+        }
+        None if !estimate.remains => return None,
+        None => format!(
+            "costs what nobody knows: no list price in USD is known for {}",
+            estimate.region
+        ),
+    };
+    Some(Violation {
+        rule: "max_cost_per_minute_usd",
+        address: estimate.address.clone(),
+        what,
+    })
 }
 
 fn forbidden(rule: DenyRule, change: &Change) -> Option<String> {

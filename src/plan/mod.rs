@@ -1,7 +1,9 @@
 //! Desired × Observed × State → [`Plan`](change::Plan). Pure but for `observe.rs`.
 
+pub mod calls;
 pub mod change;
 mod check;
+pub mod cost;
 pub mod desired;
 mod error;
 pub mod gate;
@@ -10,6 +12,7 @@ mod make;
 #[cfg(test)]
 mod model;
 pub mod observe;
+pub mod preflight;
 pub mod request;
 pub mod rollback;
 pub mod saved;

@@ -172,6 +172,8 @@ fn outlasts_a_file(plan: &Plan, state: &State) {
     let basis = Basis::new(&"hello".parse().unwrap(), None, Digest::of("config"), state);
     let saved = SavedPlan {
         losses: Vec::new(),
+        preflight: None,
+        cost: None,
         made_at: "2026-11-23T00:00:00Z".to_owned(),
         basis: basis.clone(),
         request: PlanRequest::default(),

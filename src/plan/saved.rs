@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::change::{Change, Plan};
+use super::cost::Estimate;
 use super::loss::Loss;
+use super::preflight::Preflight;
 use super::request::PlanRequest;
 use crate::digest::Digest;
 use crate::names::{Lineage, ProjectName, StageName};
@@ -34,6 +36,12 @@ pub struct SavedPlan {
     pub plan: Plan,
     /// What would be lost for ever, as it was then.
     pub losses: Vec<Loss>,
+    /// What preflight found then; `None` if nothing was asked.
+    #[serde(default)]
+    pub preflight: Option<Preflight>,
+    /// What it does to the cost of rendering, as it was estimated then.
+    #[serde(default)]
+    pub cost: Option<Estimate>,
 }
 
 /// What a plan is made from besides the cloud and the artefacts.

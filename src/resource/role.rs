@@ -5,6 +5,16 @@ use serde_json::{Value, json};
 use super::site;
 use crate::names::{AccountId, BucketName, FunctionName, LogGroupName, Region, RoleName};
 
+/// The list of AWSLambdaVPCAccessExecutionRole; these actions know no narrower resource.
+const NETWORK_ACTIONS: [&str; 6] = [
+    "ec2:AssignPrivateIpAddresses",
+    "ec2:CreateNetworkInterface",
+    "ec2:DeleteNetworkInterface",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSubnets",
+    "ec2:UnassignPrivateIpAddresses",
+];
+
 /// What a worker's permissions depend on.
 #[derive(Debug, Clone)]
 pub struct WorkerAccess<'a> {
@@ -75,21 +85,53 @@ pub fn policy_document(access: &WorkerAccess<'_>) -> Value {
         ),
     ];
     if *in_vpc {
-        // The list of AWSLambdaVPCAccessExecutionRole; these actions know no narrower resource.
-        statements.push(allow(
-            "Network",
-            &[
-                "ec2:AssignPrivateIpAddresses",
-                "ec2:CreateNetworkInterface",
-                "ec2:DeleteNetworkInterface",
-                "ec2:DescribeNetworkInterfaces",
-                "ec2:DescribeSubnets",
-                "ec2:UnassignPrivateIpAddresses",
-            ],
-            &["*".to_owned()],
-        ));
+        statements.push(allow("Network", &NETWORK_ACTIONS, &["*".to_owned()]));
     }
     json!({ "Version": "2012-10-17", "Statement": statements })
+}
+
+/// What a worker does, and on what: actions and the ARNs they are done to. Written down apart from
+/// [`policy_document`], so that the one can be held against the other, against a permissions boundary, and against
+/// a role that is not rmx's own.
+pub fn worker_needs(access: &WorkerAccess<'_>) -> Vec<(&'static str, String)> {
+    let WorkerAccess {
+        account,
+        region,
+        bucket,
+        functions,
+        log_group,
+        log_group_managed,
+        in_vpc,
+    } = access;
+    let partition = partition(region);
+    let bucket = format!("arn:{partition}:s3:::{bucket}");
+    let stream = |stream: &str| {
+        format!("arn:{partition}:logs:{region}:{account}:log-group:{log_group}:log-stream:{stream}")
+    };
+    let mut needs = vec![
+        ("s3:GetObject", format!("{bucket}/sites/*")),
+        (
+            "s3:GetObject",
+            format!("{bucket}/{}sites/*", site::OWN_PREFIX),
+        ),
+        ("s3:GetObject", format!("{bucket}/renders/*")),
+        ("s3:PutObject", format!("{bucket}/renders/*")),
+        ("s3:AbortMultipartUpload", format!("{bucket}/renders/*")),
+        ("s3:ListBucket", bucket),
+        ("logs:CreateLogStream", stream("*")),
+        ("logs:PutLogEvents", stream("*")),
+    ];
+    if !log_group_managed {
+        needs.push(("logs:CreateLogGroup", stream("")));
+    }
+    for name in *functions {
+        let function = format!("arn:{partition}:lambda:{region}:{account}:function:{name}");
+        needs.push(("lambda:InvokeFunction", format!("{function}:live")));
+    }
+    if *in_vpc {
+        needs.extend(NETWORK_ACTIONS.map(|action| (action, "*".to_owned())));
+    }
+    needs
 }
 
 /// Lets Lambda, and nobody else, use the role.

@@ -140,3 +140,83 @@ fn a_public_bucket_is_not_recorded_as_wanted() {
             .expect_status(0),
     );
 }
+
+#[test]
+fn a_minute_of_video_may_have_its_price() {
+    let project = project();
+    let config = |function: &str, more: &str| {
+        let text = CONFIG.replace("[function]\n", &format!("[function]\n{function}\n"));
+        project.write("remotion.toml", &format!("{text}{more}"));
+    };
+    let cost = || -> Value {
+        let planned = project.rmx(&["plan", "--json"]);
+        let document: Value = serde_json::from_str(&planned.stdout).unwrap();
+        document["cost"].clone()
+    };
+    config("architecture = \"x86_64\"", "");
+    let planned = project.rmx(&["plan"]).expect_status(0);
+    // 240 s of 2 GB and 1.5 GB of disk, 82 requests.
+    for told in [
+        "  $0.0080 on AWS in us-east-1; nothing on the local target\n",
+        "at 240 seconds of workers (assumed; measure yours",
+        "150 workers at once; the account runs 1000: 6 such renders at once",
+        "list prices of 2026-11",
+    ] {
+        assert!(
+            planned.stdout.contains(told),
+            "{told} is missing in\n{planned}"
+        );
+    }
+    apply(&project);
+    let measured = "[render]\nworker_seconds_per_minute = 100\nconcurrency = 20\n";
+    config("architecture = \"x86_64\"\nmemory_mb = 4096", measured);
+    let planned = project.rmx(&["plan"]).expect_status(0);
+    assert!(
+        planned
+            .stdout
+            .contains("$0.0033 -> $0.0067 (+100 %) on AWS"),
+        "{planned}"
+    );
+    assert!(planned.stdout.contains("20 workers at once"), "{planned}");
+    let markdown = project
+        .rmx(&["plan", "--format", "markdown"])
+        .expect_status(0);
+    assert!(
+        markdown
+            .stdout
+            .contains("\nCost of a minute of video: $0.0033 -> $0.0067"),
+        "{markdown}"
+    );
+    let told = cost();
+    assert_eq!(
+        told["shape"],
+        json!({ "worker_seconds_per_minute": 100, "assumed": false,
+        "requests_per_minute": 20, "workers_per_render": 20 })
+    );
+    let difference = told["after_usd"].as_f64().unwrap() - 4.0 * 100.0 * 0.000_016_666_7;
+    assert!((0.0..0.000_01).contains(&difference), "{told}");
+
+    let limit = "[policy]\nmax_cost_per_minute_usd = 0.005\n";
+    config(
+        "architecture = \"x86_64\"\nmemory_mb = 4096",
+        &format!("{measured}{limit}"),
+    );
+    let why =
+        ["`max_cost_per_minute_usd` forbids that function.worker costs $0.0067 a minute of video"];
+    refused(&project, &["plan"], &why);
+    refused(&project, &["apply", "--auto-approve"], &why);
+    config("architecture = \"x86_64\"", &format!("{measured}{limit}"));
+    drop(project.rmx(&["plan"]).expect_status(0));
+    // What nobody knows is not agreed to, and what goes costs nothing.
+    project.write(
+        "remotion.toml",
+        &format!("region = \"mars-north-1\"\n{CONFIG}{limit}")
+            .replace("[function]", "[function]\narchitecture = \"x86_64\""),
+    );
+    std::fs::remove_dir_all(project.path().join(".rmx")).unwrap();
+    refused(
+        &project,
+        &["plan"],
+        &["no list price in USD is known for mars-north-1"],
+    );
+}

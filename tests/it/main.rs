@@ -5,6 +5,7 @@
 mod apply;
 mod architecture;
 mod bad_input;
+mod calls;
 mod cli;
 mod cloud;
 mod config;
@@ -18,6 +19,7 @@ mod local_s3;
 mod local_serve;
 mod local_services;
 mod plan;
+mod preflight;
 mod protection;
 mod recovery;
 mod render;

@@ -41,7 +41,7 @@ fn a_saved_plan_is_carried_out_once_without_a_question() {
     let shown = project.rmx(&["show", "p"]).expect_status(0).stdout;
     assert!(shown.starts_with("Saved plan of 20"), "{shown}");
     assert!(
-        shown.ends_with("\nPlan: 5 to add, 0 to change, 0 to destroy.\n"),
+        shown.contains("\nPlan: 5 to add, 0 to change, 0 to destroy.\n"),
         "{shown}"
     );
     let json = project

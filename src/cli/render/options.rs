@@ -21,7 +21,7 @@ use crate::state::{RecordStatus, State};
 use super::refused::RefusedOptions;
 
 /// The most invocations at the same time, unless the user asks for fewer.
-const CONCURRENCY_DEFAULT_MAX: u32 = 1_000;
+pub(in crate::cli) const CONCURRENCY_DEFAULT_MAX: u32 = 1_000;
 
 /// How much of the page's console is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]

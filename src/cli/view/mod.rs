@@ -3,6 +3,8 @@
 //! Text: symbols, totals, `(known after apply)`, `# forces replacement`. JSON: `terraform show -json` and the lines of
 //! its `-json` stream, so that tools which know these need to learn nothing.
 
+mod advice;
+mod cost;
 mod fields;
 mod outcome;
 mod plan_json;
@@ -10,6 +12,8 @@ mod plan_markdown;
 mod plan_text;
 mod state;
 
+pub(super) use advice::preflight_text;
+pub(super) use cost::cost_text;
 pub(super) use outcome::{announce, applied, event};
 pub(super) use plan_json::plan_json;
 pub(super) use plan_markdown::plan_markdown;

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::advice::{preflight_lines, preflight_text};
+use super::cost::cost_text;
 use super::{Totals, change_name, plan_json, plan_text};
 use crate::apply::{ApplyEvent, Completed};
 use crate::cli::error::{CommandError, ExitStatus};
@@ -21,7 +23,10 @@ pub(crate) fn announce(ui: &Ui, planned: &Planned) -> Result<(), CommandError> {
     let plan = &planned.plan;
     if !ui.json() {
         let text = plan_text(plan, &planned.losses, planned.request.mode, ui);
-        return ui.print_raw(&text);
+        let cost = planned.cost.as_ref().filter(|_| !plan.is_empty());
+        let cost = cost_text(cost, ui);
+        let preflight = preflight_text(planned.preflight.as_ref(), ui);
+        return ui.print_raw(&format!("{text}{cost}{preflight}"));
     }
     let version = env!("CARGO_PKG_VERSION");
     let line = message(format!("rmx {version}"), "version");
@@ -51,6 +56,14 @@ pub(crate) fn announce(ui: &Ui, planned: &Planned) -> Result<(), CommandError> {
     for loss in &planned.losses {
         let line = message(format!("Would be lost: {}", super::loss(loss)), "data_loss");
         ui.print_event(with(line, &[("loss", json!(loss))]))?;
+    }
+    if let Some(cost) = &planned.cost {
+        let line = message("Cost of a minute of video".to_owned(), "cost");
+        ui.print_event(with(line, &[("cost", json!(cost))]))?;
+    }
+    for (text, check) in preflight_lines(planned.preflight.as_ref()) {
+        let line = message(text, "preflight");
+        ui.print_event(with(line, &[("check", check)]))?;
     }
     ui.print_event(summary(Totals::of(plan), "plan"))
 }

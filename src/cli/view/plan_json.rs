@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
+use super::advice::preflight_json;
+use super::cost::cost_json;
 use crate::plan::change::{Action, Change, Drift, Protection};
 use crate::plan::gate;
 use crate::plan::saved::SavedPlan;
@@ -19,6 +21,8 @@ pub(crate) fn plan_json(saved: &SavedPlan) -> Value {
         request,
         plan,
         losses,
+        preflight,
+        cost,
     } = saved;
     let planned = plan.changes.iter().filter_map(|change| {
         let mut entry = resource(&change.address);
@@ -43,6 +47,8 @@ pub(crate) fn plan_json(saved: &SavedPlan) -> Value {
         "resource_drift": plan.drift.iter().map(drift).collect::<Vec<_>>(),
         "resource_changes": plan.changes.iter().map(change).collect::<Vec<_>>(),
         "data_loss": losses,
+        "preflight": preflight_json(preflight.as_ref()),
+        "cost": cost_json(cost.as_ref()),
         "delete_data": request.delete_data,
         "applyable": !plan.is_empty(),
         "complete": true,

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use super::advice::{preflight_markdown, preflight_text};
+use super::cost::{cost_markdown, cost_text};
 use super::plan_text::{nothing_to_do, plan_text};
 use super::{Totals, loss};
 use crate::cli::ui::Ui;
@@ -26,7 +28,10 @@ pub(crate) fn plan_markdown(saved: &SavedPlan) -> String {
         request,
         plan,
         losses,
+        preflight,
+        cost,
     } = saved;
+    let cost = cost.as_ref().filter(|_| !plan.is_empty());
     let stage = basis
         .stage
         .as_ref()
@@ -71,6 +76,7 @@ pub(crate) fn plan_markdown(saved: &SavedPlan) -> String {
             "\n> [!WARNING]\n> This plan widens what a role may do.\n",
         );
     }
+    push(&mut text, &preflight_markdown(preflight.as_ref()));
     if !plan.drift.is_empty() {
         let names: Vec<String> = plan
             .drift
@@ -88,7 +94,14 @@ pub(crate) fn plan_markdown(saved: &SavedPlan) -> String {
     } else {
         push(&mut text, &table(&plan.changes));
     }
-    let details = plan_text(plan, losses, request.mode, &Ui::plain());
+    push(&mut text, &cost_markdown(cost));
+    let plain = Ui::plain();
+    let details = format!(
+        "{}{}{}",
+        plan_text(plan, losses, request.mode, &plain),
+        cost_text(cost, &plain),
+        preflight_text(preflight.as_ref(), &plain)
+    );
     let room = CHARACTERS_MAX.saturating_sub(text.chars().count() + FRAME_CHARACTERS_MAX);
     push(&mut text, &collapsed(&details, room));
     push(
@@ -236,6 +249,8 @@ mod tests {
         let state = State::fresh();
         SavedPlan {
             losses: Vec::new(),
+            preflight: None,
+            cost: None,
             made_at: "2026-11-23T00:00:00Z".to_owned(),
             basis: Basis::new(&"hello".parse().unwrap(), None, Digest::of(""), &state),
             request: PlanRequest::default(),

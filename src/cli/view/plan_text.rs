@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use super::advice::preflight_text;
+use super::cost::cost_text;
 use super::fields::{Mark, lines};
 use super::{Totals, loss, own_name};
 use crate::cli::ui::{Style, Ui};
@@ -59,17 +61,22 @@ pub(crate) fn saved_plan_text(saved: &SavedPlan, ui: &Ui) -> String {
         request,
         plan,
         losses,
+        preflight,
+        cost,
     } = saved;
+    let cost = cost.as_ref().filter(|_| !plan.is_empty());
     let stage = basis.stage.as_ref();
     let stage = stage.map(|stage| format!(", stage {stage}"));
     format!(
-        "Saved plan of {made_at}: project {}{}, account {}, region {}, state serial {}.\n\n{}",
+        "Saved plan of {made_at}: project {}{}, account {}, region {}, state serial {}.\n\n{}{}{}",
         basis.project,
         stage.unwrap_or_default(),
         plan.identity.account,
         plan.identity.region,
         basis.serial,
-        plan_text(plan, losses, request.mode, ui)
+        plan_text(plan, losses, request.mode, ui),
+        cost_text(cost, ui),
+        preflight_text(preflight.as_ref(), ui)
     )
 }
 

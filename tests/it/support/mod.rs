@@ -1,5 +1,6 @@
 //! What integration tests are written with: a project in a folder of its own, and what `rmx` said in it.
 
+pub(crate) mod aws;
 pub(crate) mod cloud;
 pub(crate) mod farm;
 

@@ -1,0 +1,253 @@
+//! Preflight as a user meets it: on the embedded cloud as if it were AWS, with roles whose policies are enforced.
+
+use std::time::Duration;
+
+use rmx::local::{Quotas, TracedCall, longest_chain};
+use serde_json::{Value, json};
+
+use crate::support::aws::{ACCOUNT, AwsProject, READING, allow};
+
+/// The denied actions that a failure tells to programs, as policy statements.
+fn denied(stderr: &str) -> Vec<Value> {
+    let told = stderr.lines().rev().find(|line| line.starts_with('{'));
+    let told: Value = serde_json::from_str(told.unwrap_or_default()).unwrap();
+    let checks = told["diagnostics"].as_array().unwrap().iter();
+    let denied = checks.flat_map(|check| check["denied"].as_array().unwrap());
+    denied
+        .map(|one| json!({ "Effect": "Allow", "Action": one["action"], "Resource": one["resource"] }))
+        .collect()
+}
+
+fn writes(calls: &[TracedCall]) -> Vec<&str> {
+    let actions = calls.iter().flat_map(|call| &call.permissions);
+    let reading = |action: &str| {
+        let verb = action.split(':').nth(1).unwrap_or_default();
+        ["Get", "List", "Describe", "Simulate"]
+            .iter()
+            .any(|prefix| verb.starts_with(prefix))
+    };
+    actions
+        .map(|permission| permission.action.as_str())
+        .filter(|action| !reading(action))
+        .collect()
+}
+
+/// The check of a plan's document.
+#[track_caller]
+fn check<'a>(plan: &'a Value, subject: &str) -> &'a Value {
+    let checks = plan["preflight"]["checks"].as_array();
+    let mut checks = checks.unwrap_or_else(|| panic!("{plan:#}")).iter();
+    let found = checks.find(|check| check["subject"] == subject);
+    found.unwrap_or_else(|| panic!("no {subject} in {:#}", plan["preflight"]))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_denied_is_told_before_anything_is_touched_and_granting_it_is_enough() {
+    let mut aws = AwsProject::start("").await;
+    let reading = || vec![allow(&READING), allow(&["iam:Simulate*"])];
+    let deployer = aws.role("deploy", "/ci/", json!(reading())).await;
+    aws.become_role(&deployer).await;
+
+    let trace = aws.test_cloud.faults().trace().clone();
+    trace.begin(Duration::ZERO);
+    let planned = aws.rmx(&["plan", "--out", "plan.rmx"]).expect_status(13);
+    let role = format!("arn:aws:iam::{ACCOUNT}:role/rmx-hello-eu-central-1");
+    let function = format!("arn:aws:lambda:eu-central-1:{ACCOUNT}:function:rmx-hello");
+    for told in [
+        format!("iam:CreateRole on {role}, needed for role.main: no policy allows it"),
+        format!("iam:PassRole on {role}, needed for function.worker"),
+        format!("lambda:CreateFunction on {function}, needed for function.worker"),
+        "--preflight-as ARN".to_owned(),
+    ] {
+        assert!(
+            planned.stderr.contains(&told),
+            "{told} is missing in\n{planned}"
+        );
+    }
+    assert!(planned.stdout.contains("Plan: 5 to add"), "{planned}");
+    assert!(
+        planned.stdout.contains("refused     permissions"),
+        "{planned}"
+    );
+    // The saved plan tells it as well, and so does what a pull request shows.
+    let shown = aws.rmx(&["show", "plan.rmx"]).expect_status(0);
+    assert!(shown.stdout.contains("refused     permissions"), "{shown}");
+    let shown = aws
+        .rmx(&["show", "plan.rmx", "--format", "markdown"])
+        .expect_status(0);
+    assert!(
+        shown
+            .stdout
+            .contains("> Could not be carried out: permissions:"),
+        "{shown}"
+    );
+    let refused = aws
+        .rmx(&["apply", "--auto-approve", "--json"])
+        .expect_status(13);
+    assert!(
+        refused.stdout.contains(r#""type":"preflight""#),
+        "{refused}"
+    );
+    let calls = trace.end();
+    assert!(calls.len() > 20, "{}", calls.len());
+    assert_eq!(writes(&calls), [""; 0]);
+    drop(aws.rmx(&["plan", "--skip-preflight"]).expect_status(0));
+
+    // The embedded cloud holds the role to its policies: what was told is all that was missing.
+    let mut granted = reading();
+    granted.extend(denied(&refused.stderr));
+    aws.allow("deploy", json!(granted)).await;
+    let applied = aws.rmx(&["apply", "--auto-approve"]).expect_status(0);
+    assert!(
+        applied.stdout.contains("ok          permissions"),
+        "{applied}"
+    );
+    let plan = aws.plan_json();
+    assert_eq!(plan["applyable"], false, "{plan:#}");
+    assert_eq!(
+        plan["preflight"],
+        Value::Null,
+        "nothing is asked where nothing is done"
+    );
+
+    let refused = aws
+        .rmx(&["destroy", "--auto-approve", "--json"])
+        .expect_status(13);
+    granted.extend(denied(&refused.stderr));
+    aws.allow("deploy", json!(granted)).await;
+    drop(aws.rmx(&["destroy", "--auto-approve"]).expect_status(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_told_is_not_checked_and_not_refused() {
+    let mut aws = AwsProject::start("").await;
+    let everything = json!([{ "Effect": "Allow", "NotAction": "iam:Simulate*", "Resource": "*" }]);
+    let blind = aws.role("blind", "/", everything).await;
+    let conditional = json!([
+        { "Effect": "Allow", "NotAction": ["iam:PassRole", "iam:CreateRole"], "Resource": "*" },
+        { "Effect": "Allow", "Action": "iam:PassRole", "Resource": "*",
+          "Condition": { "StringEquals": { "iam:PassedToService": "lambda.amazonaws.com" } } },
+        { "Effect": "Allow", "Action": "iam:CreateRole", "Resource": "*",
+          "Condition": { "StringEquals": { "aws:PrincipalTag/team": "video" } } },
+    ]);
+    let conditional = aws.role("conditional", "/", conditional).await;
+
+    aws.become_role(&blind).await;
+    drop(aws.rmx(&["plan"]).expect_status(0));
+    let plan = aws.plan_json();
+    let permissions = check(&plan, "permissions");
+    assert_eq!(permissions["verdict"], "not_checked");
+    let why = "not checked: the caller may not call iam:SimulatePrincipalPolicy";
+    assert_eq!(permissions["detail"], why);
+
+    // The service that a role is passed to is known; who has which tags is not.
+    aws.become_role(&conditional).await;
+    drop(aws.rmx(&["plan"]).expect_status(0));
+    let plan = aws.plan_json();
+    let permissions = check(&plan, "permissions");
+    assert_eq!(permissions["verdict"], "not_checked");
+    let detail = permissions["detail"].as_str().unwrap();
+    assert!(detail.contains("aws:PrincipalTag/team"), "{detail}");
+    assert!(
+        !detail.starts_with("not checked"),
+        "the others are: {detail}"
+    );
+
+    // Whoever applies may be another one.
+    let named = ["plan", "--preflight-as", "arn:aws:iam::123456789012:root"];
+    let planned = aws.rmx(&named).expect_status(0);
+    assert!(
+        planned.stdout.contains("the account's root user"),
+        "{planned}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_that_does_not_let_workers_work_is_refused() {
+    let mut aws = AwsProject::start("").await;
+    let statements = json!([{ "Effect": "Allow", "NotAction": "s3:PutObject", "Resource": "*" }]);
+    let boundary = aws.policy("boundary", statements.clone()).await;
+    let own = aws.role("own", "/", statements).await;
+
+    aws.configure(&format!("[role]\npermissions_boundary = \"{boundary}\""));
+    let refused = aws.rmx(&["plan"]).expect_status(13);
+    let missing = "s3:PutObject on arn:aws:s3:::rmx-hello-123456789012-eu-central-1/renders/*";
+    assert!(refused.stderr.contains(missing), "{refused}");
+    assert!(refused.stderr.contains("worker role"), "{refused}");
+
+    aws.configure(&format!("[role]\narn = \"{own}\""));
+    let refused = aws.rmx(&["apply", "--auto-approve"]).expect_status(13);
+    assert!(refused.stderr.contains(missing), "{refused}");
+
+    aws.allow("own", json!([allow(&["s3:*", "lambda:*", "logs:*"])]))
+        .await;
+    drop(aws.rmx(&["plan"]).expect_status(0));
+    let plan = aws.plan_json();
+    assert_eq!(check(&plan, "worker_role")["verdict"], "ok");
+    aws.project
+        .set_variable("AWS_CREDENTIAL_EXPIRATION", "2020-01-01T00:00:00Z");
+    let plan = aws.plan_json();
+    assert_eq!(check(&plan, "credentials")["verdict"], "warning");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_limits_of_the_account_are_told() {
+    let aws = AwsProject::start("").await;
+    let faults = aws.test_cloud.faults();
+    // A new account.
+    faults.set_quotas(Quotas {
+        concurrent_executions: 10,
+        ..Quotas::default()
+    });
+    let plan = aws.plan_json();
+    let concurrency = check(&plan, "concurrency");
+    assert_eq!(concurrency["verdict"], "warning");
+    let detail = concurrency["detail"].as_str().unwrap();
+    assert!(
+        detail.contains("up to 150 workers") && detail.contains("runs 10"),
+        "{detail}"
+    );
+    assert_eq!(check(&plan, "code_storage")["verdict"], "ok");
+
+    faults.set_quotas(Quotas {
+        code_size_total_bytes: 100,
+        ..Quotas::default()
+    });
+    let refused = aws.rmx(&["plan"]).expect_status(13);
+    assert!(
+        refused.stderr.contains("code storage: the plan stores"),
+        "{refused}"
+    );
+    drop(aws.rmx(&["plan", "--skip-preflight"]).expect_status(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_without_changes_takes_three_round_trips_at_most() {
+    let aws = AwsProject::start("").await;
+    drop(aws.rmx(&["apply", "--auto-approve"]).expect_status(0));
+    let trace = aws.test_cloud.faults().trace().clone();
+    // What depends on an answer is never asked before it comes, so no run shows fewer round trips than there are. A busy
+    // machine may show more: what could be asked at once is not.
+    let mut fewest = usize::MAX;
+    for _ in 0..20 {
+        trace.begin(Duration::from_millis(30));
+        let planned = aws.rmx(&["plan", "--detailed-exitcode"]).expect_status(0);
+        assert!(planned.stdout.contains("No changes."), "{planned}");
+        let calls = trace.end();
+        assert!(
+            calls.len() >= 12,
+            "{} calls: is anything recorded?",
+            calls.len()
+        );
+        let simulated = calls
+            .iter()
+            .flat_map(|call| &call.permissions)
+            .any(|permission| permission.action.starts_with("iam:Simulate"));
+        assert!(!simulated, "there is nothing to be asked");
+        fewest = fewest.min(longest_chain(&calls));
+        if fewest <= 3 {
+            return;
+        }
+    }
+    panic!("{fewest} round trips one after the other");
+}
