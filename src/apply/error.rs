@@ -31,7 +31,7 @@ pub struct ApplyError {
 #[derive(Debug, thiserror::Error)]
 pub enum ChangeError {
     /// A call failed.
-    #[error(transparent)]
+    #[error("{0}")]
     Cloud(#[from] CloudError),
     /// There is something of that name, and it is not ours.
     #[error(

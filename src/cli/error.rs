@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
+use crate::cloud::CloudError;
 use crate::env;
 
 use super::ui::{Style, Ui};
@@ -134,6 +135,8 @@ struct Parts {
     causes: Vec<String>,
     hint: Option<String>,
     diagnostics: Vec<Value>,
+    /// The call to the cloud that failed, for programs.
+    cloud: Option<Value>,
 }
 
 impl CommandError {
@@ -146,6 +149,7 @@ impl CommandError {
             causes: Vec::new(),
             hint: None,
             diagnostics: Vec::new(),
+            cloud: None,
         }))
     }
 
@@ -168,12 +172,21 @@ impl CommandError {
 
     /// Adds `error` and everything behind it to the chain of causes.
     #[must_use]
-    pub(crate) fn cause(mut self, error: impl Error) -> Self {
-        let mut next: Option<&dyn Error> = Some(&error);
+    pub(crate) fn cause(mut self, error: impl Error + 'static) -> Self {
+        let mut next: Option<&(dyn Error + 'static)> = Some(&error);
         // A chain longer than this is a loop.
         for _ in 0..32 {
             let Some(error) = next else { break };
             let text = error.to_string();
+            if let Some(error) = error.downcast_ref::<CloudError>() {
+                self.0.cloud = Some(json!({
+                    "operation": error.operation,
+                    "resource": error.subject,
+                    "api": error.api,
+                    "code": error.code,
+                    "request_id": error.request_id,
+                }));
+            }
             // Some libraries repeat their source in their own text.
             if self.0.causes.last() != Some(&text) {
                 self.0.causes.push(text);
@@ -251,6 +264,7 @@ impl CommandError {
             "exit_code": self.0.kind.number(),
             "causes": self.0.causes,
             "hint": self.0.hint,
+            "cloud": self.0.cloud,
             "diagnostics": self.0.diagnostics,
         })
     }

@@ -57,7 +57,7 @@ pub enum ResumeError {
         parts: Vec<String>,
     },
     /// The cloud says no.
-    #[error(transparent)]
+    #[error("{0}")]
     Cloud(#[from] CloudError),
 }
 

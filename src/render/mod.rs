@@ -115,7 +115,7 @@ pub enum RenderError {
     #[error(transparent)]
     Resume(#[from] ResumeError),
     /// The cloud says no.
-    #[error(transparent)]
+    #[error("{0}")]
     Cloud(#[from] CloudError),
     /// The segments do not make a video.
     #[error(transparent)]

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use rmx::local::{Quotas, TracedCall, longest_chain};
+use rmx::local::{Fault, FaultKind, Moment, Quotas, TracedCall, longest_chain};
 use serde_json::{Value, json};
 
 use crate::support::aws::{ACCOUNT, AwsProject, READING, allow};
+
+/// What apply reads of a function before it changes it: `GetFunction` twice and the retries, then what has settled.
+const FUNCTION_READS: u64 = 4;
 
 /// The denied actions that a failure tells to programs, as policy statements.
 fn denied(stderr: &str) -> Vec<Value> {
@@ -250,4 +253,66 @@ async fn a_plan_without_changes_takes_three_round_trips_at_most() {
         }
     }
     panic!("{fewest} round trips one after the other");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_call_is_told_with_everything_that_finds_it() {
+    let aws = AwsProject::start("").await;
+    let faults = aws.test_cloud.faults();
+    drop(aws.rmx(&["apply", "--auto-approve"]).expect_status(0));
+    aws.configure("memory_mb = 3008");
+    for (kind, code) in [
+        (FaultKind::Denied, "AccessDeniedException"),
+        (FaultKind::Unavailable, "ServiceException"),
+    ] {
+        // The first call that changes the function, and all tries of it.
+        let first = {
+            let trace = faults.trace().clone();
+            trace.begin(Duration::ZERO);
+            drop(aws.rmx(&["plan"]).expect_status(0));
+            trace.end().len() as u64 + FUNCTION_READS
+        };
+        let fault = |call| Fault {
+            call,
+            moment: Moment::Before,
+            kind,
+        };
+        for json in [false, true] {
+            faults.schedule((first + 1..first + 5).map(fault));
+            let mut arguments = vec!["apply", "--auto-approve"];
+            arguments.extend(json.then_some("--json"));
+            let failed = aws.rmx(&arguments).expect_status(1);
+            faults.schedule(None);
+            let told = &failed.stderr;
+            if json {
+                let line = told.lines().last().unwrap();
+                let error: Value = serde_json::from_str(line).unwrap();
+                let cloud = &error["cloud"];
+                assert_eq!(cloud["operation"], "change the configuration of function");
+                assert_eq!(cloud["resource"], "rmx-hello");
+                assert_eq!(cloud["api"], "lambda:UpdateFunctionConfiguration");
+                assert_eq!(cloud["code"], code);
+                assert_eq!(cloud["request_id"].as_str().unwrap().len(), 36);
+                let causes = error["causes"].as_array().unwrap();
+                assert_eq!(causes[0], "could not update function.worker");
+                assert!(
+                    error["hint"]
+                        .as_str()
+                        .unwrap()
+                        .contains("run the same command again")
+                );
+            } else {
+                for word in [
+                    "A change failed",
+                    "could not update function.worker",
+                    "could not change the configuration of function `rmx-hello`",
+                    code,
+                    "(lambda:UpdateFunctionConfiguration, request ",
+                    "hint: ",
+                ] {
+                    assert!(told.contains(word), "{word} is missing in\n{failed}");
+                }
+            }
+        }
+    }
 }

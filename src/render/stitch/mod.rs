@@ -82,7 +82,7 @@ pub enum StitchError {
         problem: SegmentProblem,
     },
     /// A segment cannot be read.
-    #[error(transparent)]
+    #[error("{0}")]
     Cloud(#[from] CloudError),
     /// The connection broke more often than is tried.
     #[error("the segment `{key}` could not be read to its end")]
