@@ -18,13 +18,13 @@ pub struct CloudError {
     /// Name, key or ARN it was done to.
     pub subject: String,
     /// The call that failed, as AWS writes it: `iam:CreateRole`. `None` where nothing was called.
-    pub api: Option<String>,
+    pub api: Option<Box<str>>,
     /// What callers branch on.
     pub kind: CloudErrorKind,
     /// AWS's error code.
-    pub code: Option<String>,
+    pub code: Option<Box<str>>,
     /// AWS's request id, for support cases.
-    pub request_id: Option<String>,
+    pub request_id: Option<Box<str>>,
     /// AWS's words, or ours where nothing answered.
     pub message: String,
 }
@@ -138,7 +138,7 @@ where
 {
     let raw = error.raw_response();
     let status = raw.and_then(RawAnswer::status);
-    let request_id = raw.and_then(RawAnswer::request_id).map(str::to_owned);
+    let request_id = raw.and_then(RawAnswer::request_id).map(Box::from);
     let (kind, code, message) = match error {
         SdkError::ServiceError(service) => {
             let meta = service.err().meta();
@@ -146,7 +146,7 @@ where
             (
                 kind_of(meta.code(), status, message),
                 // An answer to HEAD has no body, hence no code and no message.
-                meta.code().map(str::to_owned),
+                meta.code().map(Box::from),
                 if message.is_empty() {
                     match status {
                         Some(status @ 300..) => format!("HTTP status {status}"),
@@ -197,7 +197,7 @@ where
 
 /// The call that an SDK error type stands for: each operation has a type of its own, which is named after it
 /// (`aws_sdk_iam::operation::create_role::CreateRoleError`). For people alone: nothing is decided by it.
-fn api_of<E>() -> Option<String> {
+fn api_of<E>() -> Option<Box<str>> {
     let name = std::any::type_name::<E>();
     let service = name.strip_prefix("aws_sdk_")?.split("::").next()?;
     let service = match service {
@@ -205,7 +205,7 @@ fn api_of<E>() -> Option<String> {
         other => other,
     };
     let operation = name.rsplit("::").next()?.strip_suffix("Error")?;
-    Some(format!("{service}:{operation}"))
+    Some(format!("{service}:{operation}").into())
 }
 
 /// The table from AWS's codes to kinds. The code decides; the status speaks where there is none.
@@ -348,8 +348,8 @@ mod tests {
             subject: "rmx-demo".to_owned(),
             api: api_of::<aws_sdk_iam::operation::create_role::CreateRoleError>(),
             kind: CloudErrorKind::AccessDenied,
-            code: Some("AccessDenied".to_owned()),
-            request_id: Some("abc".to_owned()),
+            code: Some("AccessDenied".into()),
+            request_id: Some("abc".into()),
             message: "no".to_owned(),
         };
         assert_eq!(

@@ -304,13 +304,13 @@ impl Cloud {
                 return Err(CloudError {
                     operation,
                     subject: subject(bucket, first.key().unwrap_or_default()),
-                    api: Some("s3:DeleteObjects".to_owned()),
+                    api: Some("s3:DeleteObjects".into()),
                     kind: if denied {
                         CloudErrorKind::AccessDenied
                     } else {
                         CloudErrorKind::Other
                     },
-                    code: first.code().map(str::to_owned),
+                    code: first.code().map(Box::from),
                     request_id: None,
                     message: first.message().unwrap_or("not deleted").to_owned(),
                 });

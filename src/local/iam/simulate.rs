@@ -205,7 +205,7 @@ impl Question {
                             .text("SourcePolicyType", "IAM Policy");
                     })
                     .list("MissingContextValues", &decision.missing, |xml, key| {
-                        xml.bare(key)
+                        xml.bare(key);
                     });
             },
         )))
