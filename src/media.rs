@@ -315,6 +315,27 @@ words! {
 }
 
 words! {
+    /// How frames are taken from the browser.
+    CaptureMethod, CaptureMethodError {
+        /// As pixels, read from where the browser draws them. The fastest, and exact.
+        Framebuffer = "framebuffer",
+        /// As compressed images the browser makes of them. Works everywhere.
+        Screenshot = "screenshot",
+    }
+}
+
+/// Device pixels of a side of so many CSS pixels.
+pub fn device_pixels(side: u32, scale: f64) -> u32 {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "sides and scales are checked when a request is made; the product is in range and positive"
+    )]
+    let pixels = (f64::from(side) * scale).round() as u32;
+    pixels
+}
+
+words! {
     /// libx264's speed presets, fastest first.
     X264Preset, X264PresetError {
         /// Fastest, largest files.

@@ -76,6 +76,7 @@ pub(crate) async fn cmd_still(
         overrides: args.overrides.overrides(),
         frame: args.frame,
         capture: CaptureOptions {
+            method: None,
             image_format: Some(image_format),
             jpeg_quality: args.jpeg_quality.unwrap_or(defaults.jpeg_quality),
             scale: args.scale.unwrap_or(defaults.scale),

@@ -456,13 +456,13 @@ static RENDER: TableRule = TableRule {
             name: "image_format",
             kind: Kind::Word(|| ImageFormat::ALL.iter().map(|word| word.as_str()).collect()),
             default: Default::Words("what the composition wants, else `jpeg`", "\"png\""),
-            doc: "How frames leave the browser.",
+            doc: "Format of screenshots. With `jpeg`, frames are read from the framebuffer instead where that is possible.",
         },
         Key {
             name: "jpeg_quality",
             kind: Kind::Whole { min: 0, max: 100 },
             default: Default::Value("80"),
-            doc: "Quality of JPEG frames.",
+            doc: "Quality of JPEG screenshots.",
         },
         Key {
             name: "scale",

@@ -11,11 +11,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::media::{Codec, Fps, FrameRange, ImageFormat, PixelFormat, X264Preset};
+use crate::media::{CaptureMethod, Codec, Fps, FrameRange, ImageFormat, PixelFormat, X264Preset};
 use crate::names::{BucketName, RenderId};
 
 /// Raised whenever a message changes its meaning. A worker refuses a task of another version by name.
-pub const PROTOCOL_VERSION: u32 = 2;
+pub const PROTOCOL_VERSION: u32 = 3;
 
 /// Lambda gives a function one processor for each so many MB of its memory (Lambda developer guide, "Configure function
 /// memory").
@@ -143,6 +143,8 @@ pub struct CompositionDefaults {
 /// How frames leave the browser.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CaptureSettings {
+    /// How they are taken. A worker that cannot do it takes screenshots and says so in [`Segment::captured`].
+    pub method: CaptureMethod,
     /// JPEG or PNG.
     pub image_format: ImageFormat,
     /// JPEG quality, 0 to 100. Remotion's default is 80.
@@ -326,11 +328,22 @@ pub struct Segment {
     pub frame_count: u32,
     /// Whether this copy lost the race: the object had been written by an earlier copy of the chunk.
     pub already_there: bool,
+    /// How its frames were captured.
+    pub captured: Captured,
     /// Where the worker's time went.
     pub timings: ChunkTimings,
     /// SHA-256 of every captured frame in order, if asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub frame_digests: Vec<Digest>,
+}
+
+/// How the frames of a chunk were captured: all of them alike.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Captured {
+    /// The method.
+    pub method: CaptureMethod,
+    /// Why it is not the one the task named.
+    pub reason: Option<String>,
 }
 
 /// Where a worker's time went, in milliseconds of wall time.
@@ -384,6 +397,8 @@ pub enum FailureKind {
     PageStalled,
     /// The tab crashed (often: out of memory).
     PageCrashed,
+    /// Frames cannot be captured by the method that was asked for, and another one is used.
+    Capture,
     /// Chromium is missing, did not start, or went away.
     Browser,
     /// ffmpeg is missing, did not start, or failed.

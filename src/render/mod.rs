@@ -3,6 +3,7 @@
 //! [`render`] reads aloud from top to bottom. The client orchestrates: no Lambda is paid for waiting, and nothing is kept
 //! in memory alone that a later run could not find in the bucket, so a render whose client dies can be taken up again.
 
+mod captured;
 pub mod chunks;
 pub mod dispatch;
 mod document;
@@ -31,6 +32,7 @@ use request::{RenderRequest, RequestError, Settled};
 use scheduler::{ChunkFailure, RenderFailure};
 use stitch::{SegmentSource, StitchError};
 
+pub use captured::CaptureReport;
 pub use document::{ResumeError, new_render_id};
 pub use progress::{Progress, RenderEvent};
 pub use questions::{compositions, still};
@@ -69,6 +71,8 @@ pub struct RenderOutput {
     pub backups: u32,
     /// The chunk that took longest from its invocation to its end, and how long.
     pub slowest: Option<(FrameRange, u64)>,
+    /// How its frames were captured.
+    pub captured: CaptureReport,
 }
 
 /// Wall time of a render's phases, in milliseconds.
@@ -186,6 +190,7 @@ pub async fn render(
         retries: work.retries,
         backups: work.backups,
         slowest: work.slowest,
+        captured: segments.captured,
     })
 }
 
@@ -221,6 +226,7 @@ async fn begin(
 struct Segments {
     sizes: Vec<Option<u64>>,
     resumed: u32,
+    captured: CaptureReport,
 }
 
 impl Segments {
@@ -244,6 +250,7 @@ impl Segments {
         Ok(Self {
             sizes,
             resumed: u32::try_from(resumed).unwrap_or(u32::MAX),
+            captured: CaptureReport::new(settled.no_framebuffer),
         })
     }
 
@@ -297,7 +304,10 @@ impl Segments {
         for (size, answer) in self.sizes.iter_mut().zip(answers) {
             match answer {
                 None => {}
-                Some(Answer::Segment(segment)) => *size = Some(segment.size_bytes),
+                Some(Answer::Segment(segment)) => {
+                    *size = Some(segment.size_bytes);
+                    self.captured.add(segment.captured);
+                }
                 Some(_) => return Err(RenderError::Answer),
             }
         }

@@ -199,6 +199,23 @@ impl Browser {
         Ok(session["sessionId"].as_str().unwrap_or_default().to_owned())
     }
 
+    /// The process that draws: it puts the layers of pages together into frames.
+    pub(super) async fn display_process(&self) -> Result<u32, CdpError> {
+        let method = "SystemInfo.getProcessInfo";
+        let answer = self.cdp.call(None, method, json!({}), LAUNCH_TIMEOUT);
+        let answer = answer.await?;
+        let processes = answer["processInfo"].as_array();
+        let drawing = processes
+            .into_iter()
+            .flatten()
+            .find(|process| process["type"] == "GPU")
+            .and_then(|process| u32::try_from(process["id"].as_u64()?).ok());
+        drawing.ok_or_else(|| CdpError::Refused {
+            method,
+            message: "the browser names no process that draws".to_owned(),
+        })
+    }
+
     /// Ends the browser and everything it started, and waits for it.
     pub(super) async fn kill(&mut self) {
         self.kill_group();

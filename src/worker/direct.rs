@@ -1,6 +1,7 @@
 //! `rmx-worker capture`: the worker's own work without a Lambda, for comparisons and measurements.
 
-use std::path::PathBuf;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
 use tokio::sync::mpsc;
@@ -9,7 +10,7 @@ use super::failure::{TaskResult, internal, permanent};
 use super::task::Worker;
 use super::tools::Tools;
 use crate::env::Env;
-use crate::media::{FrameRange, ImageFormat};
+use crate::media::{CaptureMethod, FrameRange, ImageFormat};
 use crate::protocol::{
     Answer, CaptureSettings, ChunkTask, EncodeSettings, FailureKind, PROTOCOL_VERSION, PageTask,
     ResolveTask, SiteLocation, WorkerTask,
@@ -43,13 +44,16 @@ struct Capture {
     /// First and last frame, as in 0-59.
     #[arg(long)]
     frames: String,
-    /// A file that ends in .mp4, or a folder for one image a frame.
+    /// A file that ends in .mp4, or a folder for one image a frame. Without it, frames are drawn and thrown away.
     #[arg(long)]
-    out: PathBuf,
+    out: Option<PathBuf>,
     /// Input props, JSON.
     #[arg(long, default_value = "{}")]
     props: String,
-    /// jpeg or png.
+    /// framebuffer or screenshot. Frames of a folder that are read from the framebuffer are raw I420.
+    #[arg(long, default_value = "screenshot")]
+    method: CaptureMethod,
+    /// jpeg or png: the format of screenshots.
     #[arg(long, default_value = "jpeg")]
     image_format: ImageFormat,
     /// How long a delayRender may take, milliseconds.
@@ -120,6 +124,7 @@ async fn capture_frames(
         composition,
         frames,
         capture: CaptureSettings {
+            method: capture.method,
             image_format: capture.image_format,
             jpeg_quality: 80,
             scale: capture.scale,
@@ -130,30 +135,50 @@ async fn capture_frames(
         segment_key: String::new(),
         digest_frames: false,
     };
-    let writing =
-        |error: std::io::Error| internal(&format!("writing {}", capture.out.display()), error);
-    if capture
-        .out
-        .extension()
-        .is_some_and(|extension| extension == "mp4")
-    {
-        let scratch = tempfile::tempdir().map_err(writing)?;
-        let (file, _, _) = worker.encode(&task, scratch.path(), &messages).await?;
-        std::fs::copy(file, &capture.out).map_err(writing)?;
-        return Ok(());
-    }
-    std::fs::create_dir_all(&capture.out).map_err(writing)?;
-    let extension = match capture.image_format {
-        ImageFormat::Jpeg => "jpeg",
-        ImageFormat::Png => "png",
+    let out = capture.out.as_deref();
+    let timings = match out {
+        Some(file) if file.extension().is_some_and(|extension| extension == "mp4") => {
+            let writing = |error| internal(&format!("writing {}", file.display()), error);
+            let scratch = tempfile::tempdir().map_err(writing)?;
+            let encoded = worker.encode(&task, scratch.path(), &messages).await?;
+            std::fs::copy(encoded.file, file).map_err(writing)?;
+            if let Some(reason) = encoded.captured.reason {
+                tracing::warn!("captured as screenshots: {reason}");
+            }
+            encoded.timings
+        }
+        _ => {
+            let keep = |frame: u32, picture: &[u8]| match out {
+                Some(folder) => keep_picture(folder, capture, frame, picture),
+                None => Ok(()),
+            };
+            worker.pictures(&task, &messages, keep).await?
+        }
     };
-    let keep = |frame: u32, picture: &[u8]| {
-        std::fs::write(
-            capture.out.join(format!("frame-{frame:06}.{extension}")),
-            picture,
-        )
+    let report = serde_json::json!({
+        "frames": frames.len(),
+        "open_ms": timings.open_ms,
+        "capture_ms": timings.capture_ms,
+    });
+    writeln!(std::io::stdout(), "{report}").map_err(|error| internal("writing the report", error))
+}
+
+fn keep_picture(
+    folder: &Path,
+    capture: &Capture,
+    frame: u32,
+    picture: &[u8],
+) -> std::io::Result<()> {
+    let extension = match (capture.method, capture.image_format) {
+        (CaptureMethod::Framebuffer, _) => "yuv",
+        (CaptureMethod::Screenshot, ImageFormat::Jpeg) => "jpeg",
+        (CaptureMethod::Screenshot, ImageFormat::Png) => "png",
     };
-    worker.pictures(&task, &messages, keep).await
+    std::fs::create_dir_all(folder)?;
+    std::fs::write(
+        folder.join(format!("frame-{frame:06}.{extension}")),
+        picture,
+    )
 }
 
 fn parse_frames(text: &str) -> TaskResult<FrameRange> {

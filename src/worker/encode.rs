@@ -31,18 +31,41 @@ pub(super) struct Encoder {
     output: PathBuf,
 }
 
+/// What frames look like when they come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Input {
+    /// Compressed images.
+    Images(ImageFormat),
+    /// I420, BT.601, limited range; width and height.
+    Planes(u32, u32),
+}
+
+impl Input {
+    /// What ffmpeg is told of it. Raw frames need no probing, and images of a known kind next to none: by default
+    /// ffmpeg would read megabytes of them before it begins.
+    fn arguments(self) -> String {
+        match self {
+            Self::Images(ImageFormat::Jpeg) => {
+                "-probesize 32 -analyzeduration 0 -f image2pipe -vcodec mjpeg".to_owned()
+            }
+            Self::Images(ImageFormat::Png) => {
+                "-probesize 32 -analyzeduration 0 -f image2pipe -vcodec png".to_owned()
+            }
+            Self::Planes(width, height) => format!(
+                "-f rawvideo -pix_fmt yuv420p -video_size {width}x{height} -color_range tv -colorspace bt470bg"
+            ),
+        }
+    }
+}
+
 /// Everything ffmpeg is told. The same for every chunk of a render, but for the paths.
 fn arguments(
     settings: &EncodeSettings,
-    image: ImageFormat,
+    input: Input,
     fps: Fps,
     threads: u32,
     output: &Path,
 ) -> Vec<String> {
-    let input = match image {
-        ImageFormat::Jpeg => "mjpeg",
-        ImageFormat::Png => "png",
-    };
     // Closed groups of pictures and headers that do not depend on the content: segments can be joined.
     let mut x264 = "open-gop=0:stitchable=1".to_owned();
     if let Some(gop) = settings.gop_size {
@@ -50,9 +73,10 @@ fn arguments(
     }
     let text = format!(
         "-hide_banner -loglevel error -nostats -progress pipe:1 \
-         -probesize 32 -analyzeduration 0 -f image2pipe -framerate {fps} -vcodec {input} -i - -an \
+         {} -framerate {fps} -i - -an \
          -c:v libx264 -preset {} -crf {} -pix_fmt {} -color_range tv -colorspace bt470bg -x264-params {x264} \
          -threads {threads} -video_track_timescale {} -fps_mode passthrough -map_metadata -1 -f mp4 -y",
+        input.arguments(),
         settings.x264_preset,
         settings.crf,
         settings.pixel_format,
@@ -79,12 +103,12 @@ impl Encoder {
     pub(super) fn start(
         tools: &Tools,
         settings: &EncodeSettings,
-        image: ImageFormat,
+        input: Input,
         fps: Fps,
         output: PathBuf,
     ) -> TaskResult<Self> {
         let mut child = Command::new(&tools.ffmpeg)
-            .args(arguments(settings, image, fps, tools.cores, &output))
+            .args(arguments(settings, input, fps, tools.cores, &output))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -236,7 +260,14 @@ mod tests {
         };
         let fps = Fps::from_number(30.0).unwrap();
         let output = folder.path().join("segment.mp4");
-        let encoder = Encoder::start(&tools, &settings, ImageFormat::Jpeg, fps, output).unwrap();
+        let encoder = Encoder::start(
+            &tools,
+            &settings,
+            Input::Images(ImageFormat::Jpeg),
+            fps,
+            output,
+        )
+        .unwrap();
         let finished = encoder.finish_within(Duration::from_millis(50), 1);
         let finished = tokio::time::timeout(Duration::from_secs(60), finished).await;
         let failure = finished.expect("it came to an end").unwrap_err();

@@ -154,7 +154,12 @@ impl Drawing {
             let next = frame
                 .checked_add(step)
                 .filter(|next| frames.contains(*next));
-            let picture = self.picture(&mut open, frame, next).await;
+            let mut picture = self.picture(&mut open, frame, next).await;
+            if let (Ok(_), None, Some(open)) = (&picture, next, &mut open)
+                && let Err(failure) = open.page.check_framebuffer().await
+            {
+                picture = Err(failure);
+            }
             let failed = picture.is_err();
             if pictures.send(picture).await.is_err() || failed {
                 break;

@@ -1,24 +1,25 @@
 //! What a worker does with each kind of task. Browser and page stay open between tasks that can share them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::mpsc;
 
 use super::browser::version_line;
-use super::encode::Encoder;
+use super::encode::{Encoder, Input};
 use super::failure::{TaskResult, at_frame, internal, permanent, storage};
 use super::lane::{Drawing, Lanes, Open, pass_on_logs};
-use super::page::Setup;
+use super::page::{Capture, Setup};
 use super::site::{BucketSite, Site};
 use super::tools::Tools;
 use crate::cloud::{Cloud, PutOptions, PutOutcome};
 use crate::digest::Digest;
-use crate::media::{FrameRange, ImageFormat};
+use crate::media::{CaptureMethod, FrameRange, ImageFormat, device_pixels};
 use crate::protocol::{
-    Answer, ChunkTask, ChunkTimings, Composition, EncodeSettings, FailureKind, PROTOCOL_VERSION,
-    PageTask, Segment, SiteLocation, StillTask, WorkerInfo, WorkerMessage, WorkerTask,
+    Answer, Captured, ChunkTask, ChunkTimings, Composition, EncodeSettings, FailureKind,
+    PROTOCOL_VERSION, PageTask, Segment, SiteLocation, StillTask, WorkerInfo, WorkerMessage,
+    WorkerTask,
 };
 
 /// A page for a composition lookup has the browser's own default size, as the official renderer opens it.
@@ -33,6 +34,17 @@ pub(super) struct Worker {
     kept_site: Option<Arc<BucketSite>>,
     /// Pages that stay open: one in each browser.
     open: Vec<Open>,
+    /// Why the browser's framebuffer cannot be used here, once that is known.
+    no_framebuffer: Option<String>,
+}
+
+/// A chunk's frames as a file.
+#[derive(Debug)]
+pub(super) struct Encoded {
+    pub(super) file: PathBuf,
+    pub(super) captured: Captured,
+    pub(super) timings: ChunkTimings,
+    digests: Vec<Digest>,
 }
 
 /// Where a task says how far it is.
@@ -45,6 +57,7 @@ impl Worker {
             cloud,
             kept_site: None,
             open: Vec::new(),
+            no_framebuffer: None,
         }
     }
 
@@ -96,7 +109,7 @@ impl Worker {
             environment: task.environment.clone(),
             timeout_ms: task.timeout_ms,
             viewport: LOOKUP_VIEWPORT,
-            image: (ImageFormat::Jpeg, 80),
+            capture: Capture::Screenshots(ImageFormat::Jpeg, 80),
             muted: false,
             initial_frame: 0,
         };
@@ -163,7 +176,12 @@ impl Worker {
             .prefix("rmx-chunk-")
             .tempdir_in(&self.tools.scratch);
         let folder = folder.map_err(|error| internal("making a folder for the chunk", error))?;
-        let (file, mut timings, frame_digests) = self.encode(task, folder.path(), messages).await?;
+        let Encoded {
+            file,
+            captured,
+            mut timings,
+            digests,
+        } = self.encode(task, folder.path(), messages).await?;
         let started = Instant::now();
         let size_bytes = file
             .metadata()
@@ -186,27 +204,62 @@ impl Worker {
             size_bytes,
             frame_count: task.frames.len(),
             already_there: outcome == PutOutcome::AlreadyThere,
+            captured,
             timings,
-            frame_digests,
+            frame_digests: digests,
         })
     }
 
-    /// Renders a chunk's frames into a file below `folder`.
+    /// Renders a chunk's frames into a file below `folder`. If they cannot be captured by the method that was asked for,
+    /// all of them are captured again as screenshots: no chunk is a mixture.
     pub(super) async fn encode(
         &mut self,
         task: &ChunkTask,
         folder: &Path,
         messages: &Messages,
-    ) -> TaskResult<(std::path::PathBuf, ChunkTimings, Vec<Digest>)> {
+    ) -> TaskResult<Encoded> {
+        let asked = task.capture.method;
+        if asked == CaptureMethod::Framebuffer && self.no_framebuffer.is_none() {
+            match self.encode_by(asked, task, folder, messages).await {
+                Err(failure) if failure.kind == FailureKind::Capture => {
+                    tracing::warn!("frames are captured as screenshots: {failure}");
+                    self.no_framebuffer = Some(failure.message);
+                }
+                outcome => return outcome,
+            }
+        }
+        let safe = CaptureMethod::Screenshot;
+        let mut encoded = self.encode_by(safe, task, folder, messages).await?;
+        if asked != safe {
+            encoded.captured.reason.clone_from(&self.no_framebuffer);
+        }
+        Ok(encoded)
+    }
+
+    async fn encode_by(
+        &mut self,
+        method: CaptureMethod,
+        task: &ChunkTask,
+        folder: &Path,
+        messages: &Messages,
+    ) -> TaskResult<Encoded> {
         let started = Instant::now();
+        let (composition, capture) = (&task.composition, &task.capture);
+        let input = match method {
+            CaptureMethod::Screenshot => Input::Images(capture.image_format),
+            CaptureMethod::Framebuffer => Input::Planes(
+                device_pixels(composition.width, capture.scale),
+                device_pixels(composition.height, capture.scale),
+            ),
+        };
         let mut encoder = Encoder::start(
             &self.tools,
             &task.encode,
-            task.capture.image_format,
-            task.composition.fps,
+            input,
+            composition.fps,
             folder.join("segment.mp4"),
         )?;
-        let mut lanes = self.lanes(task, messages).await?;
+        let mut lanes = self.lanes(method, task, messages).await?;
         let mut open_ms = None;
         let mut digests = Vec::new();
         for frame in task.frames.frames() {
@@ -232,16 +285,29 @@ impl Worker {
             encode_tail_ms: milliseconds(started),
             upload_ms: 0,
         };
-        Ok((file, timings, digests))
+        Ok(Encoded {
+            file,
+            captured: Captured {
+                method,
+                reason: None,
+            },
+            timings,
+            digests,
+        })
     }
 
     /// The chunk's frames, drawn by as many browsers as the worker has processors.
-    async fn lanes(&mut self, task: &ChunkTask, messages: &Messages) -> TaskResult<Lanes> {
+    async fn lanes(
+        &mut self,
+        method: CaptureMethod,
+        task: &ChunkTask,
+        messages: &Messages,
+    ) -> TaskResult<Lanes> {
         let drawing = Drawing {
             tools: self.tools.clone(),
             site: self.site(&task.page.site)?,
             task: Arc::new(task.clone()),
-            setup: setup(task),
+            setup: setup(method, task),
             messages: messages.clone(),
         };
         let open = std::mem::take(&mut self.open);
@@ -250,7 +316,8 @@ impl Worker {
 
     async fn still(&mut self, task: &StillTask, messages: &Messages) -> TaskResult<Answer> {
         check_protocol(task.page.protocol)?;
-        let mut lanes = self.lanes(&still_chunk(task), messages).await?;
+        let method = CaptureMethod::Screenshot;
+        let mut lanes = self.lanes(method, &still_chunk(task), messages).await?;
         let picture = lanes.next().await.map_err(at_frame(task.frame))?;
         self.open = lanes.finish().await;
         let size_bytes = picture.len() as u64;
@@ -270,20 +337,28 @@ impl Worker {
         Ok(Answer::Still { size_bytes })
     }
 
-    /// Takes pictures of `task.frames` and hands each to `keep`, in order.
+    /// Takes pictures of `task.frames` and hands each to `keep`, in order. Returns where the time went.
     pub(super) async fn pictures(
         &mut self,
         task: &ChunkTask,
         messages: &Messages,
         mut keep: impl FnMut(u32, &[u8]) -> std::io::Result<()>,
-    ) -> TaskResult<()> {
-        let mut lanes = self.lanes(task, messages).await?;
+    ) -> TaskResult<ChunkTimings> {
+        let started = Instant::now();
+        let mut open_ms = None;
+        let mut lanes = self.lanes(task.capture.method, task, messages).await?;
         for frame in task.frames.frames() {
             let picture = lanes.next().await.map_err(at_frame(frame))?;
+            open_ms.get_or_insert_with(|| milliseconds(started));
             keep(frame, &picture).map_err(|error| internal("writing a frame", error))?;
         }
+        let (open_ms, drawn_ms) = (open_ms.unwrap_or_default(), milliseconds(started));
         self.open = lanes.finish().await;
-        Ok(())
+        Ok(ChunkTimings {
+            open_ms,
+            capture_ms: drawn_ms - open_ms,
+            ..ChunkTimings::default()
+        })
     }
 
     /// Ends the browsers.
@@ -294,14 +369,19 @@ impl Worker {
     }
 }
 
-fn setup(task: &ChunkTask) -> Setup {
+fn setup(method: CaptureMethod, task: &ChunkTask) -> Setup {
     let (composition, capture) = (&task.composition, &task.capture);
     Setup {
         input_props: task.page.input_props.clone(),
         environment: task.page.environment.clone(),
         timeout_ms: task.page.timeout_ms,
         viewport: (composition.width, composition.height, capture.scale),
-        image: (capture.image_format, capture.jpeg_quality),
+        capture: match method {
+            CaptureMethod::Screenshot => {
+                Capture::Screenshots(capture.image_format, capture.jpeg_quality)
+            }
+            CaptureMethod::Framebuffer => Capture::Framebuffer,
+        },
         muted: capture.muted,
         initial_frame: task.frames.start(),
     }

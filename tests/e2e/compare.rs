@@ -48,6 +48,7 @@ fn scenes() -> [Subject; 3] {
 fn captured_by_rmx(
     subject: &Subject,
     (first, last): (u32, u32),
+    options: &[&str],
     folder: &Path,
 ) -> Vec<std::path::PathBuf> {
     peer::run(
@@ -57,6 +58,7 @@ fn captured_by_rmx(
             .arg(&subject.site)
             .args(["--composition", subject.composition])
             .args(["--frames", &format!("{first}-{last}")])
+            .args(options)
             .arg("--out")
             .arg(folder),
     );
@@ -68,7 +70,7 @@ fn captured_frames_are_the_official_renderers_frames() {
     for subject in subjects().into_iter().chain(scenes()) {
         let folder = peer::folder();
         let theirs = subject.official_frames("jpeg", &folder.path().join("theirs"));
-        let ours = captured_by_rmx(&subject, subject.frames, &folder.path().join("ours"));
+        let ours = captured_by_rmx(&subject, subject.frames, &[], &folder.path().join("ours"));
         let count = (subject.frames.1 - subject.frames.0 + 1) as usize;
         assert_eq!(
             (theirs.len(), ours.len()),
@@ -102,6 +104,66 @@ fn captured_frames_are_the_official_renderers_frames() {
             "most of {} is byte-identical",
             subject.composition
         );
+    }
+}
+
+/// A frame's planes as BT.601 in limited range has them, computed from its pixels (RGB) in floating point.
+fn planes_of(pixels: &[u8], width: usize) -> Vec<f64> {
+    let pixel = |x: usize, y: usize| {
+        let at = (y * width + x) * 3;
+        [0, 1, 2].map(|channel| f64::from(pixels[at + channel]) / 255.0)
+    };
+    let luma = |[r, g, b]: [f64; 3]| 0.299 * r + 0.587 * g + 0.114 * b;
+    let height = pixels.len() / 3 / width;
+    let (mut y_plane, mut u_plane, mut v_plane) = (Vec::new(), Vec::new(), Vec::new());
+    for y in 0..height {
+        for x in 0..width {
+            y_plane.push(16.0 + 219.0 * luma(pixel(x, y)));
+            if x % 2 == 0 && y % 2 == 0 {
+                let four =
+                    [(x, y), (x + 1, y), (x, y + 1), (x + 1, y + 1)].map(|(x, y)| pixel(x, y));
+                let mean =
+                    [0, 1, 2].map(|channel| four.iter().map(|p| p[channel]).sum::<f64>() / 4.0);
+                u_plane.push(128.0 + 224.0 * (mean[2] - luma(mean)) / 1.772);
+                v_plane.push(128.0 + 224.0 * (mean[0] - luma(mean)) / 1.402);
+            }
+        }
+    }
+    [y_plane, u_plane, v_plane].concat()
+}
+
+#[test]
+fn frames_read_from_the_framebuffer_are_those_of_lossless_screenshots() {
+    for subject in subjects().into_iter().chain(scenes()) {
+        let folder = peer::folder();
+        let frames = (subject.frames.0, subject.frames.0 + 3);
+        let captured = |name: &str, options: &[&str]| {
+            captured_by_rmx(&subject, frames, options, &folder.path().join(name))
+        };
+        let read = captured("read", &["--method=framebuffer"]);
+        let screenshots = captured("screenshots", &["--image-format=png"]);
+        assert_eq!((read.len(), screenshots.len()), (4, 4));
+        for (read, screenshot) in read.iter().zip(&screenshots) {
+            let pixels = peer::run(
+                Command::new("ffmpeg")
+                    .args(["-v", "error", "-i"])
+                    .arg(screenshot)
+                    .args(["-f", "rawvideo", "-pix_fmt", "rgb24", "-"]),
+            );
+            let (width, _) = peer::size(screenshot);
+            let expected = planes_of(&pixels.stdout, usize::try_from(width).unwrap());
+            let found = std::fs::read(read).unwrap();
+            assert_eq!(found.len(), expected.len());
+            for (at, (found, expected)) in found.iter().zip(expected).enumerate() {
+                let difference = (f64::from(*found) - expected).abs();
+                assert!(
+                    difference < 0.6,
+                    "{} {}: byte {at} is {found}, {expected} expected",
+                    subject.composition,
+                    read.display()
+                );
+            }
+        }
     }
 }
 
@@ -180,25 +242,27 @@ fn cuts_leave_no_trace() {
         let folder = peer::folder();
 
         // The frames themselves: one range, and seven.
-        let whole = captured_by_rmx(&subject, subject.frames, &folder.path().join("whole"));
         let step = count.div_ceil(7);
-        let mut cut = Vec::new();
-        for (part, start) in (first..=last).step_by(step as usize).enumerate() {
-            let range = (start, last.min(start + step - 1));
-            cut.extend(captured_by_rmx(
-                &subject,
-                range,
-                &folder.path().join(format!("part{part}")),
-            ));
-        }
-        assert_eq!(whole.len(), cut.len());
-        for (whole, cut) in whole.iter().zip(&cut) {
-            assert!(
-                std::fs::read(whole).unwrap() == std::fs::read(cut).unwrap(),
-                "{} and {} differ",
-                whole.display(),
-                cut.display()
-            );
+        for method in ["--method=screenshot", "--method=framebuffer"] {
+            let captured = |range, name: &str| {
+                let folder = folder.path().join(format!("{method}-{name}"));
+                captured_by_rmx(&subject, range, &[method], &folder)
+            };
+            let whole = captured(subject.frames, "whole");
+            let mut cut = Vec::new();
+            for (part, start) in (first..=last).step_by(step as usize).enumerate() {
+                let range = (start, last.min(start + step - 1));
+                cut.extend(captured(range, &format!("part{part}")));
+            }
+            assert_eq!(whole.len(), cut.len());
+            for (whole, cut) in whole.iter().zip(&cut) {
+                assert!(
+                    std::fs::read(whole).unwrap() == std::fs::read(cut).unwrap(),
+                    "{} and {} differ",
+                    whole.display(),
+                    cut.display()
+                );
+            }
         }
 
         // The videos: one chunk, and seven.

@@ -87,7 +87,7 @@ fn read_all(mut from: impl std::io::Read) -> Vec<u8> {
     bytes
 }
 
-fn chromium() -> String {
+pub(crate) fn chromium() -> String {
     std::env::var("RMX_CHROMIUM").unwrap_or_else(|_| "/usr/bin/chromium-headless-shell".to_owned())
 }
 

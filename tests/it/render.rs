@@ -134,6 +134,7 @@ impl Scene {
             frames: None,
             chunk_length: ChunkLength::Frames(10),
             capture: CaptureOptions {
+                method: None,
                 image_format: None,
                 jpeg_quality: 80,
                 scale: 1.0,

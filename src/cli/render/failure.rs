@@ -177,6 +177,10 @@ fn task(
             "The page stopped answering",
             "allow more time with --timeout, or look at what the page does at that frame",
         ),
+        FailureKind::Capture => (
+            "The frames cannot be captured this way",
+            "--capture-method screenshot works everywhere",
+        ),
         FailureKind::Storage | FailureKind::Internal => ("A worker failed", ""),
     };
     let mut error = CommandError::error(summary);

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use crate::media::{Codec, FrameSelection, ImageFormat, PixelFormat, X264Preset};
+use crate::media::{CaptureMethod, Codec, FrameSelection, ImageFormat, PixelFormat, X264Preset};
 use crate::names::RenderId;
 use crate::render::chunks::ChunkLength;
 use crate::render::dispatch::Session;
@@ -68,10 +68,13 @@ pub(crate) struct RenderArgs {
     /// Times as many pixels a side as the composition has
     #[arg(long, value_name = "FACTOR")]
     scale: Option<f64>,
-    /// How frames leave the browser: jpeg or png
+    /// How frames are taken from the browser: framebuffer or screenshot [default: framebuffer where it serves]
+    #[arg(long, value_name = "METHOD", value_parser = options::parse_capture_method)]
+    capture_method: Option<CaptureMethod>,
+    /// Format of screenshots: jpeg or png
     #[arg(long, value_name = "FORMAT", value_parser = options::parse_image_format)]
     image_format: Option<ImageFormat>,
-    /// Quality of JPEG frames, 0 to 100
+    /// Quality of JPEG screenshots, 0 to 100
     #[arg(long, value_name = "N")]
     jpeg_quality: Option<u8>,
     /// Leave sound out; a page that has sound is refused otherwise
@@ -167,6 +170,7 @@ fn request(
         frames: args.frames,
         chunk_length,
         capture: CaptureOptions {
+            method: args.capture_method,
             image_format: args.image_format.or(defaults.image_format),
             jpeg_quality: args.jpeg_quality.unwrap_or(defaults.jpeg_quality),
             scale: args.scale.unwrap_or(defaults.scale),
@@ -247,6 +251,7 @@ fn summary(
         retries,
         backups,
         slowest,
+        captured,
     } = output;
     let ui = &context.ui;
     let wall_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -263,6 +268,8 @@ fn summary(
                 "chunks_resumed": chunks_resumed,
                 "retries": retries,
                 "backups": backups,
+                "capture_method": captured.word(),
+                "capture_reason": captured.reason,
                 "wall_ms": wall_ms,
                 "resolve_ms": timings.resolve_ms,
                 "render_ms": timings.render_ms,
@@ -301,6 +308,7 @@ fn summary(
                 view::duration(*took_ms)
             );
         }
+        line += &view::captured(captured);
         ui.say(line);
         ui.say(format!("Watch it in any player or browser: {shown}"));
     }

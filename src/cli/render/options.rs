@@ -9,7 +9,7 @@ use crate::cli::context::Context;
 use crate::cli::error::CommandError;
 use crate::cli::recorded::state_store;
 use crate::config::{Config, Target};
-use crate::media::{Codec, Fps, ImageFormat, PixelFormat, X264Preset};
+use crate::media::{CaptureMethod, Codec, Fps, ImageFormat, PixelFormat, X264Preset};
 use crate::names::SiteName;
 use crate::protocol::{SiteLocation, SiteObjects, browsers};
 use crate::render::dispatch::Workers;
@@ -116,6 +116,10 @@ pub(in crate::cli) fn parse_codec(text: &str) -> Result<Codec, String> {
         "h265", "vp8", "vp9", "av1", "prores", "gif", "h264-mkv", "h264-ts", "mp3", "wav", "aac",
     ];
     known(text, ELSEWHERE)
+}
+
+pub(in crate::cli) fn parse_capture_method(text: &str) -> Result<CaptureMethod, String> {
+    known(text, &[])
 }
 
 pub(in crate::cli) fn parse_image_format(text: &str) -> Result<ImageFormat, String> {

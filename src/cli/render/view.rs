@@ -14,7 +14,7 @@ use crate::media::FrameRange;
 use crate::names::RenderId;
 use crate::protocol::{CompositionDefaults, EncodeSettings};
 use crate::render::scheduler::Note;
-use crate::render::{Progress, RenderEvent};
+use crate::render::{CaptureReport, Progress, RenderEvent};
 
 use super::options::{LogLevel, PageArgs};
 
@@ -421,6 +421,20 @@ pub(in crate::cli) fn duration(ms: u64) -> String {
 /// `1 chunk`, `8 chunks`.
 pub(in crate::cli) fn counted(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
+}
+
+/// A line of how the frames were captured, if there is anything to say.
+pub(in crate::cli) fn captured(report: &CaptureReport) -> String {
+    let reason = report.reason.as_deref().unwrap_or("no reason was given");
+    match report.word() {
+        None => String::new(),
+        Some("framebuffer") => "\nframes were read from the browser's framebuffer".to_owned(),
+        Some("screenshot") => format!("\nframes were captured as screenshots: {reason}"),
+        Some(_) => format!(
+            "\nframes of {} were captured as screenshots: {reason}",
+            counted(u64::from(report.screenshot_chunks), "chunk", "chunks"),
+        ),
+    }
 }
 
 /// `812 B`, `3.4 kB`, `12.0 MB`.

@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 
 use crate::digest::Digest;
-use crate::media::{Codec, Fps, FrameRange, FrameSelection, ImageFormat, PixelFormat, X264Preset};
+use crate::media::{
+    CaptureMethod, Codec, Fps, FrameRange, FrameSelection, ImageFormat, PixelFormat, X264Preset,
+};
 use crate::protocol::{
     CRF_DEFAULT_H264, CaptureSettings, Composition, EncodeSettings, PROTOCOL_VERSION, PageTask,
     SiteLocation, X264_DEFAULT,
 };
 
+use super::captured;
 use super::chunks::{ChunkLength, ChunkPlan, ChunkPlanError};
 use super::invocation::TASK_BYTES_MAX;
 
@@ -86,6 +89,8 @@ impl Overrides {
 /// How frames leave the browser, as far as it was said.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct CaptureOptions {
+    /// How frames are taken; the framebuffer where that gives what was asked for, where absent.
+    pub method: Option<CaptureMethod>,
     /// The composition's own wish, then JPEG, where absent.
     pub image_format: Option<ImageFormat>,
     /// JPEG quality, 0 to 100.
@@ -115,8 +120,9 @@ impl CaptureOptions {
         Ok(())
     }
 
-    fn settle(&self, image_format: ImageFormat) -> CaptureSettings {
+    fn settle(&self, method: CaptureMethod, image_format: ImageFormat) -> CaptureSettings {
         CaptureSettings {
+            method,
             image_format: self.image_format.unwrap_or(image_format),
             jpeg_quality: self.jpeg_quality,
             scale: self.scale,
@@ -269,6 +275,8 @@ pub(super) struct Settled {
     pub(super) composition: Composition,
     pub(super) chunks: ChunkPlan,
     pub(super) capture: CaptureSettings,
+    /// Why frames are not read from the framebuffer.
+    pub(super) no_framebuffer: Option<&'static str>,
     pub(super) encode: EncodeSettings,
 }
 
@@ -339,9 +347,17 @@ impl RenderRequest {
         )?;
         let wished = composition.defaults.image_format.as_deref();
         let wished = wished.and_then(|text| text.parse().ok());
+        let image_format = options.capture.image_format.or(wished);
+        let image_format = image_format.unwrap_or(ImageFormat::Jpeg);
+        let (method, no_framebuffer) = captured::method(
+            options.capture.method,
+            image_format,
+            options.encode.pixel_format,
+        );
         Ok(Settled {
             chunks: ChunkPlan::new(frames, options.chunk_length)?,
-            capture: options.capture.settle(wished.unwrap_or(ImageFormat::Jpeg)),
+            capture: options.capture.settle(method, image_format),
+            no_framebuffer,
             encode: options.encode.settle(),
             composition,
         })
@@ -418,7 +434,9 @@ impl StillRequest {
             })?;
         check_size(&composition, options.capture.scale, PixelFormat::Yuv444p)?;
         // Remotion's default for stills.
-        let capture = options.capture.settle(ImageFormat::Png);
+        let capture = options
+            .capture
+            .settle(CaptureMethod::Screenshot, ImageFormat::Png);
         Ok((composition, frame, capture))
     }
 }

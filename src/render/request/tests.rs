@@ -16,6 +16,7 @@ fn options() -> RenderOptions {
         frames: None,
         chunk_length: ChunkLength::Default,
         capture: CaptureOptions {
+            method: None,
             image_format: None,
             jpeg_quality: 80,
             scale: 1.0,
@@ -139,6 +140,8 @@ fn the_composition_fills_in_what_was_not_said() {
     wishes_png.defaults.image_format = Some("png".to_owned());
     let settled = request.settle(wishes_png).unwrap();
     assert_eq!(settled.capture.image_format, ImageFormat::Png);
+    assert_eq!(settled.capture.method, CaptureMethod::Screenshot);
+    assert!(settled.no_framebuffer.is_some());
     assert_eq!(settled.chunks.frames().len(), 90);
     assert_eq!(
         request.settle(composition()).unwrap().capture.image_format,

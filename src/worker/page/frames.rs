@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::events::{Asset, State};
-use super::{PUMP_INTERVAL, Page, SIGNAL_TIMEOUT};
+use super::{Capture, PUMP_INTERVAL, Page, SIGNAL_TIMEOUT};
 use crate::media::ImageFormat;
 use crate::protocol::FailureKind;
 use crate::worker::cdp::CdpError;
@@ -53,9 +53,9 @@ impl Page {
     }
 
     fn set_script(&self, request: u64, frame: u32, composition: &str, attempt: u32) -> String {
-        let background = match self.setup.image.0 {
-            ImageFormat::Jpeg => "black",
-            ImageFormat::Png => "transparent",
+        let background = match self.setup.capture {
+            Capture::Screenshots(ImageFormat::Png, _) => "transparent",
+            Capture::Screenshots(ImageFormat::Jpeg, _) | Capture::Framebuffer => "black",
         };
         let composition = Value::from(composition);
         format!("window.__rmx.set({request}, {frame}, {composition}, {attempt}, '{background}')")
@@ -85,6 +85,7 @@ impl Page {
                 State::Ready { assets } => {
                     self.server.check()?;
                     self.check_assets(&assets)?;
+                    self.read_framebuffer()?;
                     return Ok(self.picture.clone());
                 }
                 State::Waiting { mut holds, fonts } => {
@@ -131,7 +132,12 @@ impl Page {
     /// Has the browser draw one frame, and returns what the page said of `request` in it. A page that is ready is set
     /// to `following` at once, whether the picture has arrived or not.
     async fn draw(&mut self, request: u64, following: Option<&str>) -> TaskResult<State> {
-        let parameters = json!({"screenshot": screenshot(self.setup.image)});
+        let parameters = match self.setup.capture {
+            Capture::Screenshots(format, quality) => {
+                json!({"screenshot": screenshot(format, quality)})
+            }
+            Capture::Framebuffer => json!({}),
+        };
         let (mut verdict, mut answer) = (None, None);
         let timeout = self.timeout();
         let mut limit = Instant::now() + timeout + SIGNAL_TIMEOUT;
@@ -198,6 +204,7 @@ impl Page {
 
     /// A picture comes only when something changed; without one, the page looks as it did.
     fn keep_picture(&mut self, answer: &Value) -> TaskResult<()> {
+        self.drawn |= answer["hasDamage"] == true;
         if let Some(data) = answer["screenshotData"].as_str() {
             let bytes = STANDARD.decode(data).map_err(|_| {
                 retryable(
@@ -232,7 +239,7 @@ impl Page {
     }
 }
 
-fn screenshot((format, quality): (ImageFormat, u8)) -> Value {
+fn screenshot(format: ImageFormat, quality: u8) -> Value {
     match format {
         ImageFormat::Jpeg => {
             json!({"format": "jpeg", "quality": quality, "optimizeForSpeed": true})

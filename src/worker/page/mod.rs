@@ -2,9 +2,13 @@
 //!
 //! Frames of the browser happen only when we ask for one, so everything that waits here keeps asking.
 
+mod capture;
 mod contract;
 mod events;
+mod framebuffer;
 mod frames;
+mod test_picture;
+mod yuv;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,6 +18,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use self::events::Events;
+use self::framebuffer::Framebuffer;
 use super::browser::Browser;
 use super::cdp::CdpError;
 use super::failure::{TaskResult, permanent, retryable};
@@ -31,6 +36,15 @@ const SIGNAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How much longer than the page's own `delayRender` timeout we wait, as the official renderer does.
 const GRACE: Duration = Duration::from_secs(3);
 
+/// How pictures leave the browser.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Capture {
+    /// As compressed images: format and JPEG quality.
+    Screenshots(ImageFormat, u8),
+    /// As I420, out of the browser's own memory.
+    Framebuffer,
+}
+
 /// What decides how a page is opened. Two tasks with equal setups can share a page.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Setup {
@@ -39,8 +53,7 @@ pub(super) struct Setup {
     pub(super) timeout_ms: u32,
     /// Width, height and device scale factor.
     pub(super) viewport: (u32, u32, f64),
-    /// Format and JPEG quality.
-    pub(super) image: (ImageFormat, u8),
+    pub(super) capture: Capture,
     pub(super) muted: bool,
     pub(super) initial_frame: u32,
 }
@@ -56,8 +69,12 @@ pub(super) struct Page {
     request: u64,
     /// The latest request and the frame it set, while that frame's picture is not taken.
     set: Option<(u64, u32)>,
-    /// The newest picture; what the page looks like now.
+    /// The newest picture.
     picture: Option<Bytes>,
+    /// Where the browser draws, once it is known.
+    framebuffer: Option<Framebuffer>,
+    /// Whether the browser has drawn something since that picture.
+    drawn: bool,
     events: Events,
 }
 
@@ -79,9 +96,14 @@ impl Page {
             request: 0,
             set: None,
             picture: None,
+            framebuffer: None,
+            drawn: true,
             events: Events::default(),
         };
         page.prepare().await?;
+        if page.setup.capture == Capture::Framebuffer {
+            page.find_framebuffer().await?;
+        }
         page.navigate().await?;
         page.check_contract().await?;
         Ok(page)
@@ -126,7 +148,10 @@ impl Page {
         });
         self.call("Emulation.setDeviceMetricsOverride", metrics)
             .await?;
-        if self.setup.image.0 == ImageFormat::Png {
+        if matches!(
+            self.setup.capture,
+            Capture::Screenshots(ImageFormat::Png, _)
+        ) {
             let clear = json!({"color": {"r": 0, "g": 0, "b": 0, "a": 0}});
             self.call("Emulation.setDefaultBackgroundColorOverride", clear)
                 .await?;
@@ -225,12 +250,15 @@ impl Page {
         Ok(answer["result"]["value"].take())
     }
 
-    /// Has the browser draw a frame nobody looks at, so that what waits for one goes on.
-    async fn pump(&mut self) -> TaskResult<()> {
-        self.call("HeadlessExperimental.beginFrame", json!({}))
+    /// Has the browser draw a frame nobody looks at, so that what waits for one goes on. Returns whether anything changed.
+    async fn pump(&mut self) -> TaskResult<bool> {
+        let answer = self
+            .call("HeadlessExperimental.beginFrame", json!({}))
             .await?;
         self.drain();
-        Ok(())
+        let drawn = answer["hasDamage"] == true;
+        self.drawn |= drawn;
+        Ok(drawn)
     }
 
     /// Takes what the browser has said so far.

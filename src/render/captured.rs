@@ -1,0 +1,106 @@
+//! How the frames of a render were captured, for its report.
+
+use crate::media::{CaptureMethod, ImageFormat, PixelFormat};
+use crate::protocol::Captured;
+
+/// Settles the method of a whole render, and why it is not the fast one.
+pub(super) fn method(
+    asked: Option<CaptureMethod>,
+    image_format: ImageFormat,
+    pixel_format: PixelFormat,
+) -> (CaptureMethod, Option<&'static str>) {
+    let why_not = match (asked, image_format, pixel_format) {
+        (Some(CaptureMethod::Screenshot), _, _) => "screenshots were asked for",
+        (_, ImageFormat::Png, _) => "PNG frames were asked for",
+        (_, _, PixelFormat::Yuv422p | PixelFormat::Yuv444p) => {
+            "frames of the framebuffer are made yuv420p, which is not the video's pixel format"
+        }
+        (_, ImageFormat::Jpeg, PixelFormat::Yuv420p) => return (CaptureMethod::Framebuffer, None),
+    };
+    (CaptureMethod::Screenshot, Some(why_not))
+}
+
+/// Which method the chunks of a render used. Chunks of an earlier run are not among them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CaptureReport {
+    /// Chunks whose frames were read from the framebuffer.
+    pub framebuffer_chunks: u32,
+    /// Chunks whose frames are screenshots.
+    pub screenshot_chunks: u32,
+    /// Why there are screenshots.
+    pub reason: Option<String>,
+}
+
+impl CaptureReport {
+    pub(super) fn new(why_not: Option<&str>) -> Self {
+        Self {
+            reason: why_not.map(str::to_owned),
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn add(&mut self, captured: Captured) {
+        match captured.method {
+            CaptureMethod::Framebuffer => self.framebuffer_chunks += 1,
+            CaptureMethod::Screenshot => self.screenshot_chunks += 1,
+        }
+        if self.reason.is_none() {
+            self.reason = captured.reason;
+        }
+    }
+
+    /// One word for programs: the method, or `mixed`; nothing if no chunk was rendered.
+    pub fn word(&self) -> Option<&'static str> {
+        match (self.framebuffer_chunks, self.screenshot_chunks) {
+            (0, 0) => None,
+            (_, 0) => Some(CaptureMethod::Framebuffer.as_str()),
+            (0, _) => Some(CaptureMethod::Screenshot.as_str()),
+            (_, _) => Some("mixed"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_framebuffer_is_used_where_it_is_what_was_asked_for() {
+        use CaptureMethod::{Framebuffer, Screenshot};
+        use ImageFormat::{Jpeg, Png};
+        use PixelFormat::{Yuv420p, Yuv422p, Yuv444p};
+        for (asked, image, pixels, settled) in [
+            (None, Jpeg, Yuv420p, Framebuffer),
+            (Some(Framebuffer), Jpeg, Yuv420p, Framebuffer),
+            (Some(Screenshot), Jpeg, Yuv420p, Screenshot),
+            (None, Png, Yuv420p, Screenshot),
+            (Some(Framebuffer), Png, Yuv420p, Screenshot),
+            (None, Jpeg, Yuv422p, Screenshot),
+            (None, Jpeg, Yuv444p, Screenshot),
+        ] {
+            let (method, why_not) = method(asked, image, pixels);
+            assert_eq!(method, settled, "{asked:?} {image} {pixels}");
+            assert_eq!(why_not.is_some(), settled == Screenshot);
+        }
+    }
+
+    #[test]
+    fn the_first_reason_is_kept_and_mixtures_are_named() {
+        let captured = |method, reason: Option<&str>| Captured {
+            method,
+            reason: reason.map(str::to_owned),
+        };
+        let mut report = CaptureReport::new(None);
+        assert_eq!(report.word(), None);
+        report.add(captured(CaptureMethod::Framebuffer, None));
+        assert_eq!(report.word(), Some("framebuffer"));
+        report.add(captured(CaptureMethod::Screenshot, Some("first")));
+        report.add(captured(CaptureMethod::Screenshot, Some("second")));
+        assert_eq!(report.word(), Some("mixed"));
+        assert_eq!(report.reason.as_deref(), Some("first"));
+        assert_eq!(
+            (report.framebuffer_chunks, report.screenshot_chunks),
+            (1, 2)
+        );
+    }
+}

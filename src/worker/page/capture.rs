@@ -1,0 +1,103 @@
+//! Pictures out of the browser's framebuffer: found before the page is loaded, checked again when a chunk is done.
+
+use tokio::time::sleep;
+
+use super::framebuffer::{Framebuffer, PIXEL_BYTES};
+use super::test_picture::{HIDE, TestPicture};
+use super::{PUMP_INTERVAL, Page, yuv};
+use crate::media::device_pixels;
+use crate::protocol::{FailureKind, TaskFailure};
+use crate::worker::failure::{TaskResult, permanent, retryable};
+
+/// A smaller buffer is not told apart from other memory that holds a few bytes alike.
+const PIXELS_MIN: usize = 128 * 128;
+/// Frames until a test picture must be drawn. One is enough, but a window that has just been opened takes a few.
+const DRAWS_MAX: u32 = 10;
+
+impl Page {
+    /// Width and height of a frame in device pixels.
+    fn size(&self) -> (u32, u32) {
+        let (width, height, scale) = self.setup.viewport;
+        (device_pixels(width, scale), device_pixels(height, scale))
+    }
+
+    /// Finds where the browser draws: where one test picture lies in its memory, and then another.
+    pub(super) async fn find_framebuffer(&mut self) -> TaskResult<()> {
+        let process = self.browser.display_process().await;
+        let process = process.map_err(|error| unusable(&error))?;
+        let [first, second] = [1, 2].map(|seed| TestPicture::new(self.size(), seed));
+        let pixels = first.pixels();
+        if pixels.len() < PIXELS_MIN * PIXEL_BYTES {
+            return Err(unusable(&"frames are too small to be found in its memory"));
+        }
+        self.run(&first.script(self.setup.viewport.2)).await?;
+        for _ in 0..DRAWS_MAX {
+            self.pump().await?;
+            let found = Framebuffer::find(process, &pixels).map_err(|error| unusable(&error))?;
+            self.framebuffer = found;
+            if self.framebuffer.is_some() {
+                return self.check_framebuffer_with(second).await;
+            }
+            sleep(PUMP_INTERVAL).await;
+        }
+        let found = Framebuffer::search(process, &pixels).map_err(|error| unusable(&error))?;
+        self.framebuffer = found;
+        if self.framebuffer.is_none() {
+            return Err(unusable(&"no part of its memory holds what it shows"));
+        }
+        self.check_framebuffer_with(second).await
+    }
+
+    /// Fails unless the browser still draws where it did. Asked when a chunk is done, it tells of all its frames.
+    pub(in crate::worker) async fn check_framebuffer(&mut self) -> TaskResult<()> {
+        self.check_framebuffer_with(TestPicture::new(self.size(), 3))
+            .await
+    }
+
+    async fn check_framebuffer_with(&mut self, picture: TestPicture) -> TaskResult<()> {
+        if self.framebuffer.is_none() {
+            return Ok(());
+        }
+        let pixels = picture.pixels();
+        self.run(&picture.script(self.setup.viewport.2)).await?;
+        let mut holds = false;
+        for _ in 0..DRAWS_MAX {
+            self.pump().await?;
+            let buffer = self.framebuffer.as_mut();
+            let now = buffer.map_or(Ok(false), |buffer| buffer.holds(&pixels));
+            holds = now.map_err(|error| unusable(&error))?;
+            if holds {
+                break;
+            }
+            sleep(PUMP_INTERVAL).await;
+        }
+        self.run(HIDE).await?;
+        if holds {
+            return Ok(());
+        }
+        Err(unusable(&"what it shows is not always in one place"))
+    }
+
+    /// Takes the picture that was just drawn, if it differs from the newest one that was taken.
+    pub(super) fn read_framebuffer(&mut self) -> TaskResult<()> {
+        let size = self.size();
+        let Some(framebuffer) = &mut self.framebuffer else {
+            return Ok(());
+        };
+        if !self.drawn && self.picture.is_some() {
+            return Ok(());
+        }
+        let pixels = framebuffer.read().map_err(|error| {
+            let message = format!("drawing: reading the browser's framebuffer: {error}");
+            retryable(FailureKind::Browser, message)
+        })?;
+        self.picture = Some(yuv::i420(pixels, size)?);
+        self.drawn = false;
+        Ok(())
+    }
+}
+
+fn unusable(cause: &impl std::fmt::Display) -> TaskFailure {
+    let message = format!("the browser's framebuffer cannot be read: {cause}");
+    permanent(FailureKind::Capture, message)
+}
