@@ -33,6 +33,9 @@ pub enum FaultKind {
     Lost,
     /// No answer ever comes, and [`Faults::struck`] returns: the moment to kill the client.
     Silence,
+    /// The request waits, and [`Faults::struck`] returns, until [`Faults::release`]: the moment to do something behind the
+    /// client's back. Then it has its effect, or its answer is sent.
+    Held,
 }
 
 /// One fault.
@@ -54,6 +57,7 @@ pub struct Faults(Arc<Shared>);
 struct Shared {
     schedule: Mutex<Schedule>,
     struck: Notify,
+    released: Notify,
     trace: Trace,
 }
 
@@ -106,7 +110,7 @@ impl Faults {
         refuses
     }
 
-    /// Requests since the last [`Faults::schedule`].
+    /// Requests, of whichever client, since the last [`Faults::schedule`].
     pub fn calls(&self) -> u64 {
         self.lock().calls
     }
@@ -116,9 +120,20 @@ impl Faults {
         self.lock().faults.len()
     }
 
-    /// Returns when a [`FaultKind::Silence`] has struck; at once if that was before anybody waited.
+    /// Returns when a [`FaultKind::Silence`] or a [`FaultKind::Held`] has struck; at once if that was before anybody waited.
     pub async fn struck(&self) {
         self.0.struck.notified().await;
+    }
+
+    /// Lets a request go on that is held.
+    pub fn release(&self) {
+        self.0.released.notify_one();
+    }
+
+    /// Returns when the request may go on.
+    pub(super) async fn hold(&self) {
+        self.0.struck.notify_one();
+        self.0.released.notified().await;
     }
 
     /// Counts a request and says what happens to it.
@@ -159,7 +174,7 @@ pub(super) fn refusal(service: &str, kind: FaultKind) -> Option<(StatusCode, &'s
         (FaultKind::Denied, "lambda") => (403, "AccessDeniedException"),
         (FaultKind::Denied, "logs") => (400, "AccessDeniedException"),
         (FaultKind::Denied, _) => (403, "AccessDenied"),
-        (FaultKind::Lost | FaultKind::Silence, _) => return None,
+        (FaultKind::Lost | FaultKind::Silence | FaultKind::Held, _) => return None,
     };
     Some((StatusCode::from_u16(status).unwrap_or_default(), code))
 }

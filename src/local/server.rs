@@ -35,7 +35,7 @@ const DELETE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Connections at the same time; more wait.
 const CONNECTIONS_MAX: usize = 2048;
 /// How long requests under way get when the cloud is shut down.
-const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Where the embedded cloud lives and what it says it is.
 #[derive(Debug, Clone)]
@@ -73,7 +73,7 @@ impl Running {
         &self.credentials
     }
 
-    /// Ends it: no new requests, those under way get two seconds, no process of a function is left.
+    /// Ends it: no new requests, those under way get a second, no process of a function is left.
     pub async fn shutdown(mut self) {
         self.stop.cancel();
         let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, self.accepting.join_next()).await;
@@ -164,9 +164,13 @@ async fn respond(services: &Services, request: Request<Incoming>) -> Result<Resp
     let service = scope.as_ref().map_or("s3", |scope| scope.service.as_str());
     let fault = services.faults.next();
     let strikes = |moment| fault.filter(|fault| fault.moment == moment);
-    if let Some(fault) = strikes(Moment::Before) {
-        let answer = failed(services, fault, service, &request_id).await?;
-        return Ok(named(answer, &request_id));
+    match strikes(Moment::Before) {
+        Some(fault) if fault.kind == FaultKind::Held => services.faults.hold().await,
+        Some(fault) => {
+            let answer = failed(services, fault, service, &request_id).await?;
+            return Ok(named(answer, &request_id));
+        }
+        None => {}
     }
     let call = Call {
         services,
@@ -188,9 +192,13 @@ async fn respond(services: &Services, request: Request<Incoming>) -> Result<Resp
             &request_id,
         )
     });
-    if let Some(fault) = strikes(Moment::After) {
-        let answer = failed(services, fault, service, &request_id).await?;
-        return Ok(named(answer, &request_id));
+    match strikes(Moment::After) {
+        Some(fault) if fault.kind == FaultKind::Held => services.faults.hold().await,
+        Some(fault) => {
+            let answer = failed(services, fault, service, &request_id).await?;
+            return Ok(named(answer, &request_id));
+        }
+        None => {}
     }
     Ok(named(response, &request_id))
 }

@@ -425,6 +425,7 @@ impl Function {
                 configuration,
                 code,
                 revision_id: revision_id(),
+                passing_revision_id: None,
                 created_ms: now_ms,
                 modified_ms: now_ms,
             },

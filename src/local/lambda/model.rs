@@ -47,6 +47,10 @@ pub(super) struct Version {
     pub(super) configuration: Configuration,
     pub(super) code: Code,
     pub(super) revision_id: String,
+    /// What is shown instead of `revision_id` while an update is in progress. AWS gives a function another revision once
+    /// the update has settled, so that the one in the answer to an update is good for nothing (aws/aws-sdk#377).
+    #[serde(default)]
+    pub(super) passing_revision_id: Option<String>,
     /// When it came to be, milliseconds since the epoch.
     pub(super) created_ms: u64,
     /// When it was last changed; the same as `created_ms` where it never was.
@@ -217,6 +221,7 @@ impl Function {
     pub(super) fn begin_update(&mut self, now_ms: u64) -> &mut Version {
         self.before_update = Some(self.latest.clone());
         self.latest.revision_id = revision_id();
+        self.latest.passing_revision_id = Some(revision_id());
         self.latest.modified_ms = now_ms;
         &mut self.latest
     }
@@ -237,6 +242,14 @@ impl Version {
 
     pub(super) fn is_updating(&self, now_ms: u64) -> bool {
         self.modified_ms != self.created_ms && now_ms < self.modified_ms + PHASE_MS
+    }
+
+    /// The revision that is told at `now_ms`.
+    pub(super) fn revision_at(&self, now_ms: u64) -> &str {
+        match &self.passing_revision_id {
+            Some(passing) if self.is_updating(now_ms) => passing,
+            _ => &self.revision_id,
+        }
     }
 
     /// Refuses what a function cannot do before it is `Active`.

@@ -65,6 +65,7 @@ pub(super) fn configuration(
         view["VpcConfig"]["VpcId"] = "".into();
     }
     if let Phase::Shown { now_ms } = phase {
+        view["RevisionId"] = version.revision_at(now_ms).into();
         view["RuntimeVersionConfig"] = json!({
             "RuntimeVersionArn": format!("arn:aws:lambda:{}::runtime:{}", place.region, "0".repeat(64)),
         });

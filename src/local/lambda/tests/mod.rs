@@ -203,6 +203,11 @@ async fn a_function_from_creation_to_deletion() {
     let (_, kind, _) = call(&service, Method::POST, &versions, Value::Null).await;
     assert_eq!(kind, "ResourceConflictException");
     settle(&service);
+    // What the answer called the revision is none any more.
+    let stale = json!({ "MemorySize": 512, "RevisionId": updated["RevisionId"] });
+    let path = format!("{one}/configuration");
+    let (_, kind, _) = call(&service, Method::PUT, &path, stale).await;
+    assert_eq!(kind, "PreconditionFailedException");
 
     // A dry run shows the new code and changes nothing.
     let code = json!({ "ZipFile": STANDARD.encode(zip("two")), "DryRun": true });
