@@ -1,14 +1,20 @@
 //! Functions: configuration, code, version, alias. In this order, each step after the one before has settled.
+//!
+//! Every step names the revision it goes on from, and Lambda refuses it if the function or the alias is another by then. As
+//! the revision changes once more while a change settles, what connects two steps is the content: what has settled must
+//! be what was written.
 
 use std::collections::BTreeMap;
 
-use super::{ChangeError, Executor, check_file};
+use super::{ChangeError, Executor, check_file, overtaken};
 use crate::cloud::wait::{self, Patience};
 use crate::cloud::{
-    CloudErrorKind, FunctionCode, FunctionDescription, FunctionPhase, FunctionSettings, PutOptions,
+    CloudError, CloudErrorKind, FunctionCode, FunctionDescription, FunctionPhase, FunctionSettings,
+    PutOptions,
 };
 use crate::digest::Digest;
 use crate::names::FunctionName;
+use crate::plan::change::AliasRevision;
 use crate::resource::function::{HANDLER, RUNTIME};
 use crate::resource::{EnvironmentSpec, FunctionSpec, RoleReference, role, site};
 
@@ -32,17 +38,26 @@ impl Executor<'_> {
         created
             .await?
             .ok_or_else(|| role_not_ready(&settings, patience))?;
-        self.settled(&spec.name, "create").await?;
-        self.publish(spec).await
+        let now = self.settled(&spec.name, "create").await?;
+        self.publish(spec, &now, None).await
     }
 
-    pub(super) async fn update_function(&self, spec: &FunctionSpec) -> Result<(), ChangeError> {
+    /// Changes the function that is at `revision_id`, whose alias is `alias`.
+    pub(super) async fn update_function(
+        &self,
+        revision_id: &str,
+        alias: Option<&AliasRevision>,
+        spec: &FunctionSpec,
+    ) -> Result<(), ChangeError> {
         let cloud = self.inputs.cloud;
         let name = &spec.name;
         let mut now = cloud
             .settled_function(name)
             .await?
             .ok_or(ChangeError::Vanished)?;
+        if now.revision_id != revision_id {
+            return Err(ChangeError::Moved);
+        }
         if matches!(now.phase, FunctionPhase::CreateFailed(_)) {
             // Lambda never mends such a function. It never worked, so nothing is lost with it.
             cloud.delete_function(name).await?;
@@ -50,41 +65,143 @@ impl Executor<'_> {
         }
         let settings = self.settings(spec)?;
         if !same_configuration(&now.settings, &settings) {
-            let patience = self.inputs.role_patience;
-            let mut waiting = false;
-            let changed = wait::until(patience, async || {
-                let changed = cloud
-                    .update_function_configuration(name, &settings, &now.revision_id)
-                    .await;
-                self.or_wait_for_role(&settings, &mut waiting, changed)
-            });
-            changed
-                .await?
-                .ok_or_else(|| role_not_ready(&settings, patience))?;
-            now = self.settled(name, "update").await?;
+            now = self.change_configuration(name, &settings, &now).await?;
         }
         if now.settings.code_sha256 != settings.code_sha256
             || now.settings.architecture != settings.architecture
         {
-            let code = self.code(spec).await?;
-            cloud
-                .update_function_code(name, &settings.architecture, &code, &now.revision_id)
-                .await?;
-            self.settled(name, "update").await?;
+            now = self.change_code(spec, &settings, &now).await?;
         }
-        self.publish(spec).await
+        self.publish(spec, &now, alias).await
     }
 
-    /// Publishes what is there and moves the alias to it, then clears away old versions.
-    async fn publish(&self, spec: &FunctionSpec) -> Result<(), ChangeError> {
+    async fn change_configuration(
+        &self,
+        name: &FunctionName,
+        settings: &FunctionSettings,
+        now: &FunctionDescription,
+    ) -> Result<FunctionDescription, ChangeError> {
+        let patience = self.inputs.role_patience;
+        let mut waiting = false;
+        let changed = wait::until(patience, async || {
+            let changed = self
+                .inputs
+                .cloud
+                .update_function_configuration(name, settings, &now.revision_id)
+                .await;
+            self.or_wait_for_role(settings, &mut waiting, changed)
+        });
+        let wanted = FunctionSettings {
+            architecture: now.settings.architecture.clone(),
+            code_sha256: now.settings.code_sha256,
+            ..settings.clone()
+        };
+        let changed = changed.await.transpose();
+        let changed = changed.ok_or_else(|| role_not_ready(settings, patience))?;
+        self.settled_as(name, changed, wanted).await
+    }
+
+    async fn change_code(
+        &self,
+        spec: &FunctionSpec,
+        settings: &FunctionSettings,
+        now: &FunctionDescription,
+    ) -> Result<FunctionDescription, ChangeError> {
+        let code = self.code(spec).await?;
+        let cloud = self.inputs.cloud;
+        let changed = cloud
+            .update_function_code(&spec.name, &settings.architecture, &code, &now.revision_id)
+            .await;
+        let wanted = FunctionSettings {
+            architecture: settings.architecture.clone(),
+            code_sha256: settings.code_sha256,
+            ..now.settings.clone()
+        };
+        self.settled_as(&spec.name, changed, wanted).await
+    }
+
+    /// The function after a change has settled, which must be what the answer to the change said; or `wanted`, where the
+    /// change was refused because the function is another by now: that can be the doing of a try whose answer got lost.
+    async fn settled_as(
+        &self,
+        name: &FunctionName,
+        changed: Result<FunctionSettings, CloudError>,
+        wanted: FunctionSettings,
+    ) -> Result<FunctionDescription, ChangeError> {
+        let expected = match changed {
+            Ok(answered) => answered,
+            Err(error) if overtaken(&error) => wanted,
+            Err(error) => return Err(error.into()),
+        };
+        let settled = self.settled(name, "update").await?;
+        match settled.settings == expected {
+            true => Ok(settled),
+            false => Err(ChangeError::Moved),
+        }
+    }
+
+    /// Publishes the function as it is `now` and moves the alias to that, then clears away old versions.
+    async fn publish(
+        &self,
+        spec: &FunctionSpec,
+        now: &FunctionDescription,
+        alias: Option<&AliasRevision>,
+    ) -> Result<(), ChangeError> {
         let cloud = self.inputs.cloud;
         let name = &spec.name;
-        let version = cloud.publish_version(name, &spec.code_sha256).await?;
+        let version = self.publish_version(spec, now).await?;
         cloud.settled_version(name, &version).await?;
-        cloud.point_live_alias(name, &version).await?;
+        if alias.is_none_or(|alias| alias.version != version) {
+            self.move_alias(name, &version, alias).await?;
+        }
         cloud.turn_off_live_retries(name).await?;
         self.delete_old_versions(name, &version).await;
         Ok(())
+    }
+
+    async fn publish_version(
+        &self,
+        spec: &FunctionSpec,
+        now: &FunctionDescription,
+    ) -> Result<String, ChangeError> {
+        let publish = |revision_id: String| async move {
+            let cloud = self.inputs.cloud;
+            cloud
+                .publish_version(&spec.name, &spec.code_sha256, &revision_id)
+                .await
+        };
+        match publish(now.revision_id.clone()).await {
+            Err(error) if overtaken(&error) => {
+                // A new version gives the function another revision; published again, it is the same version.
+                let same = now.settings.clone();
+                let again = self.settled_as(&spec.name, Err(error), same).await?;
+                Ok(publish(again.revision_id).await?)
+            }
+            published => Ok(published?),
+        }
+    }
+
+    async fn move_alias(
+        &self,
+        name: &FunctionName,
+        version: &str,
+        alias: Option<&AliasRevision>,
+    ) -> Result<(), ChangeError> {
+        let cloud = self.inputs.cloud;
+        let moved = match alias {
+            Some(alias) => {
+                let revision_id = &alias.revision_id;
+                cloud.move_live_alias(name, version, revision_id).await
+            }
+            None => cloud.create_live_alias(name, version).await,
+        };
+        match moved {
+            Err(error) if overtaken(&error) => match cloud.live_alias(name).await? {
+                Some(found) if found.version == version => Ok(()),
+                _ => Err(ChangeError::Moved),
+            },
+            moved => Ok(moved?),
+        }
     }
 
     /// A version that stays behind costs storage and nothing else, so it is tried again after the next change.
@@ -129,14 +246,14 @@ impl Executor<'_> {
     }
 
     /// Turns "the role cannot be used yet" into another look later, saying so the first time.
-    fn or_wait_for_role(
+    fn or_wait_for_role<T>(
         &self,
         settings: &FunctionSettings,
         waiting: &mut bool,
-        result: Result<(), crate::cloud::CloudError>,
-    ) -> Result<Option<()>, crate::cloud::CloudError> {
+        result: Result<T, CloudError>,
+    ) -> Result<Option<T>, CloudError> {
         match result {
-            Ok(()) => Ok(Some(())),
+            Ok(done) => Ok(Some(done)),
             Err(error) if error.kind == CloudErrorKind::RoleNotReady => {
                 if !*waiting {
                     *waiting = true;

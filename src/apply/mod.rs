@@ -24,10 +24,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::cloud::wait::Patience;
-use crate::cloud::{Cloud, CloudErrorKind, STACK_TAG, Tags};
+use crate::cloud::{Cloud, CloudError, CloudErrorKind, STACK_TAG, Tags};
 use crate::digest::Digest;
 use crate::names::SiteName;
-use crate::plan::change::{Action, Change, Observation, Plan, Present};
+use crate::plan::change::{Action, Change, Observation, Plan, Precondition, Present};
 use crate::plan::observe::Observer;
 use crate::resource::{Address, BucketSpec, Resource, ResourceKind};
 use crate::state::{Record, RecordStatus, State};
@@ -35,12 +35,14 @@ use crate::state::{Record, RecordStatus, State};
 pub use error::{ApplyError, ChangeError};
 pub use event::ApplyEvent;
 pub use rollback::{Rollback, roll_back};
+use site::SiteNow;
 
 /// How often a change that takes long says so.
 const STILL_RUNNING_EVERY: Duration = Duration::from_secs(10);
 
-/// How long the change under way may go on after it was asked to stop. CI systems kill after a few seconds.
-const STOP_GRACE: Duration = Duration::from_millis(1_500);
+/// How long the change under way may go on after it was asked to stop. What is left of `cli`'s second and a half is for
+/// saying how far it came.
+const STOP_GRACE: Duration = Duration::from_millis(1_200);
 
 /// Everything an apply needs but the state.
 #[derive(Debug, Clone, Copy)]
@@ -232,7 +234,7 @@ impl Step<'_> {
         let executor = self.executor();
         // On the heap: a call of the SDK is a large future, and these nest.
         let work = Box::pin(executor.converge(action, after, status));
-        let written = self.run(action, work).await?;
+        let written = executor.run(action, work).await?;
         match written {
             Some(outputs) => self.record(after, outputs, RecordStatus::Complete),
             None => Ok(Progress::Stopped),
@@ -247,7 +249,7 @@ impl Step<'_> {
         self.record(before, outputs, RecordStatus::Pending)?;
         let executor = self.executor();
         let work = Box::pin(executor.delete(before, status));
-        let deleted = self.run(Action::Delete, work).await?;
+        let deleted = executor.run(Action::Delete, work).await?;
         match deleted {
             Some(()) if last => {
                 self.state.records.remove(&address);
@@ -255,46 +257,6 @@ impl Step<'_> {
             }
             Some(()) => Ok(Progress::Finished),
             None => Ok(Progress::Stopped),
-        }
-    }
-
-    /// Tells of the beginning, the going on and the end of `work`. `None` if it was stopped in the middle.
-    async fn run<T>(
-        &self,
-        action: Action,
-        work: impl Future<Output = Result<T, ChangeError>>,
-    ) -> Result<Option<T>, ChangeError> {
-        let address = self.change.address.clone();
-        (self.on_event)(ApplyEvent::Started {
-            address: address.clone(),
-            action,
-        });
-        let start = Instant::now();
-        let mut ticks = tokio::time::interval_at(start + STILL_RUNNING_EVERY, STILL_RUNNING_EVERY);
-        let stopped = async {
-            self.inputs.stop.cancelled().await;
-            tokio::time::sleep(STOP_GRACE).await;
-        };
-        tokio::pin!(work, stopped);
-        loop {
-            let address = address.clone();
-            tokio::select! {
-                biased;
-                result = &mut work => {
-                    let elapsed = start.elapsed();
-                    (self.on_event)(match result {
-                        Ok(_) => ApplyEvent::Done { address, action, elapsed },
-                        Err(_) => ApplyEvent::Failed { address, action, elapsed },
-                    });
-                    return result.map(Some);
-                }
-                () = &mut stopped => return Ok(None),
-                _ = ticks.tick() => (self.on_event)(ApplyEvent::StillRunning {
-                    address,
-                    action,
-                    elapsed: start.elapsed(),
-                }),
-            }
         }
     }
 
@@ -350,6 +312,46 @@ struct Executor<'a> {
 }
 
 impl Executor<'_> {
+    /// Tells of the beginning, the going on and the end of `work`. `None` if it was stopped in the middle.
+    async fn run<T>(
+        &self,
+        action: Action,
+        work: impl Future<Output = Result<T, ChangeError>>,
+    ) -> Result<Option<T>, ChangeError> {
+        let address = self.change.address.clone();
+        (self.on_event)(ApplyEvent::Started {
+            address: address.clone(),
+            action,
+        });
+        let start = Instant::now();
+        let mut ticks = tokio::time::interval_at(start + STILL_RUNNING_EVERY, STILL_RUNNING_EVERY);
+        let stopped = async {
+            self.inputs.stop.cancelled().await;
+            tokio::time::sleep(STOP_GRACE).await;
+        };
+        tokio::pin!(work, stopped);
+        loop {
+            let address = address.clone();
+            tokio::select! {
+                biased;
+                result = &mut work => {
+                    let elapsed = start.elapsed();
+                    (self.on_event)(match result {
+                        Ok(_) => ApplyEvent::Done { address, action, elapsed },
+                        Err(_) => ApplyEvent::Failed { address, action, elapsed },
+                    });
+                    return result.map(Some);
+                }
+                () = &mut stopped => return Ok(None),
+                _ = ticks.tick() => (self.on_event)(ApplyEvent::StillRunning {
+                    address,
+                    action,
+                    elapsed: start.elapsed(),
+                }),
+            }
+        }
+    }
+
     /// Makes the object what `after` says, whatever it is now, and returns what AWS assigned.
     async fn converge(
         &self,
@@ -359,10 +361,8 @@ impl Executor<'_> {
     ) -> Result<Outputs, ChangeError> {
         match self.look(after, status).await? {
             Some(now) => {
-                let planned = self.change.revision.as_ref();
-                let moved = action == Action::Update && planned.is_some_and(|r| *r != now.revision);
-                if moved {
-                    return Err(ChangeError::Moved);
+                if action == Action::Update {
+                    self.require_unmoved(&now)?;
                 }
                 Box::pin(self.update(&now, after)).await?;
             }
@@ -404,6 +404,14 @@ impl Executor<'_> {
         }
     }
 
+    /// Requires that the object is the one that the plan was made on. What is written next names it as it is here.
+    fn require_unmoved(&self, now: &Present) -> Result<(), ChangeError> {
+        match &self.change.revision {
+            Some(planned) if *planned != now.revision => Err(ChangeError::Moved),
+            _ => Ok(()),
+        }
+    }
+
     async fn create(&self, after: &Resource) -> Result<(), ChangeError> {
         match after {
             Resource::LogGroup(spec) => self.create_log_group(spec).await,
@@ -423,10 +431,19 @@ impl Executor<'_> {
             (Resource::Bucket(now), Resource::Bucket(after)) => {
                 self.update_bucket(now, after).await
             }
-            (Resource::Function(_), Resource::Function(after)) => self.update_function(after).await,
-            (Resource::Site(now), Resource::Site(after)) => {
-                self.upload_site(Some(now), after).await
-            }
+            (Resource::Function(_), Resource::Function(after)) => match &now.precondition {
+                Precondition::Function { revision_id, alias } => {
+                    self.update_function(revision_id, alias.as_ref(), after)
+                        .await
+                }
+                _ => Err(ChangeError::Moved),
+            },
+            (Resource::Site(spec), Resource::Site(after)) => match &now.precondition {
+                Precondition::Site(tags) => {
+                    self.upload_site(Some(SiteNow { spec, tags }), after).await
+                }
+                _ => Err(ChangeError::Moved),
+            },
             // An object is read by its spec, so the kinds are the same.
             _ => Err(ChangeError::Moved),
         }
@@ -434,9 +451,10 @@ impl Executor<'_> {
 
     async fn delete(&self, before: &Resource, status: RecordStatus) -> Result<(), ChangeError> {
         // Somebody may have put something else there since the plan was made.
-        if self.look(before, Some(status)).await?.is_none() {
+        let Some(now) = self.look(before, Some(status)).await? else {
             return Ok(());
-        }
+        };
+        self.require_unmoved(&now)?;
         let cloud = self.inputs.cloud;
         match before {
             Resource::LogGroup(spec) => Ok(cloud.delete_log_group(&spec.name).await?),
@@ -467,6 +485,15 @@ impl Executor<'_> {
             what: what.into(),
         });
     }
+}
+
+/// Whether a conditional write met another object than it named. That may be the doing of somebody else, or of its own
+/// first try, whose answer got lost on the way.
+fn overtaken(error: &CloudError) -> bool {
+    matches!(
+        error.kind,
+        CloudErrorKind::PreconditionFailed | CloudErrorKind::Conflict | CloudErrorKind::NotFound
+    )
 }
 
 /// The size of a file whose content is `planned`.

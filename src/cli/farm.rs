@@ -6,7 +6,9 @@ use std::path::Path;
 
 use tokio::net::TcpListener;
 
-use crate::cloud::{Cloud, CloudError, CloudErrorKind, Connection, Identity, StaticCredentials};
+use crate::cloud::{
+    Cloud, CloudError, CloudErrorKind, Connection, Identity, StaticCredentials, Timeouts,
+};
 use crate::config::{Config, Target};
 use crate::env::Env;
 use crate::local::{self, LocalOptions, Running};
@@ -53,6 +55,7 @@ pub(crate) async fn connect(context: &Context, config: &Config) -> Result<Farm, 
                 region: config.region.clone(),
                 endpoint_url: None,
                 credentials: None,
+                timeouts: Timeouts::default(),
             },
             None,
         ),
@@ -67,6 +70,7 @@ pub(crate) async fn connect(context: &Context, config: &Config) -> Result<Farm, 
                     secret_access_key: credentials.secret_access_key.clone(),
                     session_token: None,
                 }),
+                timeouts: Timeouts::default(),
             };
             (connection, Some(running))
         }

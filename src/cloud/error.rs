@@ -168,9 +168,11 @@ where
             } else {
                 CloudErrorKind::Unavailable
             };
-            let message = failure
-                .as_connector_error()
-                .map_or_else(|| chain(error), |connector| chain(connector));
+            let message = match failure.as_connector_error() {
+                _ if failure.is_timeout() => "no answer in time".to_owned(),
+                Some(connector) => chain(connector),
+                None => chain(error),
+            };
             (kind, None, message)
         }
         SdkError::ResponseError(_) => (CloudErrorKind::Unavailable, None, chain(error)),

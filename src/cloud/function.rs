@@ -140,6 +140,24 @@ impl Cloud {
             .map(|configuration| describe(configuration, reserved_concurrency, tags)))
     }
 
+    /// The function, if possible at rest: a change under way gets half a minute to settle, since the revision that is told
+    /// before is another one than that after it.
+    pub async fn function_at_rest(
+        &self,
+        name: &FunctionName,
+    ) -> Result<Option<FunctionDescription>, CloudError> {
+        let at_rest = wait::until(Patience::LOOK, async || {
+            Ok(match self.function(name).await? {
+                Some(function) if function.phase == FunctionPhase::Changing => None,
+                other => Some(other),
+            })
+        });
+        match at_rest.await? {
+            Some(found) => Ok(found),
+            None => self.function(name).await,
+        }
+    }
+
     /// The function once no change of it is under way any more; `None` if there is none (any more).
     ///
     /// # Errors
@@ -182,7 +200,7 @@ impl Cloud {
     }
 }
 
-fn describe(
+pub(super) fn describe(
     configuration: FunctionConfiguration,
     reserved_concurrency: Option<u32>,
     tags: Tags,

@@ -2,12 +2,13 @@
 
 use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::{
-    Architecture, Environment, EphemeralStorage, FunctionCode as SdkCode, LogFormat, LoggingConfig,
-    Runtime, VpcConfig,
+    Architecture, Environment, EphemeralStorage, FunctionCode as SdkCode, FunctionConfiguration,
+    LogFormat, LoggingConfig, Runtime, VpcConfig,
 };
 use bytes::Bytes;
 
 use super::error::cloud_error;
+use super::function::describe;
 use super::iam::gone_is_fine;
 use super::{Cloud, CloudError, CloudErrorKind, FunctionSettings, Tags};
 use crate::names::{BucketName, FunctionName};
@@ -24,6 +25,28 @@ pub enum FunctionCode {
         /// Key.
         key: String,
     },
+}
+
+/// The settings in the answer to an update: the same members in two types of the SDK.
+macro_rules! settings_in {
+    ($answer:expr) => {{
+        let answer = $answer;
+        let configuration = FunctionConfiguration::builder()
+            .set_role(answer.role)
+            .set_runtime(answer.runtime)
+            .set_handler(answer.handler)
+            .set_architectures(answer.architectures)
+            .set_memory_size(answer.memory_size)
+            .set_timeout(answer.timeout)
+            .set_ephemeral_storage(answer.ephemeral_storage)
+            .set_environment(answer.environment)
+            .set_layers(answer.layers)
+            .set_vpc_config(answer.vpc_config)
+            .set_logging_config(answer.logging_config)
+            .set_code_sha256(answer.code_sha256)
+            .build();
+        describe(configuration, None, Tags::new()).settings
+    }};
 }
 
 impl Cloud {
@@ -63,6 +86,8 @@ impl Cloud {
             .logging_config(logging(settings))
             .code(code)
             .set_tags(Some(tags.clone().into_iter().collect()))
+            .customize()
+            .config_override(self.clients.lambda_upload())
             .send()
             .await;
         match created.map_err(|error| cloud_error("create the function", name, &error)) {
@@ -76,7 +101,8 @@ impl Cloud {
         }
     }
 
-    /// Writes the whole configuration, if the function is still at `revision_id`.
+    /// Writes the whole configuration, if the function is still at `revision_id`. Returns what it will be once that has
+    /// settled, in Lambda's words.
     ///
     /// # Errors
     /// `PreconditionFailed` if it is not; `Conflict` while another change is under way; `RoleNotReady`; besides
@@ -86,8 +112,9 @@ impl Cloud {
         name: &FunctionName,
         settings: &FunctionSettings,
         revision_id: &str,
-    ) -> Result<(), CloudError> {
-        self.clients
+    ) -> Result<FunctionSettings, CloudError> {
+        let answer = self
+            .clients
             .lambda
             .update_function_configuration()
             .function_name(name.as_str())
@@ -105,10 +132,11 @@ impl Cloud {
             .send()
             .await
             .map_err(|error| cloud_error("change the configuration of function", name, &error))?;
-        Ok(())
+        Ok(settings_in!(answer))
     }
 
-    /// Writes code and architecture, if the function is still at `revision_id`.
+    /// Writes code and architecture, if the function is still at `revision_id`. Returns what it will be once that has
+    /// settled, in Lambda's words.
     ///
     /// # Errors
     /// `PreconditionFailed` if it is not; `Conflict` while another change is under way; besides what Lambda
@@ -119,9 +147,10 @@ impl Cloud {
         architecture: &str,
         code: &FunctionCode,
         revision_id: &str,
-    ) -> Result<(), CloudError> {
+    ) -> Result<FunctionSettings, CloudError> {
         let (zip, bucket, key) = code_parts(code);
-        self.clients
+        let answer = self
+            .clients
             .lambda
             .update_function_code()
             .function_name(name.as_str())
@@ -130,10 +159,12 @@ impl Cloud {
             .set_zip_file(zip)
             .set_s3_bucket(bucket)
             .set_s3_key(key)
+            .customize()
+            .config_override(self.clients.lambda_upload())
             .send()
             .await
             .map_err(|error| cloud_error("change the code of function", name, &error))?;
-        Ok(())
+        Ok(settings_in!(answer))
     }
 
     /// Deletes a function with all versions and aliases. Success if there is none.

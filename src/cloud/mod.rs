@@ -45,7 +45,7 @@ pub use iam::RoleDescription;
 pub use identity::{AccountSettings, Identity};
 pub use invoke::{InvokeEvent, InvokeReply, InvokeStream};
 pub use logs::LogGroupDescription;
-pub use objects::{ObjectInfo, ObjectReader, PutOptions, PutOutcome};
+pub use objects::{Object, ObjectInfo, ObjectReader, PutOptions, PutOutcome};
 pub use simulate::{PolicySource, Question, SimulatedAnswer, SimulatedDecision};
 pub use version::{LiveAlias, PublishedVersion};
 
@@ -57,10 +57,6 @@ pub const STACK_TAG: &str = "rmx:stack";
 
 /// The longest wait for a TCP and TLS connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The longest wait for the first byte of an answer, counted from the first byte of the request. Uploads of a
-/// part or of a function zip on a slow line fit into it.
-const READ_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// The longest wait for the answer to an invocation: Lambda's longest timeout (900 s) and a minute for the way.
 const INVOKE_READ_TIMEOUT: Duration = Duration::from_secs(960);
@@ -77,6 +73,28 @@ pub struct Connection {
     pub endpoint_url: Option<String>,
     /// Fixed credentials; `None` is the usual chain (environment, profile, SSO, instance role).
     pub credentials: Option<StaticCredentials>,
+    /// How long to wait for answers.
+    pub timeouts: Timeouts,
+}
+
+/// The longest waits for the first byte of an answer, counted from the first byte of the request. Each try of a call has
+/// its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For a request of a few kilobytes.
+    pub answer: Duration,
+    /// For a request that carries an object, a part of one, or a function zip: it has to get there first.
+    pub upload: Duration,
+}
+
+impl Default for Timeouts {
+    /// A minute, as in botocore; and for 50 MB five, which a line of 1.4 Mbit/s needs.
+    fn default() -> Self {
+        Self {
+            answer: Duration::from_secs(60),
+            upload: Duration::from_secs(300),
+        }
+    }
 }
 
 /// Credentials given by value.
@@ -109,6 +127,7 @@ struct Clients {
     /// When the credentials in use end, once they have been used.
     expiry: Arc<Expiry>,
     endpoint_url: Option<String>,
+    timeouts: Timeouts,
     iam: aws_sdk_iam::Client,
     lambda: aws_sdk_lambda::Client,
     logs: aws_sdk_cloudwatchlogs::Client,
@@ -130,7 +149,7 @@ impl fmt::Debug for Cloud {
 impl Cloud {
     /// Prepares clients for `connection`. Nothing is sent: bad credentials show at the first call.
     pub async fn connect(connection: &Connection) -> Self {
-        let mut loader = loader().region(aws_config::Region::new(
+        let mut loader = loader(connection.timeouts).region(aws_config::Region::new(
             connection.region.as_str().to_owned(),
         ));
         if let Some(url) = &connection.endpoint_url {
@@ -145,7 +164,8 @@ impl Cloud {
                 "rmx",
             ));
         }
-        Self::of(&loader.load().await, connection.region.clone())
+        let config = loader.load().await;
+        Self::of(&config, connection.region.clone(), connection.timeouts)
     }
 
     /// Connects with what the surroundings offer: a Lambda's own role, region and `AWS_ENDPOINT_URL`.
@@ -153,7 +173,8 @@ impl Cloud {
     /// # Errors
     /// No region is given and the surroundings name none.
     pub async fn connect_ambient(region: Option<Region>) -> Result<Self, CloudError> {
-        let mut loader = loader();
+        let timeouts = Timeouts::default();
+        let mut loader = loader(timeouts);
         if let Some(region) = &region {
             loader = loader.region(aws_config::Region::new(region.as_str().to_owned()));
         }
@@ -170,10 +191,10 @@ impl Cloud {
                 request_id: None,
                 message: "no region is set; set AWS_REGION".to_owned(),
             })?;
-        Ok(Self::of(&config, region))
+        Ok(Self::of(&config, region, timeouts))
     }
 
-    fn of(config: &aws_config::SdkConfig, region: Region) -> Self {
+    fn of(config: &aws_config::SdkConfig, region: Region, timeouts: Timeouts) -> Self {
         let (config, expiry) = expiry::watched(config);
         let config = &config;
         let s3 = aws_sdk_s3::config::Builder::from(config)
@@ -181,12 +202,7 @@ impl Cloud {
             .build();
         let invoke = aws_sdk_lambda::config::Builder::from(config)
             .retry_config(RetryConfig::disabled())
-            .timeout_config(
-                TimeoutConfig::builder()
-                    .connect_timeout(CONNECT_TIMEOUT)
-                    .read_timeout(INVOKE_READ_TIMEOUT)
-                    .build(),
-            )
+            .timeout_config(waits(INVOKE_READ_TIMEOUT))
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .build();
         Self {
@@ -194,6 +210,7 @@ impl Cloud {
                 region,
                 expiry,
                 endpoint_url: config.endpoint_url().map(str::to_owned),
+                timeouts,
                 iam: aws_sdk_iam::Client::new(config),
                 lambda: aws_sdk_lambda::Client::new(config),
                 logs: aws_sdk_cloudwatchlogs::Client::new(config),
@@ -215,19 +232,33 @@ impl Cloud {
     }
 }
 
-fn loader() -> ConfigLoader {
+impl Clients {
+    /// For one call of S3 whose request carries a file.
+    fn s3_upload(&self) -> aws_sdk_s3::config::Builder {
+        aws_sdk_s3::config::Builder::new().timeout_config(waits(self.timeouts.upload))
+    }
+
+    /// For one call of Lambda whose request carries a zip, or makes Lambda fetch one.
+    fn lambda_upload(&self) -> aws_sdk_lambda::config::Builder {
+        aws_sdk_lambda::config::Builder::new().timeout_config(waits(self.timeouts.upload))
+    }
+}
+
+fn waits(answer: Duration) -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .read_timeout(answer)
+        .build()
+}
+
+fn loader(timeouts: Timeouts) -> ConfigLoader {
     let http = aws_smithy_http_client::Builder::new()
         .tls_provider(tls::Provider::Rustls(CryptoMode::Ring))
         .build_https();
     aws_config::defaults(BehaviorVersion::latest())
         .http_client(http)
         .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS_MAX))
-        .timeout_config(
-            TimeoutConfig::builder()
-                .connect_timeout(CONNECT_TIMEOUT)
-                .read_timeout(READ_TIMEOUT)
-                .build(),
-        )
+        .timeout_config(waits(timeouts.answer))
         // Bodies are already protected by TLS and signed lengths; checksums cost a second pass over each of them.
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)

@@ -33,6 +33,15 @@ pub struct PutOptions {
     pub cache_control: Option<String>,
     /// Write only if there is no object of that key yet. Of several writers exactly one wins.
     pub if_absent: bool,
+    /// Write only over the object of this entity tag: `PreconditionFailed` if it is another by now, `NotFound` if it is
+    /// gone. S3 compares at the moment of writing.
+    pub if_match: Option<String>,
+}
+
+impl PutOptions {
+    fn is_conditional(&self) -> bool {
+        self.if_absent || self.if_match.is_some()
+    }
 }
 
 /// What became of a write.
@@ -52,6 +61,15 @@ pub struct ObjectInfo {
     /// Size.
     pub size_bytes: u64,
     /// Entity tag without quotes: the content's MD5, unless it was uploaded in parts.
+    pub etag: String,
+}
+
+/// A small object, read whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Object {
+    /// Its content.
+    pub content: Bytes,
+    /// Its entity tag, without quotes.
     pub etag: String,
 }
 
@@ -105,6 +123,9 @@ impl Cloud {
                 .set_content_type(options.content_type.clone())
                 .set_cache_control(options.cache_control.clone())
                 .set_if_none_match(options.if_absent.then(|| "*".to_owned()))
+                .set_if_match(options.if_match.as_deref().map(quoted))
+                .customize()
+                .config_override(self.clients.s3_upload())
                 .send()
         };
         let mut attempt = 1;
@@ -113,7 +134,7 @@ impl Cloud {
             match written(etag, options.if_absent, bucket, key) {
                 // Two conditional writes at the same moment: S3 asks the loser to try again.
                 Err(error)
-                    if options.if_absent
+                    if options.is_conditional()
                         && error.kind == CloudErrorKind::Conflict
                         && attempt < COLLISION_ATTEMPTS_MAX =>
                 {
@@ -127,6 +148,11 @@ impl Cloud {
 
     /// Reads a whole object into memory; for small ones.
     pub async fn get_object(&self, bucket: &BucketName, key: &str) -> Result<Bytes, CloudError> {
+        Ok(self.object(bucket, key).await?.content)
+    }
+
+    /// The same with its entity tag, for whoever means to write over it.
+    pub async fn object(&self, bucket: &BucketName, key: &str) -> Result<Object, CloudError> {
         let operation = "read the object";
         let answer = self
             .clients
@@ -137,6 +163,7 @@ impl Cloud {
             .send()
             .await
             .map_err(|error| cloud_error(operation, subject(bucket, key), &error))?;
+        let etag = unquoted(answer.e_tag);
         let content = answer.body.collect().await.map_err(|error| {
             CloudError::own(
                 operation,
@@ -145,7 +172,10 @@ impl Cloud {
                 format!("the connection broke: {error}"),
             )
         })?;
-        Ok(content.into_bytes())
+        Ok(Object {
+            content: content.into_bytes(),
+            etag,
+        })
     }
 
     /// Opens an object, or the bytes `range` of it, for reading as it arrives.
@@ -270,8 +300,34 @@ impl Cloud {
         bucket: &BucketName,
         keys: &[String],
     ) -> Result<(), CloudError> {
+        let objects: Vec<(&str, Option<&str>)> =
+            keys.iter().map(|key| (key.as_str(), None)).collect();
+        self.delete_each(bucket, &objects).await
+    }
+
+    /// Deletes objects that are still at the entity tag they are listed with. Those that are gone are no error.
+    ///
+    /// # Errors
+    /// `PreconditionFailed` if one is another by now, besides what the service refuses. Others may be deleted.
+    pub async fn delete_unchanged_objects(
+        &self,
+        bucket: &BucketName,
+        objects: &[ObjectInfo],
+    ) -> Result<(), CloudError> {
+        let objects: Vec<(&str, Option<&str>)> = objects
+            .iter()
+            .map(|object| (object.key.as_str(), Some(object.etag.as_str())))
+            .collect();
+        self.delete_each(bucket, &objects).await
+    }
+
+    async fn delete_each(
+        &self,
+        bucket: &BucketName,
+        objects: &[(&str, Option<&str>)],
+    ) -> Result<(), CloudError> {
         let operation = "delete the objects";
-        for batch in keys.chunks(DELETE_BATCH) {
+        for batch in objects.chunks(DELETE_BATCH) {
             let invalid = |error: aws_sdk_s3::error::BuildError| {
                 CloudError::own(
                     operation,
@@ -282,7 +338,10 @@ impl Cloud {
             };
             let identifiers = batch
                 .iter()
-                .map(|key| ObjectIdentifier::builder().key(key).build())
+                .map(|(key, etag)| {
+                    let identifier = ObjectIdentifier::builder().key(*key);
+                    identifier.set_e_tag(etag.map(quoted)).build()
+                })
                 .collect::<Result<Vec<_>, _>>()
                 .map_err(invalid)?;
             let delete = Delete::builder()
@@ -299,16 +358,16 @@ impl Cloud {
                 .send()
                 .await
                 .map_err(|error| cloud_error(operation, bucket, &error))?;
-            if let Some(first) = answer.errors().first() {
-                let denied = first.code() == Some("AccessDenied");
+            let mut errors = answer.errors().iter();
+            if let Some(first) = errors.find(|error| error.code() != Some("NoSuchKey")) {
                 return Err(CloudError {
                     operation,
                     subject: subject(bucket, first.key().unwrap_or_default()),
                     api: Some("s3:DeleteObjects".into()),
-                    kind: if denied {
-                        CloudErrorKind::AccessDenied
-                    } else {
-                        CloudErrorKind::Other
+                    kind: match first.code() {
+                        Some("AccessDenied") => CloudErrorKind::AccessDenied,
+                        Some("PreconditionFailed") => CloudErrorKind::PreconditionFailed,
+                        _ => CloudErrorKind::Other,
                     },
                     code: first.code().map(Box::from),
                     request_id: None,
@@ -388,6 +447,11 @@ fn size(length: Option<i64>) -> u64 {
     length
         .and_then(|length| u64::try_from(length).ok())
         .unwrap_or(0)
+}
+
+/// An entity tag as it stands in requests.
+pub(super) fn quoted(etag: &str) -> String {
+    format!("\"{etag}\"")
 }
 
 fn unquoted(etag: Option<String>) -> String {

@@ -8,7 +8,7 @@ use futures::StreamExt as _;
 use futures::TryStreamExt as _;
 
 use super::error::cloud_error;
-use super::objects::{outcome, subject, written};
+use super::objects::{outcome, quoted, subject, written};
 use super::{Cloud, CloudError, CloudErrorKind, PutOptions, PutOutcome};
 use crate::names::BucketName;
 
@@ -153,6 +153,8 @@ impl Cloud {
                         .upload_id(upload_id)
                         .part_number(number)
                         .body(body)
+                        .customize()
+                        .config_override(self.clients.s3_upload())
                         .send()
                         .await
                         .map_err(|error| cloud_error(OPERATION, subject(bucket, key), &error))?;
@@ -175,6 +177,7 @@ impl Cloud {
             .key(key)
             .upload_id(upload_id)
             .set_if_none_match(options.if_absent.then(|| "*".to_owned()))
+            .set_if_match(options.if_match.as_deref().map(quoted))
             .multipart_upload(
                 CompletedMultipartUpload::builder()
                     .set_parts(Some(parts))

@@ -1,5 +1,7 @@
 //! Published versions of a function, and the `live` alias that says which of them renders use.
 
+use std::fmt;
+
 use aws_sdk_lambda::types::FunctionConfiguration;
 
 use super::error::cloud_error;
@@ -36,15 +38,17 @@ pub struct PublishedVersion {
 }
 
 impl Cloud {
-    /// Freezes code and configuration as a version and returns its number. Nothing changed since the last version:
-    /// its number again.
+    /// Freezes code and configuration as a version, if the function is still at `revision_id`, and returns its number.
+    /// Nothing changed since the last version: its number again.
     ///
     /// # Errors
-    /// `Invalid` if the code is not the one of `code_sha256`; besides what Lambda refuses.
+    /// `PreconditionFailed` if it is not; `Invalid` if the code is not the one of `code_sha256`; besides what Lambda
+    /// refuses.
     pub async fn publish_version(
         &self,
         name: &FunctionName,
         code_sha256: &Digest,
+        revision_id: &str,
     ) -> Result<String, CloudError> {
         let operation = "publish a version of function";
         let version = self
@@ -53,6 +57,7 @@ impl Cloud {
             .publish_version()
             .function_name(name.as_str())
             .code_sha256(code_sha256.base64())
+            .revision_id(revision_id)
             .send()
             .await
             .map_err(|error| cloud_error(operation, name, &error))?
@@ -91,7 +96,7 @@ impl Cloud {
     pub async fn move_live_alias(
         &self,
         name: &FunctionName,
-        version: u64,
+        version: impl fmt::Display,
         revision_id: &str,
     ) -> Result<(), CloudError> {
         self.clients
@@ -107,38 +112,26 @@ impl Cloud {
         Ok(())
     }
 
-    /// Points the `live` alias to a version, making it if there is none.
-    pub async fn point_live_alias(
+    /// Makes the `live` alias, pointing to a version.
+    ///
+    /// # Errors
+    /// `Conflict` if there is one already; `NotFound` if there is no such version.
+    pub async fn create_live_alias(
         &self,
         name: &FunctionName,
         version: &str,
     ) -> Result<(), CloudError> {
-        let operation = "point the `live` alias of function";
-        let lambda = &self.clients.lambda;
-        let updated = lambda
-            .update_alias()
+        self.clients
+            .lambda
+            .create_alias()
             .function_name(name.as_str())
             .name(LIVE_ALIAS)
             .function_version(version)
+            .description("What renders use. Managed by rmx.")
             .send()
             .await
-            .map_err(|error| cloud_error(operation, name, &error));
-        match updated {
-            Ok(_) => Ok(()),
-            Err(error) if error.is_not_found() => {
-                lambda
-                    .create_alias()
-                    .function_name(name.as_str())
-                    .name(LIVE_ALIAS)
-                    .function_version(version)
-                    .description("What renders use. Managed by rmx.")
-                    .send()
-                    .await
-                    .map_err(|error| cloud_error(operation, name, &error))?;
-                Ok(())
-            }
-            Err(error) => Err(error),
-        }
+            .map_err(|error| cloud_error("make the `live` alias of function", name, &error))?;
+        Ok(())
     }
 
     /// How often Lambda tries a failed asynchronous invocation of the `live` alias again; `None`: its default (2).

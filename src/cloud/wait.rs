@@ -23,6 +23,13 @@ impl Patience {
         total: Duration::from_secs(600),
     };
 
+    /// For a look at a function in the middle of a change: what it will be is known, its revision is not yet.
+    pub const LOOK: Self = Self {
+        first: Duration::from_millis(100),
+        longest: Duration::from_secs(1),
+        total: Duration::from_secs(30),
+    };
+
     /// For a new role to be known to Lambda: about ten seconds as a rule.
     pub const ROLE: Self = Self {
         first: Duration::from_millis(500),

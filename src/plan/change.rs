@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::resource::site::SiteManifest;
 use crate::resource::{Address, Resource};
 pub use crate::resource::{FieldChange, FieldValue};
 use crate::state::CloudIdentity;
@@ -51,6 +52,46 @@ pub struct Present {
     pub outputs: BTreeMap<String, String>,
     /// Changes whenever the live object does: Lambda's `RevisionId`, else a hash of what was read.
     pub revision: String,
+    /// What its service can hold a write to.
+    pub precondition: Precondition,
+}
+
+/// What a service can hold a write to: it refuses the write if the object is another by the time it arrives, so that
+/// nobody's change is lost between a look and the write.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub enum Precondition {
+    /// Nothing: IAM, CloudWatch Logs and the settings of buckets know no conditional writes. A look just before the write is
+    /// all there is.
+    None,
+    /// The function's revision, and that of its `live` alias.
+    Function {
+        /// Of `$LATEST`.
+        revision_id: String,
+        /// `None` if there is no alias.
+        alias: Option<AliasRevision>,
+    },
+    /// Entity tags of the site's objects.
+    Site(SiteTags),
+}
+
+/// The `live` alias as it was read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AliasRevision {
+    /// The version it points to.
+    pub version: String,
+    /// Its own revision, not that of the function.
+    pub revision_id: String,
+}
+
+/// A site's objects as they were read.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct SiteTags {
+    /// Entity tag of the manifest; `None` if there is none.
+    pub manifest_etag: Option<String>,
+    /// The manifest; `None` if there is none that can be read.
+    pub manifest: Option<SiteManifest>,
+    /// Path below the site's prefix → entity tag.
+    pub files: BTreeMap<String, String>,
 }
 
 /// Ordered changes and the base they were computed from.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::change::{Action, Change, Desired, Observation, Observed, Plan, Present};
+use super::change::{Action, Change, Desired, Observation, Observed, Plan, Precondition, Present};
 use super::make;
 use super::request::{PlanMode, PlanRequest};
 use super::saved::{Basis, SavedPlan};
@@ -135,6 +135,7 @@ fn present(spec: Resource) -> Observation {
         spec,
         outputs: BTreeMap::new(),
         revision: "r".to_owned(),
+        precondition: Precondition::None,
     }))
 }
 

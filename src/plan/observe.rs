@@ -10,7 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::try_join_all;
 
-use super::change::{Action, Desired, Observation, Observed, Plan, Present};
+use super::change::{
+    Action, AliasRevision, Desired, Observation, Observed, Plan, Precondition, Present, SiteTags,
+};
 use super::loss::{Loss, LossKind, own_prefixes};
 use crate::cloud::{
     BucketPresence, Cloud, CloudError, CloudErrorKind, FunctionDescription, LIVE_ALIAS, STACK_TAG,
@@ -205,7 +207,8 @@ impl Observer<'_> {
             retention_days: found.retention_days,
         };
         let outputs = outputs([("arn", found.arn)]);
-        Ok(self.owned(&found.tags, Resource::LogGroup(spec), outputs))
+        let spec = Resource::LogGroup(spec);
+        Ok(self.owned(&found.tags, spec, outputs, Precondition::None))
     }
 
     async fn role(&self, name: &RoleName) -> Result<Observation, CloudError> {
@@ -220,7 +223,8 @@ impl Observer<'_> {
             policy: found.policy.unwrap_or_default(),
         };
         let outputs = outputs([("arn", found.arn), ("id", found.id)]);
-        Ok(self.owned(&found.tags, Resource::Role(spec), outputs))
+        let spec = Resource::Role(spec);
+        Ok(self.owned(&found.tags, spec, outputs, Precondition::None))
     }
 
     async fn bucket(
@@ -250,9 +254,9 @@ impl Observer<'_> {
         let outputs = outputs([("arn", arn), ("region", region.to_string())]);
         // A bucket gets its tags after its creation. One without any, whose creation we began, is ours.
         if status == Some(RecordStatus::Pending) && !found.tags.contains_key(STACK_TAG) {
-            return Ok(present(spec, outputs));
+            return Ok(present(spec, outputs, Precondition::None));
         }
-        Ok(self.owned(&found.tags, spec, outputs))
+        Ok(self.owned(&found.tags, spec, outputs, Precondition::None))
     }
 
     async fn function(
@@ -260,17 +264,20 @@ impl Observer<'_> {
         name: &FunctionName,
         known: &[&FunctionSpec],
     ) -> Result<Observation, CloudError> {
-        let (latest, live, retries) = tokio::join!(
-            self.cloud.function(name),
+        let (latest, live, alias, retries) = tokio::join!(
+            self.cloud.function_at_rest(name),
             self.cloud.live_function(name),
+            self.cloud.live_alias(name),
             self.cloud.live_retries(name),
         );
         let Some(latest) = latest? else {
             return Ok(Observation::Absent);
         };
-        let (live, retries) = (live?, retries?);
+        let (live, alias, retries) = (live?, alias?, retries?);
         let published = live.as_ref().is_some_and(|live| {
-            live.settings == latest.settings
+            // An alias of `$LATEST` freezes nothing.
+            live.version.parse::<u64>().is_ok()
+                && live.settings == latest.settings
                 && retries == Some(0)
                 && live.settings.runtime == RUNTIME
                 && live.settings.handler == HANDLER
@@ -284,7 +291,19 @@ impl Observer<'_> {
             outputs.insert("version".to_owned(), live.version.clone());
             outputs.insert("alias".to_owned(), LIVE_ALIAS.to_owned());
         }
-        Ok(self.owned(&latest.tags, Resource::Function(spec), outputs))
+        let precondition = Precondition::Function {
+            revision_id: latest.revision_id,
+            alias: alias.map(|alias| AliasRevision {
+                version: alias.version,
+                revision_id: alias.revision_id,
+            }),
+        };
+        Ok(self.owned(
+            &latest.tags,
+            Resource::Function(spec),
+            outputs,
+            precondition,
+        ))
     }
 
     fn function_spec(
@@ -347,7 +366,7 @@ impl Observer<'_> {
         let manifest_key = site::manifest_key(name);
         let (listing, manifest) = tokio::join!(
             self.cloud.list_objects(bucket, &prefix),
-            self.cloud.get_object(bucket, &manifest_key),
+            self.cloud.object(bucket, &manifest_key),
         );
         let listing = match listing {
             Ok(listing) => listing,
@@ -361,11 +380,14 @@ impl Observer<'_> {
             }
             Err(error) => return Err(error),
         };
-        let manifest = match manifest {
-            Ok(bytes) => SiteManifest::parse(&bytes),
+        let manifest_object = match manifest {
+            Ok(object) => Some(object),
             Err(error) if error.is_not_found() => None,
             Err(error) => return Err(error),
         };
+        let manifest = manifest_object
+            .as_ref()
+            .and_then(|object| SiteManifest::parse(&object.content));
         let listing: Vec<ListedFile> = listing
             .into_iter()
             .filter_map(|object| {
@@ -376,7 +398,7 @@ impl Observer<'_> {
                 })
             })
             .collect();
-        if listing.is_empty() && manifest.is_none() {
+        if listing.is_empty() && manifest_object.is_none() {
             return Ok(Observation::Absent);
         }
         let owner = manifest.as_ref().map(|manifest| manifest.lineage.clone());
@@ -391,19 +413,34 @@ impl Observer<'_> {
                 owner: owner.map(String::from),
             });
         }
+        let tags = SiteTags {
+            manifest_etag: manifest_object.map(|object| object.etag),
+            manifest: manifest.clone(),
+            files: listing
+                .iter()
+                .map(|file| (file.path.clone(), file.etag.clone()))
+                .collect(),
+        };
         let manifest = manifest.unwrap_or_else(|| SiteManifest::claim(self.lineage.clone()));
         let spec = manifest.observed(name.clone(), bucket.clone(), &listing);
         Ok(present(
             Resource::Site(spec),
             outputs([("bucket", bucket.to_string()), ("prefix", prefix)]),
+            Precondition::Site(tags),
         ))
     }
 
     /// Present if the tags carry our lineage, foreign otherwise.
-    fn owned(&self, tags: &Tags, spec: Resource, outputs: BTreeMap<String, String>) -> Observation {
+    fn owned(
+        &self,
+        tags: &Tags,
+        spec: Resource,
+        outputs: BTreeMap<String, String>,
+        precondition: Precondition,
+    ) -> Observation {
         let owner = tags.get(STACK_TAG);
         if owner.map(String::as_str) == Some(self.lineage.as_str()) {
-            return present(spec, outputs);
+            return present(spec, outputs, precondition);
         }
         Observation::Foreign {
             id: outputs.get("arn").cloned().unwrap_or_default(),
@@ -412,12 +449,17 @@ impl Observer<'_> {
     }
 }
 
-fn present(spec: Resource, outputs: BTreeMap<String, String>) -> Observation {
-    let revision = serde_json::to_vec(&(&spec, &outputs)).unwrap_or_default();
+fn present(
+    spec: Resource,
+    outputs: BTreeMap<String, String>,
+    precondition: Precondition,
+) -> Observation {
+    let revision = serde_json::to_vec(&(&spec, &outputs, &precondition)).unwrap_or_default();
     Observation::Present(Box::new(Present {
         revision: Digest::of(revision).to_string(),
         spec,
         outputs,
+        precondition,
     }))
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::change::{Action, Desired, Observation, Observed, Plan, Present};
+use super::change::{Action, Desired, Observation, Observed, Plan, Precondition, Present};
 use super::check::{check, check_dependencies};
 use super::{PlanError, make};
 use crate::digest::Digest;
@@ -100,6 +100,7 @@ fn present(resources: &BTreeMap<Address, Resource>) -> Observed {
             spec: spec.clone(),
             outputs: BTreeMap::from([("version".to_owned(), "3".to_owned())]),
             revision: "r1".to_owned(),
+            precondition: Precondition::None,
         }))
     };
     Observed {

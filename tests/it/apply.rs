@@ -145,7 +145,11 @@ async fn what_others_changed_is_seen_and_put_back() {
 
     farm.function().memory_mb = 3008;
     assert_eq!(farm.apply().await, ["Update function.worker"]);
-    cloud.point_live_alias(&name, "1").await.unwrap();
+    let alias = cloud.live_alias(&name).await.unwrap().unwrap();
+    cloud
+        .move_live_alias(&name, 1, &alias.revision_id)
+        .await
+        .unwrap();
     let stray = ["sites/hello/index.html".to_owned()];
     cloud.delete_objects(&bucket, &stray).await.unwrap();
     let done = farm.apply().await;

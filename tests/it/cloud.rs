@@ -8,6 +8,7 @@ use rmx::cloud::{
     BucketLifecycle, BucketPresence, Cloud, CloudErrorKind, Connection, PutOptions, PutOutcome,
     StaticCredentials, Tags,
 };
+use rmx::local::{Fault, FaultKind, Moment};
 use tokio::io::AsyncReadExt as _;
 
 use crate::support::cloud::{TestCloud, make_bucket};
@@ -172,6 +173,32 @@ async fn failures_are_told_by_kind() {
     });
     let error = nobody.await.get_object(&bucket, "a").await.unwrap_err();
     assert_eq!(error.kind, CloudErrorKind::Unavailable, "{error}");
+}
+
+#[tokio::test]
+async fn a_call_that_nobody_answers_ends_and_says_so() {
+    let test_cloud = TestCloud::start().await;
+    let cloud = test_cloud
+        .connect_impatiently(Duration::from_millis(300))
+        .await;
+    let bucket = make_bucket(&cloud, "silent").await;
+    let silence = |call| Fault {
+        call,
+        moment: Moment::Before,
+        kind: FaultKind::Silence,
+    };
+    // Every try of it, and there is no fifth.
+    test_cloud.faults().schedule((1..=9).map(silence));
+    let error = cloud.get_object(&bucket, "a").await.unwrap_err();
+    assert_eq!(error.kind, CloudErrorKind::Unavailable, "{error}");
+    assert!(error.to_string().contains(": no answer in time"), "{error}");
+    assert_eq!(test_cloud.faults().calls(), 4);
+    // One that is lost among others is tried again.
+    test_cloud.faults().schedule([silence(1)]);
+    let written = cloud
+        .put_object(&bucket, "a", Bytes::from("a"), &once())
+        .await;
+    assert_eq!(written.unwrap(), PutOutcome::Written);
 }
 
 #[tokio::test]

@@ -68,10 +68,14 @@ async fn deploy(cloud: &Cloud) -> (FunctionName, FunctionSettings) {
     assert_eq!(found.settings, settings);
     assert_eq!(found.tags, tags);
     let digest = settings.code_sha256.unwrap();
-    let version = cloud.publish_version(&name, &digest).await.unwrap();
+    let version = cloud
+        .publish_version(&name, &digest, &found.revision_id)
+        .await
+        .unwrap();
     assert_eq!(version, "1");
     cloud.settled_version(&name, &version).await.unwrap();
-    cloud.point_live_alias(&name, &version).await.unwrap();
+    assert_eq!(cloud.live_alias(&name).await.unwrap(), None);
+    cloud.create_live_alias(&name, &version).await.unwrap();
     (name, settings)
 }
 
@@ -95,20 +99,40 @@ async fn versions_freeze_and_the_alias_moves() {
         .await
         .unwrap_err();
     assert_eq!(stale.kind, CloudErrorKind::PreconditionFailed);
-    cloud
+    let answered = cloud
         .update_function_configuration(&name, &larger, &now.revision_id)
         .await
         .unwrap();
     let settled = cloud.settled_function(&name).await.unwrap().unwrap();
     assert_eq!(settled.settings, larger);
+    assert_eq!(answered, larger);
     let live = cloud.live_function(&name).await.unwrap().unwrap();
     assert_eq!((live.version.as_str(), live.settings), ("1", settings));
 
     for expected in ["2", "2"] {
-        let version = cloud.publish_version(&name, &digest).await.unwrap();
-        assert_eq!(version, expected);
+        let now = cloud.function(&name).await.unwrap().unwrap();
+        let version = cloud.publish_version(&name, &digest, &now.revision_id);
+        assert_eq!(version.await.unwrap(), expected);
     }
-    cloud.point_live_alias(&name, "2").await.unwrap();
+    let stale = cloud.publish_version(&name, &digest, &settled.revision_id);
+    assert_eq!(
+        stale.await.unwrap_err().kind,
+        CloudErrorKind::PreconditionFailed
+    );
+
+    let alias = cloud.live_alias(&name).await.unwrap().unwrap();
+    assert_eq!(alias.version, "1");
+    let refused = cloud.create_live_alias(&name, "2").await;
+    assert_eq!(refused.unwrap_err().kind, CloudErrorKind::Conflict);
+    let refused = cloud.move_live_alias(&name, 2, "another").await;
+    assert_eq!(
+        refused.unwrap_err().kind,
+        CloudErrorKind::PreconditionFailed
+    );
+    cloud
+        .move_live_alias(&name, 2, &alias.revision_id)
+        .await
+        .unwrap();
     let live = cloud.live_function(&name).await.unwrap().unwrap();
     assert_eq!((live.version.as_str(), live.settings), ("2", larger));
     let in_use = cloud.delete_function_version(&name, 2).await.unwrap_err();

@@ -5,7 +5,7 @@ use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use bytes::Bytes;
-use rmx::cloud::{Cloud, Connection, PutOptions, StaticCredentials};
+use rmx::cloud::{Cloud, Connection, PutOptions, StaticCredentials, Timeouts};
 use rmx::local::LocalOptions;
 use rmx::state::{Holder, StateStore};
 
@@ -44,6 +44,7 @@ pub(crate) fn behind_its_back<W: Future<Output = ()>>(
                 secret_access_key: credentials.secret_access_key.clone(),
                 session_token: None,
             }),
+            timeouts: Timeouts::default(),
         };
         work(Cloud::connect(&connection).await).await;
         running.shutdown().await;

@@ -83,8 +83,11 @@ async fn deploy(cloud: &Cloud, account: &str, bootstrap: &str) -> Workers {
         .create_function(&name, &settings, &code, &BTreeMap::new())
         .await
         .unwrap();
-    cloud.settled_function(&name).await.unwrap().unwrap();
-    let version = cloud.publish_version(&name, &digest).await.unwrap();
+    let now = cloud.settled_function(&name).await.unwrap().unwrap();
+    let version = cloud
+        .publish_version(&name, &digest, &now.revision_id)
+        .await
+        .unwrap();
     cloud
         .settled_version(&name, &version)
         .await
@@ -335,6 +338,7 @@ pub(crate) async fn deployed_project() -> TestProject {
             secret_access_key: running.credentials().secret_access_key.clone(),
             session_token: None,
         }),
+        timeouts: Default::default(),
     })
     .await;
     let workers = deploy(&cloud, account, WORKER).await;

@@ -149,7 +149,8 @@ fn what_does_not_exist_or_is_not_ours_is_refused_by_name() {
             .unwrap();
         let now = cloud.settled_function(&name).await.unwrap().unwrap();
         let code = now.settings.code_sha256.unwrap();
-        assert_eq!(cloud.publish_version(&name, &code).await.unwrap(), "3");
+        let published = cloud.publish_version(&name, &code, &now.revision_id).await;
+        assert_eq!(published.unwrap(), "3");
     });
     assert_eq!(versions(&project), "3 unreleased, 2 live, 1 released");
     for (to, words) in [

@@ -1,8 +1,10 @@
 //! An embedded cloud of a test's own, gone with it.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
 
-use rmx::cloud::{Cloud, Connection, StaticCredentials};
+use rmx::cloud::{Cloud, Connection, StaticCredentials, Timeouts};
 use rmx::local::{Faults, LocalOptions, Running};
 use rmx::names::{BucketName, Region};
 use tempfile::TempDir;
@@ -50,6 +52,11 @@ impl TestCloud {
         }
     }
 
+    /// The folder of its data.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
     /// Everything there is in it, whoever owns it: roles, functions with their versions, log groups, buckets.
     pub(crate) fn inventory(&self) -> Vec<String> {
         let read = |name: &str| -> serde_json::Value {
@@ -90,7 +97,36 @@ impl TestCloud {
                 secret_access_key: credentials.secret_access_key.clone(),
                 session_token: None,
             }),
+            timeouts: Timeouts::default(),
         }
+    }
+
+    /// What a process that takes it for AWS finds in its environment.
+    pub(crate) fn variables(&self) -> [(&'static str, String); 4] {
+        let credentials = self.running.credentials();
+        [
+            ("AWS_ENDPOINT_URL", self.running.endpoint_url().to_owned()),
+            ("AWS_ACCESS_KEY_ID", credentials.access_key_id.clone()),
+            (
+                "AWS_SECRET_ACCESS_KEY",
+                credentials.secret_access_key.clone(),
+            ),
+            // No process asks the machine for credentials.
+            ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
+        ]
+    }
+
+    /// Connected to it, without the patience that a busy cloud may need.
+    pub(crate) async fn connect_impatiently(&self, timeout: Duration) -> Cloud {
+        let timeouts = Timeouts {
+            answer: timeout,
+            upload: timeout,
+        };
+        let connection = Connection {
+            timeouts,
+            ..self.connection()
+        };
+        Cloud::connect(&connection).await
     }
 
     /// Connected to it.

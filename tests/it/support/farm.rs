@@ -193,27 +193,19 @@ impl Farm {
         self.folder.path().join("function.zip")
     }
 
-    /// A function zip whose `bootstrap` is `content`.
+    /// Makes `content` the `bootstrap` of the function zip.
     pub(crate) fn write_code(&self, content: &str) -> Digest {
-        self.write_zip(content.as_bytes(), zip::CompressionMethod::Deflated)
+        self.write_zip(function_zip(content))
     }
 
     /// As large as `content` is.
     pub(crate) fn write_stored_code(&self, content: &[u8]) -> Digest {
-        self.write_zip(content, zip::CompressionMethod::Stored)
+        self.write_zip(zip_of(content, zip::CompressionMethod::Stored))
     }
 
-    fn write_zip(&self, content: &[u8], method: zip::CompressionMethod) -> Digest {
-        use std::io::Write as _;
-        let mut zip = zip::ZipWriter::new(std::fs::File::create(self.code_path()).unwrap());
-        let options = zip::write::SimpleFileOptions::default()
-            .unix_permissions(0o755)
-            .compression_method(method)
-            .last_modified_time(zip::DateTime::default());
-        zip.start_file("bootstrap", options).unwrap();
-        zip.write_all(content).unwrap();
-        zip.finish().unwrap();
-        Digest::of(std::fs::read(self.code_path()).unwrap())
+    fn write_zip(&self, zip: Vec<u8>) -> Digest {
+        std::fs::write(self.code_path(), &zip).unwrap();
+        Digest::of(zip)
     }
 
     /// A site of these files and no others.
@@ -322,9 +314,30 @@ impl Farm {
     }
 
     pub(crate) async fn keys(&self) -> Vec<String> {
-        let objects = self.cloud.list_objects(&self.bucket(), "").await.unwrap();
+        self.keys_in(&self.bucket()).await
+    }
+
+    pub(crate) async fn keys_in(&self, bucket: &BucketName) -> Vec<String> {
+        let objects = self.cloud.list_objects(bucket, "").await.unwrap();
         objects.into_iter().map(|object| object.key).collect()
     }
+}
+
+/// A function zip whose `bootstrap` is `content`.
+pub(crate) fn function_zip(content: &str) -> Vec<u8> {
+    zip_of(content.as_bytes(), zip::CompressionMethod::Deflated)
+}
+
+fn zip_of(content: &[u8], method: zip::CompressionMethod) -> Vec<u8> {
+    use std::io::Write as _;
+    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    let options = zip::write::SimpleFileOptions::default()
+        .unix_permissions(0o755)
+        .compression_method(method)
+        .last_modified_time(zip::DateTime::default());
+    zip.start_file("bootstrap", options).unwrap();
+    zip.write_all(content).unwrap();
+    zip.finish().unwrap().into_inner()
 }
 
 /// "Create bucket.main".

@@ -47,9 +47,29 @@ impl TestProject {
         std::fs::read_to_string(self.path().join(name)).unwrap()
     }
 
+    /// Makes every file of another project one of this, in place of what was there.
+    pub(crate) fn copy_from(&self, other: &Self) {
+        cloud::copy_folder(other.path(), self.path());
+    }
+
     /// Sets an environment variable for every later [`TestProject::rmx`].
     pub(crate) fn set_variable(&mut self, name: &str, value: &str) {
+        self.variables.retain(|(known, _)| known != name);
         self.variables.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// `rmx` as [`TestProject::rmx`] runs it, to be started.
+    pub(crate) fn command(&self, arguments: &[&str]) -> std::process::Command {
+        let surroundings = rmx::env::Env::read().unwrap();
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_rmx"));
+        command
+            .args(arguments)
+            .current_dir(self.path())
+            .env_clear()
+            .env("PATH", &surroundings.variables["PATH"])
+            .env("HOME", self.path())
+            .envs(self.variables.iter().map(|(name, value)| (name, value)));
+        command
     }
 
     /// Starts `rmx` as [`TestProject::rmx`] runs it. What it says on standard error goes
@@ -59,14 +79,7 @@ impl TestProject {
         arguments: &[&str],
         stderr: std::process::Stdio,
     ) -> std::process::Child {
-        let surroundings = rmx::env::Env::read().unwrap();
-        std::process::Command::new(env!("CARGO_BIN_EXE_rmx"))
-            .args(arguments)
-            .current_dir(self.path())
-            .env_clear()
-            .env("PATH", &surroundings.variables["PATH"])
-            .env("HOME", self.path())
-            .envs(self.variables.iter().map(|(name, value)| (name, value)))
+        self.command(arguments)
             .stdin(std::process::Stdio::null())
             .stdout(std::process::Stdio::null())
             .stderr(stderr)
