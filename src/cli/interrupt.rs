@@ -1,17 +1,49 @@
 //! Ctrl-C and SIGTERM: the first asks the verb to stop where that is safe, the second leaves at once.
 //!
 //! A verb that has something to bring to an end takes [`Interrupt::stop`] and finishes by itself once the token is
-//! cancelled. Any other verb is dropped at the first signal: its futures end, and with them child processes and
-//! the embedded cloud.
+//! cancelled; if that takes too long, because a call to the cloud hangs, it is left as at the second signal. Any other verb is dropped at the first signal: its futures end, and with them child processes and
+//! the embedded cloud. Signals are waited for beside the verb and not between its steps, so that a verb which is busy
+//! digesting a large file is left as well.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::error::{CommandError, CommandErrorKind};
 use super::ui::Ui;
+
+/// How long a verb may take to end by itself. CI systems kill after a few seconds, and rmx promises to be gone in two.
+const ENDING_TIME_MAX: Duration = Duration::from_millis(1_500);
+
+/// The signals that ask to stop.
+#[derive(Debug)]
+pub(super) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    /// From now on none of them ends the process by itself.
+    ///
+    /// # Errors
+    /// They cannot be caught.
+    pub(super) fn catch() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
 
 /// The user's wish to stop.
 #[derive(Debug, Clone, Default)]
@@ -29,34 +61,25 @@ impl Interrupt {
     }
 
     /// Comes back when the verb is to be dropped.
-    pub(super) async fn leave(&self, ui: &Ui) -> CommandError {
-        let signals = || -> std::io::Result<(Signal, Signal)> {
-            Ok((
-                signal(SignalKind::interrupt())?,
-                signal(SignalKind::terminate())?,
-            ))
-        };
-        let (mut interrupt, mut terminate) = match signals() {
+    pub(super) async fn leave(&self, ui: &Ui, signals: std::io::Result<Signals>) -> CommandError {
+        let mut signals = match signals {
             Ok(signals) => signals,
             Err(error) => {
                 ui.warn(format_args!("Ctrl-C will not be handled: {error}"));
                 return std::future::pending().await;
             }
         };
-        let mut next = async || {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-        };
-        next().await;
+        signals.next().await;
         if !self.watched.load(Ordering::SeqCst) {
             return CommandError::new(CommandErrorKind::Interrupted, "Interrupted");
         }
         self.token.cancel();
         ui.say("Interrupted: what is under way comes to its end, then rmx stops. Once more leaves at once.");
-        next().await;
-        CommandError::new(CommandErrorKind::Interrupted, "Interrupted twice").detail(
+        let summary = tokio::select! {
+            () = signals.next() => "Interrupted twice",
+            () = tokio::time::sleep(ENDING_TIME_MAX) => "Interrupted",
+        };
+        CommandError::new(CommandErrorKind::Interrupted, summary).detail(
             "What was under way has not come to its end. The next plan looks at what became of it.",
         )
     }

@@ -46,12 +46,21 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{CommandFactory as _, FromArgMatches as _};
+use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use crate::env::Env;
 use context::{Context, GlobalOptions};
 use error::{CommandError, CommandErrorKind, ExitStatus};
+use interrupt::Signals;
 use ui::Ui;
+
+/// How long the verb, and then what it left running, may hold up the end of the process by blocking (a name lookup, a read, a
+/// digest). Twice this and the time a verb has to end are below two seconds.
+const BLOCKED_TIME_MAX: Duration = Duration::from_millis(200);
+
+/// As large as that of a main thread is as a rule: the futures of the SDK are deep.
+const STACK_BYTES: usize = 8 * 1024 * 1024;
 
 /// Plan, apply and render: a serverless video render farm, declared in remotion.toml.
 #[derive(Debug, clap::Parser)]
@@ -135,7 +144,7 @@ pub fn main() -> ExitCode {
     let ui = Ui::new(&env, &arguments);
     install_panic_hook(ui.json());
     guard(|| match parse(env, ui.clone(), &arguments) {
-        Ok((context, verb)) => match block_on(&context, &verb) {
+        Ok((context, verb)) => match block_on(context, verb) {
             Ok(status) => status.code(),
             Err(error) => error.report(&ui),
         },
@@ -175,21 +184,52 @@ fn parse(env: Env, ui: Ui, arguments: &[std::ffi::OsString]) -> Result<(Context,
     Ok((context, cli.verb))
 }
 
-fn block_on(context: &Context, verb: &Verb) -> Result<ExitStatus, CommandError> {
+/// Runs the verb on a thread of its own: what it does there without a pause, such as digesting a large file, keeps nobody from
+/// leaving.
+fn block_on(context: Context, verb: Verb) -> Result<ExitStatus, CommandError> {
+    let cannot_start = |error| CommandError::error("Cannot start the runtime").cause(error);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| CommandError::error("Cannot start the runtime").cause(error))?;
+        .map_err(cannot_start)?;
+    let (ui, interrupt) = (context.ui.clone(), context.interrupt.clone());
+    let handle = runtime.handle().clone();
+    let dropped = CancellationToken::new();
     let result = runtime.block_on(async {
+        // Before the verb begins, so that no signal finds nobody listening.
+        let signals = Signals::catch();
+        let (end, mut ended) = tokio::sync::oneshot::channel();
+        let is_dropped = dropped.clone();
+        let work = move || {
+            let verb = async {
+                tokio::select! {
+                    result = run(&context, &verb) => Some(result),
+                    () = is_dropped.cancelled() => None,
+                }
+            };
+            let result = std::panic::catch_unwind(AssertUnwindSafe(|| handle.block_on(verb)));
+            // Nobody listens where the process is being left.
+            let _ = end.send(result);
+        };
+        let thread = std::thread::Builder::new().name("verb".to_owned());
+        thread
+            .stack_size(STACK_BYTES)
+            .spawn(work)
+            .map_err(cannot_start)?;
         tokio::select! {
-            // Signals first, so that none finds nobody listening once the verb has begun.
-            biased;
-            error = context.interrupt.leave(&context.ui) => Err(error),
-            result = run(context, verb) => result,
+            ended = &mut ended => match ended {
+                Ok(Ok(Some(result))) => result,
+                Ok(Err(panic)) => std::panic::resume_unwind(panic),
+                Ok(Ok(None)) | Err(_) => unreachable!("it ends with a result unless it is dropped"),
+            },
+            error = interrupt.leave(&ui, signals) => {
+                dropped.cancel();
+                drop(tokio::time::timeout(BLOCKED_TIME_MAX, &mut ended).await);
+                Err(error)
+            }
         }
     });
-    // Work that still blocks (a name lookup, a read) must not hold up the end of the process.
-    runtime.shutdown_timeout(Duration::from_secs(1));
+    runtime.shutdown_timeout(BLOCKED_TIME_MAX);
     result
 }
 

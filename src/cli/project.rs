@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::process::Stdio;
 
+use rustix::process::{Pid, Signal, kill_process_group};
+
 use crate::apply::Artefacts;
 use crate::config::{Config, EnvironmentValue};
 use crate::plan::change::Desired;
@@ -89,6 +91,31 @@ fn secrets(context: &Context, config: &Config) -> Result<BTreeMap<String, String
         .hint("set the variable for rmx, for example from your CI system's secrets"))
 }
 
+/// A command and everything that it has started: a build that is interrupted ends with all of it.
+struct Group(Option<Pid>);
+
+impl Group {
+    /// That of a command which leads one.
+    fn of(leader: &tokio::process::Child) -> Self {
+        let id = leader.id().and_then(|id| i32::try_from(id).ok());
+        Self(id.and_then(Pid::from_raw))
+    }
+
+    /// Whoever is left in it may stay.
+    fn disband(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // Nobody may be left in it.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
 /// Runs the `build` command of each site that has one, in the order of the file. What they say goes to standard error.
 ///
 /// # Errors
@@ -107,15 +134,18 @@ pub(super) async fn build_sites(context: &Context, config: &Config) -> Result<()
                 config.directory.display()
             ))
         };
-        let status = tokio::process::Command::new("/bin/sh")
+        let mut child = tokio::process::Command::new("/bin/sh")
             .args(["-c", command])
             .current_dir(&config.directory)
             .stdin(Stdio::null())
             .stdout(std::io::stderr())
-            .kill_on_drop(true)
-            .status()
-            .await
+            .process_group(0)
+            .spawn()
             .map_err(|error| failed("It cannot be started.".to_owned()).cause(error))?;
+        let mut group = Group::of(&child);
+        let status = child.wait().await;
+        group.disband();
+        let status = status.map_err(|error| failed("It is lost.".to_owned()).cause(error))?;
         if !status.success() {
             return Err(failed(format!("It ended with {status}."))
                 .hint("run the command by hand in that folder and mend what it reports"));

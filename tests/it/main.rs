@@ -14,6 +14,7 @@ mod faults;
 mod formats;
 mod functions;
 mod gates;
+mod interrupts;
 mod intruder;
 mod local_lambda;
 mod local_s3;
