@@ -22,6 +22,8 @@ enum Subject {
     Plan,
     /// What `rmx show --json` writes.
     State,
+    /// A line of what `rmx apply --json` and `rmx destroy --json` write.
+    Events,
 }
 
 pub(crate) fn cmd_schema(context: &Context, args: &SchemaArgs) -> Result<ExitStatus, CommandError> {
@@ -34,6 +36,7 @@ pub(crate) fn cmd_schema(context: &Context, args: &SchemaArgs) -> Result<ExitSta
         }
         Subject::Plan => context.ui.print_raw(include_str!("schemas/plan.json"))?,
         Subject::State => context.ui.print_raw(include_str!("schemas/state.json"))?,
+        Subject::Events => context.ui.print_raw(include_str!("schemas/events.json"))?,
     }
     Ok(ExitStatus::Success)
 }

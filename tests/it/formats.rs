@@ -120,6 +120,69 @@ fn plans_and_states_are_what_their_schemas_say() {
     assert!(!plan.is_valid(&wrong));
 }
 
+/// The lines that a command writes, each as the schema says; how it ends is `status`.
+#[track_caller]
+fn stream(project: &TestProject, arguments: &[&str], status: i32) -> Vec<Value> {
+    let schema = schema(project, "events");
+    let text = project.rmx(arguments).expect_status(status).stdout;
+    let lines: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    for line in &lines {
+        let kind = schema.iter_errors(line).next().is_none();
+        assert!(kind, "{line:#} is not in the schema");
+    }
+    lines
+}
+
+#[test]
+fn every_line_of_a_stream_is_what_its_schema_says() {
+    let project = project();
+    let lines = stream(&project, &["apply", "--auto-approve", "--json"], 0);
+    for kind in ["cost", "apply_start", "apply_complete", "outputs"] {
+        assert!(lines.iter().any(|line| line["type"] == kind), "no {kind}");
+    }
+    behind_its_back(&project, async |cloud| {
+        let group = "/aws/lambda/rmx-hello".parse().unwrap();
+        cloud.delete_log_group(&group).await.unwrap();
+        let bucket = "rmx-hello-000000000000-us-east-1".parse().unwrap();
+        cloud.set_block_public_access(&bucket, false).await.unwrap();
+        let video = "video".into();
+        let options = rmx::cloud::PutOptions::default();
+        cloud
+            .put_object(&bucket, "renders/1/out.mp4", video, &options)
+            .await
+            .unwrap();
+    });
+    let other = format!("{CONFIG}[bucket]\nname = \"my-own-bucket\"\n");
+    project.write("remotion.toml", &other);
+    let lines = stream(&project, &["apply", "--auto-approve", "--json"], 13);
+    for kind in [
+        "version",
+        "resource_drift",
+        "planned_change",
+        "data_loss",
+        "change_summary",
+    ] {
+        assert!(lines.iter().any(|line| line["type"] == kind), "no {kind}");
+    }
+    let arguments = ["destroy", "--auto-approve", "--delete-data", "--json"];
+    let lines = stream(&project, &arguments, 0);
+    assert_eq!(
+        lines.last().unwrap()["outputs"],
+        serde_json::json!({}),
+        "nothing is left"
+    );
+
+    // The schema is no open door.
+    let schema = schema(&project, "events");
+    let mut line = stream(&project, &["destroy", "--auto-approve", "--json"], 0)[0].clone();
+    assert!(schema.is_valid(&line));
+    line["more"] = 1.into();
+    assert!(!schema.is_valid(&line));
+}
+
 #[test]
 fn the_sample_and_the_template_are_what_the_config_schema_says() {
     let project = TestProject::new();

@@ -20,6 +20,10 @@ const FRAME_CHARACTERS_MAX: usize = 2_000;
 /// More rows than this are counted.
 const ROWS_MAX: usize = 100;
 
+/// The same for what would be lost, of which each is a paragraph. A key of S3 may have 1024 characters.
+const LOSSES_MAX: usize = 10;
+const LOSS_CHARACTERS_MAX: usize = 300;
+
 /// The comment. Its first line is the same for every plan of a project and stage, so that it can be found again.
 pub(crate) fn plan_markdown(saved: &SavedPlan) -> String {
     let SavedPlan {
@@ -60,11 +64,16 @@ pub(crate) fn plan_markdown(saved: &SavedPlan) -> String {
             "\n> [!CAUTION]\n> This plan destroys or replaces resources.\n",
         );
     }
-    for one in losses.iter().take(ROWS_MAX) {
+    for one in losses.iter().take(LOSSES_MAX) {
+        let lost: String = loss(one).chars().take(LOSS_CHARACTERS_MAX).collect();
         push(
             &mut text,
-            &format!("\n> [!CAUTION]\n> Lost for ever: {}.\n", loss(one)),
+            &format!("\n> [!CAUTION]\n> Lost for ever: {lost}.\n"),
         );
+    }
+    if losses.len() > LOSSES_MAX {
+        let more = losses.len() - LOSSES_MAX;
+        push(&mut text, &format!("\nand {more} more losses.\n"));
     }
     if plan
         .changes
@@ -208,7 +217,8 @@ mod tests {
 
     use super::*;
     use crate::digest::Digest;
-    use crate::plan::change::{Desired, Observed};
+    use crate::plan::change::{Desired, Drift, Observed};
+    use crate::plan::loss::{Loss, LossKind};
     use crate::plan::request::PlanRequest;
     use crate::plan::saved::Basis;
     use crate::resource::{Address, BucketSpec, Resource, ResourceKind, SiteSpec};
@@ -286,6 +296,33 @@ mod tests {
             );
             assert!(text.ends_with("</sub>\n") && text.contains("\n</details>\n"));
         }
+        // Everything that a plan can tell at once, each as long as it can be.
+        let mut full = saved(3_000, 10);
+        full.losses = vec![
+            Loss {
+                address: Address::new(ResourceKind::Bucket, "main"),
+                kind: LossKind::Objects,
+                count: u64::MAX,
+                complete: false,
+                size_bytes: u64::MAX,
+                example: Some("\u{1f39e}".repeat(1024)),
+            };
+            200
+        ];
+        let changes = full.plan.changes.clone();
+        full.plan.drift = changes
+            .into_iter()
+            .map(|change| Drift {
+                address: change.address,
+                deleted: false,
+                fields: change.fields,
+            })
+            .collect();
+        let text = plan_markdown(&full);
+        let characters = text.chars().count();
+        assert!(characters < CHARACTERS_MAX, "{characters}");
+        assert!(text.contains("\nand 190 more losses.\n") && text.ends_with("</sub>\n"));
+
         assert!(plan_markdown(&saved(3_000, 10)).contains(" more lines are not shown"));
         assert!(plan_markdown(&saved(3_000, 10)).contains("\nand 2901 more.\n"));
     }
