@@ -6,6 +6,8 @@
 //! - moto knows no GetAccountSettings (404), publishes a new version although nothing changed, and does not apply an update
 //!   of a function's ephemeral storage; ministack and moto refuse no update that overlaps with another one. rmx asks for
 //!   the settings only when a zip is too large for a request, and never updates twice at once, so no step here meets that.
+//! - moto takes any `RevisionId`, and neither compares the entity tag of a conditional delete: what AWS refuses because somebody
+//!   else was faster is tested against the embedded cloud (`tests/it/intruder.rs`). rmx's looks before each write hold here too.
 //! - A new bucket of either has no public access block, and one of moto no ownership controls; AWS's buckets have both.
 //!   rmx sets what the configuration says in any case.
 //! - ministack takes a role that does not exist, and memory below AWS's limit: that rmx checks both is tested elsewhere.
@@ -158,6 +160,56 @@ impl Project {
         assert!(rest.contains("No changes."), "{rest}");
     }
 
+    /// Starts `rmx`, and ends it as a power failure would.
+    fn start_and_kill(&self, arguments: &[&str], after: Duration) {
+        let surroundings = Env::read().unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_rmx"))
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env_clear()
+            .env("PATH", &surroundings.variables["PATH"])
+            .env("HOME", self.folder.path())
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(after);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// The bucket's name, as the state has it.
+    fn bucket(&self) -> String {
+        let shown = self.rmx(&["show", "--json"], 0);
+        let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+        let mut resources = shown["values"]["root_module"]["resources"]
+            .as_array()
+            .unwrap()
+            .iter();
+        let bucket = resources.find(|resource| resource["address"] == "bucket.main");
+        bucket.unwrap()["values"]["name"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    }
+
+    /// Writes an object behind rmx's back.
+    fn put(&self, key: &str, text: &str) {
+        self.write("theirs", text);
+        let bucket = self.bucket();
+        self.aws(&[
+            "s3api",
+            "put-object",
+            "--bucket",
+            &bucket,
+            "--key",
+            key,
+            "--body",
+            "theirs",
+        ]);
+    }
+
     /// Changes the cloud behind rmx's back with the `aws` command.
     fn aws(&self, arguments: &[&str]) {
         let surroundings = Env::read().unwrap();
@@ -198,6 +250,22 @@ fn a_farm_comes_changes_and_goes(variables: Vec<(String, String)>) {
     project.aws(&[&["lambda", "update-function-configuration"], &memory[..]].concat());
     project.apply("# function.worker has changed");
 
+    drift_of_everything_else(&project);
+
+    // What moved makes a saved plan stale.
+    project.write("page/index.html", "<h1>three</h1>");
+    project.rmx(&["plan", "--out", "plan.rmx"], 0);
+    project.put("sites/page/index.html", "<h1>not three</h1>");
+    project.rmx(&["apply", "plan.rmx"], 10);
+    project.apply("# site.page will be updated in-place");
+
+    // A name of its own for the bucket: another bucket, and the site in it.
+    let renamed = format!("{CONFIG}[bucket]\nname = \"rmx-clouds-renamed\"\n");
+    project.write("remotion.toml", &renamed);
+    project.apply("# bucket.main must be replaced");
+    project.write("remotion.toml", CONFIG);
+    project.apply("# bucket.main must be replaced");
+
     let without_site = CONFIG.split("[[site]]").next().unwrap();
     project.write("remotion.toml", without_site);
     project.apply("# site.page will be destroyed");
@@ -208,8 +276,40 @@ fn a_farm_comes_changes_and_goes(variables: Vec<(String, String)>) {
     project.rmx(&["apply", "plan.rmx"], 0);
     let left = project.rmx(&["plan", "--destroy", "--detailed-exitcode"], 0);
     assert!(left.contains("No objects need to be destroyed."), "{left}");
-    project.apply("Plan: 5 to add, 0 to change, 0 to destroy.");
+    // Whatever a kill leaves behind, the next apply finishes.
+    project.start_and_kill(&["apply", "--auto-approve"], Duration::from_millis(700));
+    project.rmx(&["apply", "--auto-approve"], 0);
+    project.rmx(&["plan", "--detailed-exitcode"], 0);
     project.rmx(&["destroy", "--auto-approve"], 0);
+}
+
+/// Somebody changes the role, the bucket and the site.
+fn drift_of_everything_else(project: &Project) {
+    let policy =
+        r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"s3:*","Resource":"*"}}"#;
+    project.aws(&[
+        "iam",
+        "put-role-policy",
+        "--role-name",
+        "rmx-clouds-us-east-1",
+        "--policy-name",
+        "rmx",
+        "--policy-document",
+        policy,
+    ]);
+    let bucket = project.bucket();
+    project.aws(&["s3api", "delete-public-access-block", "--bucket", &bucket]);
+    project.put("sites/page/index.html", "<h1>spoiled</h1>");
+    project.put("sites/page/more.js", "more");
+    let plan = project.rmx(&["plan"], 0);
+    for line in [
+        "# role.main has changed",
+        "# bucket.main has changed",
+        "# site.page has changed",
+    ] {
+        assert!(plan.contains(line), "no {line:?} in\n{plan}");
+    }
+    project.apply("Plan: 0 to add, 3 to change, 0 to destroy.");
 }
 
 fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {

@@ -25,7 +25,9 @@ mod preflight;
 mod protection;
 mod recovery;
 mod render;
+mod reproducible;
 mod rollback;
 mod saved_plan;
+mod semantics;
 #[allow(dead_code, reason = "helpers for tests that land one by one")]
 mod support;
