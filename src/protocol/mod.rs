@@ -6,6 +6,8 @@
 //! [`WorkerMessage::Done`] or [`WorkerMessage::Failed`]. A stream that ends without either was cut off:
 //! the worker crashed or timed out.
 
+mod sound;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +15,11 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::media::{CaptureMethod, Codec, Fps, FrameRange, ImageFormat, PixelFormat, X264Preset};
 use crate::names::{BucketName, RenderId};
+
+pub use sound::{
+    AUDIO_BITRATE_DEFAULT, Playback, SAMPLE_RATE_DEFAULT, SoundLine, SoundSamples, SoundSettings,
+    SoundSource, SoundTask, SoundTrack,
+};
 
 /// Raised whenever a message changes its meaning. A worker refuses a task of another version by name.
 pub const PROTOCOL_VERSION: u32 = 3;
@@ -42,6 +49,9 @@ pub enum WorkerTask {
     /// Render a range of frames into one segment. Answered with [`Answer::Segment`].
     #[serde(rename = "rmx.chunk")]
     Chunk(Box<ChunkTask>),
+    /// Make one sound of what the chunks' pages want heard. Answered with [`Answer::Sound`].
+    #[serde(rename = "rmx.sound")]
+    Sound(Box<SoundTask>),
     /// Render one frame into an image object. Answered with [`Answer::Still`].
     #[serde(rename = "rmx.still")]
     Still(Box<StillTask>),
@@ -151,8 +161,10 @@ pub struct CaptureSettings {
     pub jpeg_quality: u8,
     /// Device scale factor, 0.5 (Chromium's own least) to 16. The output is `width * scale` pixels wide.
     pub scale: f64,
-    /// Whether sound is left out. A page that has sound is refused unless this is set.
+    /// Whether sound is left out.
     pub muted: bool,
+    /// Samples of sound a second that the page is told.
+    pub sample_rate: u32,
 }
 
 /// Remotion's default for H.264.
@@ -214,6 +226,8 @@ pub struct ChunkTask {
     pub bucket: BucketName,
     /// Key of the segment.
     pub segment_key: String,
+    /// Key of the report of what is heard meanwhile, written before the segment unless the chunk is silent.
+    pub sound_key: String,
     /// Report the SHA-256 of every captured frame in [`Segment::frame_digests`] (for comparisons).
     #[serde(default)]
     pub digest_frames: bool,
@@ -295,6 +309,11 @@ pub enum Answer {
     },
     /// See [`WorkerTask::Chunk`].
     Segment(Segment),
+    /// See [`WorkerTask::Sound`].
+    Sound {
+        /// Size of the sound object.
+        size_bytes: u64,
+    },
     /// See [`WorkerTask::Still`].
     Still {
         /// Size of the image object.
@@ -403,6 +422,8 @@ pub enum FailureKind {
     Browser,
     /// ffmpeg is missing, did not start, or failed.
     Encoder,
+    /// A media file that the page plays is missing or cannot be decoded.
+    Media,
     /// The page asks for something that rmx does not do yet; named in the message.
     Unsupported,
     /// Reading from or writing to S3 failed.

@@ -100,6 +100,26 @@ pub(super) fn segment_key(id: &RenderId, frames: FrameRange) -> String {
     )
 }
 
+/// Prefix of everything about a render's sound.
+pub(super) fn sound_prefix(id: &RenderId) -> String {
+    format!("{}sound", prefix(id))
+}
+
+/// Key of the report of the chunk with these frames.
+pub(super) fn report_key(id: &RenderId, frames: FrameRange) -> String {
+    format!(
+        "{}/{:07}-{:07}.ndjson",
+        sound_prefix(id),
+        frames.start(),
+        frames.last()
+    )
+}
+
+/// Key of the sound of the whole video.
+pub(super) fn sound_key(id: &RenderId) -> String {
+    format!("{}.m4a", sound_prefix(id))
+}
+
 /// The parts of a request together with the workers that serve it.
 pub(super) fn parts(
     mut request: BTreeMap<String, Digest>,

@@ -1,4 +1,4 @@
-//! Request → composition → chunk plan → scheduler ⇄ workers → segments → stitched output.
+//! Request → composition → chunk plan → scheduler ⇄ workers → segments (and their sound) → stitched output.
 //!
 //! [`render`] reads aloud from top to bottom. The client orchestrates: no Lambda is paid for waiting, and nothing is kept
 //! in memory alone that a later run could not find in the bucket, so a render whose client dies can be taken up again.
@@ -13,6 +13,7 @@ mod progress;
 mod questions;
 pub mod request;
 pub mod scheduler;
+mod sound;
 pub mod stitch;
 
 use std::path::PathBuf;
@@ -30,7 +31,7 @@ use document::RenderDocument;
 use output::{OutputError, OutputFile};
 use request::{RenderRequest, RequestError, Settled};
 use scheduler::{ChunkFailure, RenderFailure};
-use stitch::{SegmentSource, StitchError};
+use stitch::{SegmentSource, SoundSource, StitchError};
 
 pub use captured::CaptureReport;
 pub use document::{ResumeError, new_render_id};
@@ -82,6 +83,8 @@ pub struct RenderTimings {
     pub resolve_ms: u64,
     /// Rendering all chunks.
     pub render_ms: u64,
+    /// Mixing and encoding the sound.
+    pub sound_ms: u64,
     /// Stitching.
     pub stitch_ms: u64,
 }
@@ -165,10 +168,13 @@ pub async fn render(
         .await?;
     let rendered = Instant::now();
 
+    let sound = sound::make(request, &job, session, &settled, &mut on_event).await?;
+    let mixed = Instant::now();
+
     let size_bytes = tokio::select! {
         biased;
         () = session.cancel.cancelled() => return Err(RenderError::cancelled("stitching")),
-        stitched = segments.stitch(&job, session, &settled, &mut on_event) => stitched?,
+        stitched = segments.stitch(sound.as_ref(), &job, session, &settled, &mut on_event) => stitched?,
     };
     let path = job.output.commit()?;
     if !job.keep_segments
@@ -183,7 +189,8 @@ pub async fn render(
         timings: RenderTimings {
             resolve_ms: milliseconds(began, resolved),
             render_ms: milliseconds(resolved, rendered),
-            stitch_ms: milliseconds(rendered, Instant::now()),
+            sound_ms: milliseconds(rendered, mixed),
+            stitch_ms: milliseconds(mixed, Instant::now()),
         },
         chunks: settled.chunks.len(),
         chunks_resumed: segments.resumed,
@@ -285,6 +292,7 @@ impl Segments {
                 encode: settled.encode.clone(),
                 bucket: session.workers.bucket.clone(),
                 segment_key: document::segment_key(&job.id, chunk.frames),
+                sound_key: document::report_key(&job.id, chunk.frames),
                 digest_frames: false,
             }))
         };
@@ -316,6 +324,7 @@ impl Segments {
 
     async fn stitch(
         &self,
+        sound: Option<&SoundSource>,
         job: &RenderJob,
         session: Session<'_>,
         settled: &Settled,
@@ -341,7 +350,7 @@ impl Segments {
             frames_total,
         });
         let fps = settled.composition.fps;
-        let stitched = stitch::stitch(&sources, fps, &open, job.output.part(), |frames| {
+        let stitched = stitch::stitch(&sources, sound, fps, &open, job.output.part(), |frames| {
             on_event(RenderEvent::Stitching {
                 frames,
                 frames_total,

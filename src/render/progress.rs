@@ -66,6 +66,8 @@ pub enum RenderEvent<'a> {
         /// The text.
         text: &'a str,
     },
+    /// The sound of the whole video is being made.
+    Mixing,
     /// The segments are being joined.
     Stitching {
         /// Frames copied.

@@ -22,7 +22,7 @@ pub(super) struct Question<'a> {
 
 impl Question<'_> {
     /// Asks one worker; the same retries and deadlines as for a chunk.
-    async fn ask(
+    pub(super) async fn ask(
         &self,
         what: &'static str,
         task: WorkerTask,

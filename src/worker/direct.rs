@@ -13,7 +13,7 @@ use crate::env::Env;
 use crate::media::{CaptureMethod, FrameRange, ImageFormat};
 use crate::protocol::{
     Answer, CaptureSettings, ChunkTask, EncodeSettings, FailureKind, PROTOCOL_VERSION, PageTask,
-    ResolveTask, SiteLocation, WorkerTask,
+    ResolveTask, SAMPLE_RATE_DEFAULT, SiteLocation, WorkerTask,
 };
 
 /// The worker of an rmx render farm
@@ -129,10 +129,12 @@ async fn capture_frames(
             jpeg_quality: 80,
             scale: capture.scale,
             muted: capture.muted,
+            sample_rate: SAMPLE_RATE_DEFAULT,
         },
         encode: EncodeSettings::default(),
         bucket: "capture".parse().map_err(bad)?,
         segment_key: String::new(),
+        sound_key: String::new(),
         digest_frames: false,
     };
     let out = capture.out.as_deref();
@@ -141,7 +143,7 @@ async fn capture_frames(
             let writing = |error| internal(&format!("writing {}", file.display()), error);
             let scratch = tempfile::tempdir().map_err(writing)?;
             let encoded = worker.encode(&task, scratch.path(), &messages).await?;
-            std::fs::copy(encoded.file, file).map_err(writing)?;
+            std::fs::copy(encoded.segment, file).map_err(writing)?;
             if let Some(reason) = encoded.captured.reason {
                 tracing::warn!("captured as screenshots: {reason}");
             }

@@ -35,15 +35,61 @@
     return error === undefined || error === null ? null : String(error.stack ?? error);
   };
 
-  // What the frame asks for beside its picture; only what the host has to know.
-  const assets = () =>
-    (window.remotion_collectAssets?.() ?? [])
-      .filter((asset) => asset.volume !== 0)
-      .slice(0, 10)
-      .map((asset) => ({
-        type: String(asset.type),
-        name: String(asset.src ?? asset.filename ?? asset.id ?? "").slice(0, 300),
-      }));
+  // Addresses can be long (`data:`), so each crosses over once; its number stands for it afterwards.
+  const sources = new Map();
+  const number = (src, fresh) => {
+    if (!sources.has(src)) {
+      sources.set(src, sources.size);
+      fresh.push(src);
+    }
+    return sources.get(src);
+  };
+
+  // 16-bit samples as base64, in pieces that fit into the arguments of a call.
+  const base64 = (samples) => {
+    const bytes = new Uint8Array(Int16Array.from(samples).buffer);
+    let text = "";
+    for (let at = 0; at < bytes.length; at += 0x8000) {
+      text += String.fromCharCode(...bytes.subarray(at, at + 0x8000));
+    }
+    return btoa(text);
+  };
+
+  // What the frame asks for beside its picture, and the addresses that are new in it.
+  const assets = () => {
+    const fresh = [];
+    const assets = (window.remotion_collectAssets?.() ?? []).map((asset) => {
+      if (asset.type === "audio" || asset.type === "video") {
+        return {
+          media: {
+            id: String(asset.id),
+            source: number(String(asset.src), fresh),
+            volume: Number.isFinite(asset.volume) ? asset.volume : 0,
+            media_frame: asset.mediaFrame,
+            playback: {
+              rate: asset.playbackRate ?? 1,
+              tone_frequency: asset.toneFrequency ?? 1,
+              start_frame: asset.audioStartFrame ?? 0,
+              stream: asset.audioStreamIndex ?? 0,
+            },
+          },
+        };
+      }
+      if (asset.type === "inline-audio") {
+        return {
+          samples: {
+            id: String(asset.id),
+            frame: asset.frame,
+            tone_frequency: asset.toneFrequency ?? 1,
+            data: base64(asset.audio),
+          },
+        };
+      }
+      const name = String(asset.filename ?? asset.src ?? asset.id ?? "").slice(0, 300);
+      return {other: {kind: String(asset.type), name}};
+    });
+    return {assets, sources: fresh};
+  };
 
   const check = (of, describe) => () => {
     if (of !== request) return;
@@ -82,7 +128,7 @@
           window.remotion_setFrame(frame, composition, attempt);
           document.body.style.background = background;
         },
-        () => ({frame, assets: assets()}),
+        () => ({frame, ...assets()}),
       ),
   };
 

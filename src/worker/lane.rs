@@ -3,12 +3,11 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::failure::{TaskResult, internal};
-use super::page::{Page, Setup};
+use super::page::{Drawn, Page, Setup};
 use super::site::Site;
 use super::tools::Tools;
 use crate::protocol::{ChunkTask, Composition, SiteLocation, WorkerMessage};
@@ -73,7 +72,7 @@ pub(super) struct Drawing {
 #[derive(Debug)]
 pub(super) struct Lanes {
     running: JoinSet<Option<Open>>,
-    pictures: Vec<mpsc::Receiver<TaskResult<Bytes>>>,
+    pictures: Vec<mpsc::Receiver<TaskResult<Drawn>>>,
     next: usize,
 }
 
@@ -107,8 +106,8 @@ impl Lanes {
         }
     }
 
-    /// The picture of the frame that follows.
-    pub(super) async fn next(&mut self) -> TaskResult<Bytes> {
+    /// The frame that follows.
+    pub(super) async fn next(&mut self) -> TaskResult<Drawn> {
         let lane = self.next % self.pictures.len();
         self.next += 1;
         let picture = self.pictures[lane].recv().await;
@@ -146,7 +145,7 @@ impl Drawing {
         first: u32,
         step: u32,
         mut open: Option<Open>,
-        pictures: mpsc::Sender<TaskResult<Bytes>>,
+        pictures: mpsc::Sender<TaskResult<Drawn>>,
     ) -> Option<Open> {
         let frames = self.task.frames;
         let mut frame = frames.start() + first;
@@ -176,7 +175,7 @@ impl Drawing {
         open: &mut Option<Open>,
         frame: u32,
         next: Option<u32>,
-    ) -> TaskResult<Bytes> {
+    ) -> TaskResult<Drawn> {
         let task = &self.task;
         let mut tries = 1;
         loop {
@@ -195,7 +194,7 @@ impl Drawing {
             };
             let picture = used
                 .page
-                .picture(&task.composition.id, task.attempt, frame, next)
+                .draw_frame(&task.composition.id, task.attempt, frame, next)
                 .await;
             pass_on_logs(&mut used.page, &self.messages);
             match picture {

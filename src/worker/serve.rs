@@ -20,7 +20,7 @@ use tokio_util::io::ReaderStream;
 
 use super::failure::{TaskResult, internal, permanent};
 use super::site::Site;
-use crate::protocol::{FailureKind, TaskFailure};
+use crate::protocol::{FailureKind, SoundSource, TaskFailure};
 
 /// Pause after a connection that could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -72,6 +72,29 @@ impl Server {
 
     pub(super) fn site(&self) -> &Site {
         &self.shared.site
+    }
+
+    /// Where the media file with this address, as the page sees it, comes from. The page's own files are named by their
+    /// path: each worker's server has another port.
+    pub(super) fn sound_source(&self, address: &str) -> TaskResult<SoundSource> {
+        let own = format!("http://localhost:{}/", self.port);
+        if let Some(path) = address.strip_prefix(&own) {
+            let path = path.split(['?', '#']).next().unwrap_or(path);
+            let path = percent_encoding::percent_decode_str(path).decode_utf8();
+            if let Ok(path) = path {
+                return Ok(SoundSource::Site(path.into_owned()));
+            }
+        }
+        if ["http://", "https://", "data:"]
+            .iter()
+            .any(|scheme| address.starts_with(scheme))
+        {
+            return Ok(SoundSource::Url(address.to_owned()));
+        }
+        let message = format!(
+            "playing {address:.200}: only files of the site, http(s) and data addresses can be heard in a video"
+        );
+        Err(permanent(FailureKind::Media, message))
     }
 
     /// Where the page is.

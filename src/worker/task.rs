@@ -10,16 +10,19 @@ use super::browser::version_line;
 use super::encode::{Encoder, Input};
 use super::failure::{TaskResult, at_frame, internal, permanent, storage};
 use super::lane::{Drawing, Lanes, Open, pass_on_logs};
-use super::page::{Capture, Setup};
+use super::media::MediaFiles;
+use super::page::{Capture, Drawn, Setup};
 use super::site::{BucketSite, Site};
+use super::sound::{self, Report};
 use super::tools::Tools;
 use crate::cloud::{Cloud, PutOptions, PutOutcome};
 use crate::digest::Digest;
 use crate::media::{CaptureMethod, FrameRange, ImageFormat, device_pixels};
+use crate::names::BucketName;
 use crate::protocol::{
     Answer, Captured, ChunkTask, ChunkTimings, Composition, EncodeSettings, FailureKind,
-    PROTOCOL_VERSION, PageTask, Segment, SiteLocation, StillTask, WorkerInfo, WorkerMessage,
-    WorkerTask,
+    PROTOCOL_VERSION, PageTask, SAMPLE_RATE_DEFAULT, Segment, SiteLocation, SoundTask, StillTask,
+    WorkerInfo, WorkerMessage, WorkerTask,
 };
 
 /// A page for a composition lookup has the browser's own default size, as the official renderer opens it.
@@ -38,10 +41,12 @@ pub(super) struct Worker {
     no_framebuffer: Option<String>,
 }
 
-/// A chunk's frames as a file.
+/// A chunk's files.
 #[derive(Debug)]
 pub(super) struct Encoded {
-    pub(super) file: PathBuf,
+    pub(super) segment: PathBuf,
+    /// What is heard meanwhile; nothing if the chunk is silent.
+    report: Option<PathBuf>,
     pub(super) captured: Captured,
     pub(super) timings: ChunkTimings,
     digests: Vec<Digest>,
@@ -93,6 +98,7 @@ impl Worker {
                 Ok(Answer::Composition { composition })
             }
             WorkerTask::Chunk(task) => self.chunk(&task, messages).await.map(Answer::Segment),
+            WorkerTask::Sound(task) => self.sound(&task).await,
             WorkerTask::Still(task) => self.still(&task, messages).await,
         }
     }
@@ -111,6 +117,7 @@ impl Worker {
             viewport: LOOKUP_VIEWPORT,
             capture: Capture::Screenshots(ImageFormat::Jpeg, 80),
             muted: false,
+            sample_rate: SAMPLE_RATE_DEFAULT,
             initial_frame: 0,
         };
         let kept = std::mem::take(&mut self.open);
@@ -172,31 +179,28 @@ impl Worker {
 
     async fn chunk(&mut self, task: &ChunkTask, messages: &Messages) -> TaskResult<Segment> {
         check_protocol(task.page.protocol)?;
-        let folder = tempfile::Builder::new()
-            .prefix("rmx-chunk-")
-            .tempdir_in(&self.tools.scratch);
-        let folder = folder.map_err(|error| internal("making a folder for the chunk", error))?;
+        let folder = self.folder("rmx-chunk-")?;
         let Encoded {
-            file,
+            segment,
+            report,
             captured,
             mut timings,
             digests,
         } = self.encode(task, folder.path(), messages).await?;
         let started = Instant::now();
-        let size_bytes = file
-            .metadata()
-            .map_err(|error| internal("reading the segment", error))?
-            .len();
-        let options = PutOptions {
-            content_type: Some("video/mp4".to_owned()),
-            if_absent: true,
-            ..PutOptions::default()
-        };
-        let outcome = self
-            .cloud()?
-            .put_object_file(&task.bucket, &task.segment_key, &file, &options)
-            .await;
-        let outcome = outcome.map_err(|error| storage(&error))?;
+        // Who finds a segment must find its report as well, so that goes first.
+        if let Some(report) = report {
+            self.put(
+                &task.bucket,
+                &task.sound_key,
+                &report,
+                "application/x-ndjson",
+            )
+            .await?;
+        }
+        let (size_bytes, outcome) = self
+            .put(&task.bucket, &task.segment_key, &segment, "video/mp4")
+            .await?;
         timings.upload_ms = milliseconds(started);
         Ok(Segment {
             chunk: task.chunk,
@@ -208,6 +212,51 @@ impl Worker {
             timings,
             frame_digests: digests,
         })
+    }
+
+    /// Makes one sound of what the chunks' pages want heard.
+    async fn sound(&mut self, task: &SoundTask) -> TaskResult<Answer> {
+        check_protocol(task.protocol)?;
+        let folder = self.folder("rmx-sound-")?;
+        let files = MediaFiles::new(self.site(&task.site)?, folder.path())?;
+        let made = sound::make(&self.tools, self.cloud()?, &files, task, folder.path()).await?;
+        let (size_bytes, _) = self
+            .put(&task.bucket, &task.key, &made, "audio/mp4")
+            .await?;
+        Ok(Answer::Sound { size_bytes })
+    }
+
+    fn folder(&self, prefix: &str) -> TaskResult<tempfile::TempDir> {
+        tempfile::Builder::new()
+            .prefix(prefix)
+            .tempdir_in(&self.tools.scratch)
+            .map_err(|error| internal("making a folder for the task", error))
+    }
+
+    /// Uploads a file unless an earlier copy of the task has; returns its size, and which of the two it was.
+    async fn put(
+        &self,
+        bucket: &BucketName,
+        key: &str,
+        file: &Path,
+        content_type: &str,
+    ) -> TaskResult<(u64, PutOutcome)> {
+        let size_bytes = file
+            .metadata()
+            .map_err(|error| internal("reading the result", error))?
+            .len();
+        let options = PutOptions {
+            content_type: Some(content_type.to_owned()),
+            if_absent: true,
+            ..PutOptions::default()
+        };
+        let outcome = self
+            .cloud()?
+            .put_object_file(bucket, key, file, &options)
+            .await;
+        outcome
+            .map(|outcome| (size_bytes, outcome))
+            .map_err(|error| storage(&error))
     }
 
     /// Renders a chunk's frames into a file below `folder`. If they cannot be captured by the method that was asked for,
@@ -252,6 +301,8 @@ impl Worker {
                 device_pixels(composition.height, capture.scale),
             ),
         };
+        let mut report = Report::new(&folder.join("sound.ndjson"));
+        let reporting = |error| internal("writing down what is heard", error);
         let mut encoder = Encoder::start(
             &self.tools,
             &task.encode,
@@ -263,8 +314,9 @@ impl Worker {
         let mut open_ms = None;
         let mut digests = Vec::new();
         for frame in task.frames.frames() {
-            let picture = lanes.next().await.map_err(at_frame(frame))?;
+            let Drawn { picture, sound } = lanes.next().await.map_err(at_frame(frame))?;
             open_ms.get_or_insert_with(|| milliseconds(started));
+            report.add(frame, sound).map_err(reporting)?;
             if task.digest_frames {
                 digests.push(Digest::of(&picture));
             }
@@ -278,7 +330,7 @@ impl Worker {
         self.open = lanes.finish().await;
         let (open_ms, drawn_ms) = (open_ms.unwrap_or_default(), milliseconds(started));
         let started = Instant::now();
-        let file = encoder.finish(task.frames.len()).await?;
+        let segment = encoder.finish(task.frames.len()).await?;
         let timings = ChunkTimings {
             open_ms,
             capture_ms: drawn_ms - open_ms,
@@ -286,7 +338,8 @@ impl Worker {
             upload_ms: 0,
         };
         Ok(Encoded {
-            file,
+            segment,
+            report: report.finish().map_err(reporting)?,
             captured: Captured {
                 method,
                 reason: None,
@@ -318,7 +371,8 @@ impl Worker {
         check_protocol(task.page.protocol)?;
         let method = CaptureMethod::Screenshot;
         let mut lanes = self.lanes(method, &still_chunk(task), messages).await?;
-        let picture = lanes.next().await.map_err(at_frame(task.frame))?;
+        let drawn = lanes.next().await.map_err(at_frame(task.frame))?;
+        let picture = drawn.picture;
         self.open = lanes.finish().await;
         let size_bytes = picture.len() as u64;
         let content_type = match task.capture.image_format {
@@ -348,9 +402,9 @@ impl Worker {
         let mut open_ms = None;
         let mut lanes = self.lanes(task.capture.method, task, messages).await?;
         for frame in task.frames.frames() {
-            let picture = lanes.next().await.map_err(at_frame(frame))?;
+            let drawn = lanes.next().await.map_err(at_frame(frame))?;
             open_ms.get_or_insert_with(|| milliseconds(started));
-            keep(frame, &picture).map_err(|error| internal("writing a frame", error))?;
+            keep(frame, &drawn.picture).map_err(|error| internal("writing a frame", error))?;
         }
         let (open_ms, drawn_ms) = (open_ms.unwrap_or_default(), milliseconds(started));
         self.open = lanes.finish().await;
@@ -383,6 +437,7 @@ fn setup(method: CaptureMethod, task: &ChunkTask) -> Setup {
             CaptureMethod::Framebuffer => Capture::Framebuffer,
         },
         muted: capture.muted,
+        sample_rate: capture.sample_rate,
         initial_frame: task.frames.start(),
     }
 }
@@ -401,6 +456,7 @@ fn still_chunk(task: &StillTask) -> ChunkTask {
         encode: EncodeSettings::default(),
         bucket: task.bucket.clone(),
         segment_key: task.key.clone(),
+        sound_key: String::new(),
         digest_frames: false,
     }
 }

@@ -8,7 +8,7 @@ use crate::farm::Farm;
 use crate::peer;
 
 /// A site of the pages in tests/e2e/pages, on top of the contract of bundles/hello.
-fn nasty() -> tempfile::TempDir {
+pub(crate) fn nasty() -> tempfile::TempDir {
     let site = peer::folder();
     let pages = peer::root().join("tests/e2e/pages");
     for entry in std::fs::read_dir(pages).unwrap().flatten() {

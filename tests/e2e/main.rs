@@ -12,3 +12,4 @@ mod compare;
 mod failures;
 mod farm;
 mod peer;
+mod sound;

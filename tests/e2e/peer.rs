@@ -139,6 +139,24 @@ pub(crate) fn official_video(
     ]);
 }
 
+/// What the official renderer makes of a whole composition.
+pub(crate) fn official_render(site: &Path, composition: &str, out: &Path, options: &[&str]) {
+    let mut arguments = vec![
+        "render",
+        site.to_str().unwrap(),
+        composition,
+        out.to_str().unwrap(),
+        "--concurrency=2",
+    ];
+    arguments.extend(options);
+    official(&arguments);
+}
+
+/// Whether the tests that take long are wanted too (`scripts/test --full`).
+pub(crate) fn is_full() -> bool {
+    std::env::var_os("RMX_TEST_FULL").is_some()
+}
+
 /// The official renderer's picture of one frame, lossless.
 pub(crate) fn official_still(site: &Path, composition: &str, frame: u32, scale: f64, out: &Path) {
     official(&[

@@ -16,6 +16,7 @@ use rmx::render::invocation::WorkerFunction;
 use rmx::render::output::OutputFile;
 use rmx::render::request::{
     CaptureOptions, EncodeOptions, Overrides, PageOptions, RenderOptions, RenderRequest,
+    SoundOptions,
 };
 use rmx::render::scheduler::{ChunkFailure, RenderFailure};
 use rmx::render::{RenderError, RenderJob, RenderOutput, new_render_id, render};
@@ -150,6 +151,7 @@ impl Scene {
                 pixel_format: PixelFormat::Yuv420p,
                 gop_size: None,
             },
+            sound: SoundOptions::default(),
             retries_per_chunk: 1,
         })
         .unwrap();

@@ -165,9 +165,13 @@ fn task(
             "ffmpeg did not start or failed",
             "`rmx doctor` says whether ffmpeg is found and runs",
         ),
+        FailureKind::Media => (
+            "A media file of the page cannot be played",
+            "look at the file or its address; --muted leaves sound out",
+        ),
         FailureKind::Unsupported => (
             "The page asks for something rmx does not do yet",
-            "see above; --muted leaves sound out",
+            "see above",
         ),
         FailureKind::PageCrashed => (
             "The page crashed",

@@ -15,7 +15,9 @@ use crate::names::RenderId;
 use crate::render::chunks::ChunkLength;
 use crate::render::dispatch::Session;
 use crate::render::output::OutputFile;
-use crate::render::request::{CaptureOptions, EncodeOptions, RenderOptions, RenderRequest};
+use crate::render::request::{
+    CaptureOptions, EncodeOptions, RenderOptions, RenderRequest, SoundOptions,
+};
 use crate::render::{self, RenderJob, RenderOutput, new_render_id};
 
 use super::context::Context;
@@ -77,9 +79,18 @@ pub(crate) struct RenderArgs {
     /// Quality of JPEG screenshots, 0 to 100
     #[arg(long, value_name = "N")]
     jpeg_quality: Option<u8>,
-    /// Leave sound out; a page that has sound is refused otherwise
+    /// Leave sound out
     #[arg(long)]
     muted: bool,
+    /// Give the video a sound track even if nothing is heard in it
+    #[arg(long, conflicts_with = "muted")]
+    enforce_audio_track: bool,
+    /// Bit rate of the sound, such as 128K [default: 320k]
+    #[arg(long, value_name = "RATE")]
+    audio_bitrate: Option<String>,
+    /// Samples of sound a second [default: the composition's own, else 48000]
+    #[arg(long, value_name = "HERTZ")]
+    sample_rate: Option<u32>,
     /// Whether a file that is there may be replaced
     #[arg(
         long,
@@ -183,6 +194,11 @@ fn request(
             pixel_format: args.pixel_format.unwrap_or(defaults.pixel_format),
             gop_size: args.gop,
         },
+        sound: SoundOptions {
+            sample_rate: args.sample_rate,
+            bitrate: args.audio_bitrate.clone(),
+            always: args.enforce_audio_track,
+        },
         retries_per_chunk: deployed.retries(&args.page),
     });
     Ok(request?)
@@ -273,6 +289,7 @@ fn summary(
                 "wall_ms": wall_ms,
                 "resolve_ms": timings.resolve_ms,
                 "render_ms": timings.render_ms,
+                "sound_ms": timings.sound_ms,
                 "stitch_ms": timings.stitch_ms,
                 "slowest_chunk": slowest.map(|(frames, took_ms)| {
                     json!({ "frames": frames.to_string(), "took_ms": took_ms })
@@ -282,12 +299,13 @@ fn summary(
     }
     if !args.page.quiet {
         let mut line = format!(
-            "{}, {} in {} (composition {}, frames {}, stitching {})",
+            "{}, {} in {} (composition {}, frames {}, sound {}, stitching {})",
             view::counted(*frame_count, "frame", "frames"),
             view::size(*size_bytes),
             view::duration(wall_ms),
             view::duration(timings.resolve_ms),
             view::duration(timings.render_ms),
+            view::duration(timings.sound_ms),
             view::duration(timings.stitch_ms),
         );
         line += &format!(

@@ -33,8 +33,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("enable-cancellation", "Ctrl-C cancels a render, always"),
     ("concurrency-per-lambda", NOT_YET),
     ("audio-codec", NOT_YET),
-    ("audio-bitrate", NOT_YET),
-    ("sample-rate", NOT_YET),
     (
         "video-bitrate",
         "rmx encodes with a constant rate factor: use --crf",

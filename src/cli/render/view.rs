@@ -204,6 +204,7 @@ impl View {
                 level,
                 text,
             } => self.log(*frames, level, text),
+            RenderEvent::Mixing => self.say("mixing", "Mixing the sound", json!({})),
             RenderEvent::Stitching {
                 frames,
                 frames_total,

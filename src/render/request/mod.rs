@@ -1,19 +1,25 @@
 //! What is asked for, checked: first what can be told without the composition, then with it.
 
+mod overrides;
+mod sound;
+
 use std::collections::BTreeMap;
 
 use crate::digest::Digest;
 use crate::media::{
-    CaptureMethod, Codec, Fps, FrameRange, FrameSelection, ImageFormat, PixelFormat, X264Preset,
+    CaptureMethod, Codec, FrameRange, FrameSelection, ImageFormat, PixelFormat, X264Preset,
 };
 use crate::protocol::{
     CRF_DEFAULT_H264, CaptureSettings, Composition, EncodeSettings, PROTOCOL_VERSION, PageTask,
-    SiteLocation, X264_DEFAULT,
+    SAMPLE_RATE_DEFAULT, SiteLocation, X264_DEFAULT,
 };
 
 use super::captured;
 use super::chunks::{ChunkLength, ChunkPlan, ChunkPlanError};
 use super::invocation::TASK_BYTES_MAX;
+pub use overrides::Overrides;
+pub(super) use sound::Sound;
+pub use sound::SoundOptions;
 
 /// The largest picture libx264 takes is 16384 pixels a side; Chromium's software surface ends there as well.
 const SIDE_MAX: u32 = 16_384;
@@ -57,35 +63,6 @@ impl PageOptions {
     }
 }
 
-/// Values that take the place of the composition's own.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Overrides {
-    /// Width in CSS pixels.
-    pub width: Option<u32>,
-    /// Height in CSS pixels.
-    pub height: Option<u32>,
-    /// Frames a second.
-    pub fps: Option<Fps>,
-    /// Frames.
-    pub duration_in_frames: Option<u32>,
-}
-
-impl Overrides {
-    fn apply(&self, composition: &mut Composition) {
-        let Self {
-            width,
-            height,
-            fps,
-            duration_in_frames,
-        } = *self;
-        composition.width = width.unwrap_or(composition.width);
-        composition.height = height.unwrap_or(composition.height);
-        composition.fps = fps.unwrap_or(composition.fps);
-        composition.duration_in_frames =
-            duration_in_frames.unwrap_or(composition.duration_in_frames);
-    }
-}
-
 /// How frames leave the browser, as far as it was said.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct CaptureOptions {
@@ -120,13 +97,19 @@ impl CaptureOptions {
         Ok(())
     }
 
-    fn settle(&self, method: CaptureMethod, image_format: ImageFormat) -> CaptureSettings {
+    fn settle(
+        &self,
+        method: CaptureMethod,
+        image_format: ImageFormat,
+        sample_rate: u32,
+    ) -> CaptureSettings {
         CaptureSettings {
             method,
             image_format: self.image_format.unwrap_or(image_format),
             jpeg_quality: self.jpeg_quality,
             scale: self.scale,
             muted: self.muted,
+            sample_rate,
         }
     }
 }
@@ -183,6 +166,8 @@ pub struct RenderOptions {
     pub capture: CaptureOptions,
     /// How they are encoded.
     pub encode: EncodeOptions,
+    /// How their sound is made.
+    pub sound: SoundOptions,
     /// Retries of a chunk.
     pub retries_per_chunk: u32,
 }
@@ -278,6 +263,8 @@ pub(super) struct Settled {
     /// Why frames are not read from the framebuffer.
     pub(super) no_framebuffer: Option<&'static str>,
     pub(super) encode: EncodeSettings,
+    /// Nothing if the video is to be silent.
+    pub(super) sound: Option<Sound>,
 }
 
 impl RenderRequest {
@@ -289,6 +276,7 @@ impl RenderRequest {
         options.page.check()?;
         options.capture.check()?;
         options.chunk_length.check()?;
+        options.sound.check()?;
         let crf_max = match options.encode.codec {
             Codec::H264 => 51,
         };
@@ -306,7 +294,7 @@ impl RenderRequest {
                 allowed: "1 or more",
             });
         }
-        check_overrides(&options.overrides)?;
+        options.overrides.check()?;
         Ok(Self(options))
     }
 
@@ -354,11 +342,15 @@ impl RenderRequest {
             image_format,
             options.encode.pixel_format,
         );
+        let sound = options.sound.settle(composition.defaults.sample_rate);
         Ok(Settled {
             chunks: ChunkPlan::new(frames, options.chunk_length)?,
-            capture: options.capture.settle(method, image_format),
+            capture: options
+                .capture
+                .settle(method, image_format, sound.encode.sample_rate),
             no_framebuffer,
             encode: options.encode.settle(),
+            sound: (!options.capture.muted).then_some(sound),
             composition,
         })
     }
@@ -374,6 +366,7 @@ impl RenderRequest {
             chunk_length,
             capture,
             encode,
+            sound,
             retries_per_chunk: _,
         } = &self.0;
         [
@@ -386,6 +379,7 @@ impl RenderRequest {
             ("chunk length", Digest::of(format!("{chunk_length:?}"))),
             ("capture settings", Digest::of(format!("{capture:?}"))),
             ("encoder settings", Digest::of(format!("{encode:?}"))),
+            ("sound settings", Digest::of(format!("{sound:?}"))),
         ]
         .into_iter()
         .map(|(part, digest)| (part.to_owned(), digest))
@@ -401,7 +395,7 @@ impl StillRequest {
     pub fn new(options: StillOptions) -> Result<Self, RequestError> {
         options.page.check()?;
         options.capture.check()?;
-        check_overrides(&options.overrides)?;
+        options.overrides.check()?;
         Ok(Self(options))
     }
 
@@ -434,9 +428,11 @@ impl StillRequest {
             })?;
         check_size(&composition, options.capture.scale, PixelFormat::Yuv444p)?;
         // Remotion's default for stills.
-        let capture = options
-            .capture
-            .settle(CaptureMethod::Screenshot, ImageFormat::Png);
+        let capture = options.capture.settle(
+            CaptureMethod::Screenshot,
+            ImageFormat::Png,
+            SAMPLE_RATE_DEFAULT,
+        );
         Ok((composition, frame, capture))
     }
 }
@@ -455,23 +451,6 @@ fn check_task_size(variable_bytes: usize) -> Result<(), RequestError> {
         size_bytes,
         size_bytes_max: TASK_BYTES_MAX,
     })
-}
-
-fn check_overrides(overrides: &Overrides) -> Result<(), RequestError> {
-    for (what, value) in [
-        ("width", overrides.width),
-        ("height", overrides.height),
-        ("duration", overrides.duration_in_frames),
-    ] {
-        if value == Some(0) {
-            return Err(RequestError::OutOfRange {
-                what,
-                found: "0".to_owned(),
-                allowed: "1 or more",
-            });
-        }
-    }
-    Ok(())
 }
 
 /// The sides must be whole numbers of pixels, and even where two pixels share their colour.

@@ -1,6 +1,7 @@
 //! What is refused, and what the composition fills in.
 
 use super::*;
+use crate::media::Fps;
 use crate::protocol::CompositionDefaults;
 
 fn options() -> RenderOptions {
@@ -29,6 +30,7 @@ fn options() -> RenderOptions {
             pixel_format: PixelFormat::Yuv420p,
             gop_size: None,
         },
+        sound: SoundOptions::default(),
         retries_per_chunk: 1,
     }
 }
@@ -66,6 +68,14 @@ fn what_is_out_of_range_is_refused() {
         (
             refused(|o| o.capture.jpeg_quality = 101),
             "a JPEG quality of 101 is out of range: 0 to 100 is possible",
+        ),
+        (
+            refused(|o| o.sound.sample_rate = Some(44_000)),
+            "a sample rate of 44000 is out of range: what AAC knows, 7350 to 96000, such as 44100 and 48000, is possible",
+        ),
+        (
+            refused(|o| o.sound.bitrate = Some("320".to_owned())),
+            "a bit rate of 320 is out of range: a number with K or M behind it, such as 320K, is possible",
         ),
         (
             refused(|o| o.capture.scale = 0.0),

@@ -1,12 +1,15 @@
-//! Segments → one video file, without encoding anything again.
+//! Segments and their sound → one video file, without encoding anything again.
 //!
 //! The tables of all segments are read first, so everything that could go wrong with them is known before the output
 //! is touched. Then the head of the file (`ftyp`, `moov`) is written, and the frames are copied from the bucket straight
 //! into place behind it: `moov` comes before `mdat`, so a player can begin before it has the whole file. Memory holds
 //! the tables (some twenty bytes a frame) and a few read buffers, never the frames.
 
+mod feed;
+mod layout;
 mod movie;
 mod segment;
+mod sound;
 #[cfg(test)]
 mod tests;
 
@@ -16,13 +19,16 @@ use std::path::{Path, PathBuf};
 use futures::future::BoxFuture;
 use futures::{StreamExt as _, TryStreamExt as _};
 use mp4_atom::{Atom as _, Decode as _, Header, Moov};
-use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 
 use crate::cloud::{CloudError, ObjectReader};
 use crate::media::Fps;
 
+use feed::{COPY_BUFFER_BYTES, Feed};
+use layout::Track;
 pub use segment::SegmentProblem;
 use segment::SegmentTable;
+use sound::SoundTable;
 
 /// What is read of a segment at first; its `moov` is often in there.
 const PROBE_BYTES: u64 = 64 * 1024;
@@ -35,14 +41,6 @@ const BOXES_MAX: usize = 32;
 
 /// Segments whose tables are read at the same time.
 const TABLES_IN_FLIGHT: usize = 16;
-
-/// Reads that are opened ahead of the one being copied, so that their answers are on the way.
-const READS_AHEAD: usize = 4;
-
-/// Attempts at copying a range whose connection breaks.
-const READ_ATTEMPTS_MAX: u32 = 4;
-
-const COPY_BUFFER_BYTES: usize = 256 * 1024;
 
 /// A segment in the bucket, in the order of the video.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,7 +105,16 @@ pub enum StitchError {
     },
 }
 
-/// Joins `segments` into the file at `path`, which is written in place: give a temporary one.
+/// The sound of the whole video, as an object of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SoundSource {
+    /// Key of the object.
+    pub key: String,
+    /// Its size.
+    pub size_bytes: u64,
+}
+
+/// Joins `segments` and `sound` into the file at `path`, which is written in place: give a temporary one.
 ///
 /// `on_frames` is told how many frames have been copied so far. There must be at least one segment.
 ///
@@ -115,14 +122,26 @@ pub enum StitchError {
 /// A segment is missing, cut off, or does not fit the others; the output cannot be written.
 pub async fn stitch(
     segments: &[SegmentSource],
+    sound: Option<&SoundSource>,
     fps: Fps,
     open: &OpenRange<'_>,
     path: &Path,
     mut on_frames: impl FnMut(u64),
 ) -> Result<Stitched, StitchError> {
     let tables = read_tables(segments, fps, open).await?;
+    let sound_table = match sound {
+        Some(sound) => Some(read_sound_table(sound, open).await?),
+        None => None,
+    };
+    let runs = layout::layout(&tables, sound_table.as_ref(), fps);
+    let parts = movie::Parts {
+        segments: &tables,
+        sound: sound_table.as_ref(),
+        runs: &runs,
+        fps,
+    };
     let comment = concat!("Made with rmx ", env!("CARGO_PKG_VERSION"));
-    let head = movie::head(&tables, fps, comment)?;
+    let head = movie::head(&parts, comment)?;
     let output_error = |error| StitchError::Output {
         path: path.to_owned(),
         error,
@@ -135,17 +154,27 @@ pub async fn stitch(
         size_bytes: head.len() as u64,
         frame_count: 0,
     };
-    let mut reads = futures::stream::iter(pieces(segments, &tables))
-        .map(|piece| async move {
-            let reader = open(piece.key.to_owned(), piece.range.clone()).await;
-            (piece, reader)
-        })
-        .buffered(READS_AHEAD);
-    while let Some((piece, reader)) = reads.next().await {
-        copy(&piece, reader?, open, &mut output, path).await?;
-        stitched.size_bytes += piece.range.end - piece.range.start;
-        stitched.frame_count += u64::from(piece.frames_done);
-        on_frames(stitched.frame_count);
+    let pictures = segments
+        .iter()
+        .zip(&tables)
+        .flat_map(|(segment, table)| table.ranges.iter().map(|range| (&segment.key[..], range)));
+    let sounds = sound
+        .iter()
+        .zip(&sound_table)
+        .flat_map(|(sound, table)| table.ranges.iter().map(|range| (&sound.key[..], range)));
+    let mut pictures = Feed::new(pictures, open);
+    let mut sounds = Feed::new(sounds, open);
+    for run in &runs {
+        let feed = match run.track {
+            Track::Video => &mut pictures,
+            Track::Sound => &mut sounds,
+        };
+        feed.copy(run.bytes, &mut output, path).await?;
+        stitched.size_bytes += run.bytes;
+        if run.track == Track::Video {
+            stitched.frame_count += u64::from(run.samples);
+            on_frames(stitched.frame_count);
+        }
     }
     output.flush().await.map_err(output_error)?;
     let file = output.into_inner();
@@ -153,78 +182,17 @@ pub async fn stitch(
     Ok(stitched)
 }
 
-/// Bytes to be copied from one segment.
-#[derive(Debug, Clone)]
-struct Piece<'a> {
-    key: &'a str,
-    range: Range<u64>,
-    /// Frames that are complete once this is copied: all of the segment's with its last piece.
-    frames_done: u32,
-}
-
-fn pieces<'a>(
-    segments: &'a [SegmentSource],
-    tables: &'a [SegmentTable],
-) -> impl Iterator<Item = Piece<'a>> {
-    segments.iter().zip(tables).flat_map(|(segment, table)| {
-        let last = table.ranges.len() - 1;
-        table
-            .ranges
-            .iter()
-            .enumerate()
-            .map(move |(index, range)| Piece {
-                key: &segment.key,
-                range: range.clone(),
-                frames_done: if index == last {
-                    segment.frame_count
-                } else {
-                    0
-                },
-            })
-    })
-}
-
-/// Copies a piece, beginning again where a broken connection left off.
-async fn copy(
-    piece: &Piece<'_>,
-    mut reader: ObjectReader,
+/// The sound's tables.
+async fn read_sound_table(
+    sound: &SoundSource,
     open: &OpenRange<'_>,
-    output: &mut (impl AsyncWrite + Unpin),
-    path: &Path,
-) -> Result<(), StitchError> {
-    let mut next = piece.range.start;
-    let mut buffer = vec![0; COPY_BUFFER_BYTES];
-    for attempt in 1.. {
-        let broken = loop {
-            let left = usize::try_from(piece.range.end - next).unwrap_or(usize::MAX);
-            if left == 0 {
-                return Ok(());
-            }
-            let part = &mut buffer[..left.min(COPY_BUFFER_BYTES)];
-            match reader.body.read(part).await {
-                Ok(0) => break std::io::Error::from(std::io::ErrorKind::UnexpectedEof),
-                Ok(length) => {
-                    output.write_all(&part[..length]).await.map_err(|error| {
-                        StitchError::Output {
-                            path: path.to_owned(),
-                            error,
-                        }
-                    })?;
-                    next += length as u64;
-                }
-                Err(error) => break error,
-            }
-        };
-        if attempt == READ_ATTEMPTS_MAX {
-            return Err(StitchError::Read {
-                key: piece.key.to_owned(),
-                error: broken,
-            });
-        }
-        tracing::debug!(key = piece.key, %broken, "reading a segment again from {next}");
-        reader = open(piece.key.to_owned(), next..piece.range.end).await?;
-    }
-    Ok(())
+) -> Result<SoundTable, StitchError> {
+    let object = Object {
+        key: &sound.key,
+        size_bytes: sound.size_bytes,
+    };
+    let moov = read_moov(object, open).await?;
+    SoundTable::parse(&moov, sound.size_bytes).map_err(|problem| object.unusable(problem))
 }
 
 /// The tables of all segments, which are known to fit together.
@@ -235,9 +203,10 @@ async fn read_tables(
 ) -> Result<Vec<SegmentTable>, StitchError> {
     let tables: Vec<SegmentTable> = futures::stream::iter(segments)
         .map(|segment| async move {
-            let moov = read_moov(segment, open).await?;
+            let object = Object::of(segment);
+            let moov = read_moov(object, open).await?;
             SegmentTable::parse(&moov, segment.size_bytes, fps, segment.frame_count)
-                .map_err(|problem| unusable(segment, problem))
+                .map_err(|problem| object.unusable(problem))
         })
         .buffered(TABLES_IN_FLIGHT)
         .try_collect()
@@ -245,15 +214,16 @@ async fn read_tables(
     for (segment, table) in segments.iter().zip(&tables) {
         if let Some(what) = movie::difference(&tables[0], table) {
             let first = segments[0].key.clone();
-            return Err(unusable(segment, SegmentProblem::Different { what, first }));
+            let different = SegmentProblem::Different { what, first };
+            return Err(Object::of(segment).unusable(different));
         }
     }
     Ok(tables)
 }
 
-/// The segment's `moov` box, header included, wherever in the file it is.
-async fn read_moov(segment: &SegmentSource, open: &OpenRange<'_>) -> Result<Vec<u8>, StitchError> {
-    let container = |text: &str| unusable(segment, SegmentProblem::Container(text.to_owned()));
+/// The object's `moov` box, header included, wherever in the file it is.
+async fn read_moov(segment: Object<'_>, open: &OpenRange<'_>) -> Result<Vec<u8>, StitchError> {
+    let container = |text: &str| segment.unusable(SegmentProblem::Container(text.to_owned()));
     let mut window = Vec::new();
     let mut window_at = 0;
     let mut next = 0;
@@ -281,13 +251,10 @@ async fn read_moov(segment: &SegmentSource, open: &OpenRange<'_>) -> Result<Vec<
             .checked_add(size_bytes)
             .filter(|end| *end <= segment.size_bytes)
             .ok_or_else(|| {
-                unusable(
-                    segment,
-                    SegmentProblem::CutOff {
-                        needed: next.saturating_add(size_bytes),
-                        found: segment.size_bytes,
-                    },
-                )
+                segment.unusable(SegmentProblem::CutOff {
+                    needed: next.saturating_add(size_bytes),
+                    found: segment.size_bytes,
+                })
             })?;
         if kind != Moov::KIND {
             next = end;
@@ -318,24 +285,36 @@ fn box_at(bytes: &[u8], left_in_file: u64) -> Option<(mp4_atom::FourCC, u64)> {
 }
 
 async fn read(
-    segment: &SegmentSource,
+    object: Object<'_>,
     range: Range<u64>,
     open: &OpenRange<'_>,
 ) -> Result<Vec<u8>, StitchError> {
     let mut bytes = Vec::new();
-    let piece = Piece {
-        key: &segment.key,
-        range: range.clone(),
-        frames_done: 0,
-    };
-    let reader = open(segment.key.clone(), range).await?;
-    copy(&piece, reader, open, &mut bytes, Path::new("memory")).await?;
+    let mut feed = Feed::new(std::iter::once((object.key, &range)), open);
+    let length = range.end - range.start;
+    feed.copy(length, &mut bytes, Path::new("memory")).await?;
     Ok(bytes)
 }
 
-fn unusable(segment: &SegmentSource, problem: SegmentProblem) -> StitchError {
-    StitchError::Segment {
-        key: segment.key.clone(),
-        problem,
+/// An object whose tables are read.
+#[derive(Debug, Clone, Copy)]
+struct Object<'a> {
+    key: &'a str,
+    size_bytes: u64,
+}
+
+impl<'a> Object<'a> {
+    fn of(segment: &'a SegmentSource) -> Self {
+        Self {
+            key: &segment.key,
+            size_bytes: segment.size_bytes,
+        }
+    }
+
+    fn unusable(self, problem: SegmentProblem) -> StitchError {
+        StitchError::Segment {
+            key: self.key.to_owned(),
+            problem,
+        }
     }
 }

@@ -6,11 +6,13 @@
 
 use mp4_atom::{
     Co64, Codec, Ctts, CttsEntry, Dinf, Dref, Edts, Elst, ElstEntry, Encode as _, Ftyp, Hdlr, Mdhd,
-    Mdia, Minf, Moov, Mvhd, Stbl, Stco, Stsc, StscEntry, Stss, Stsz, StszSamples, Stts, SttsEntry,
-    Tkhd, Trak, Url, Vmhd,
+    Mdia, Minf, Moov, Mvhd, Smhd, Stbl, Stco, Stsc, StscEntry, Stss, Stsz, StszSamples, Stts,
+    SttsEntry, Tkhd, Trak, Url, Vmhd,
 };
 
+use super::layout::{Run, Track};
 use super::segment::SegmentTable;
+use super::sound::SoundTable;
 use crate::media::Fps;
 
 /// Timescales below this are doubled until they are not, as ffmpeg does, so that the numbers look familiar.
@@ -19,14 +21,19 @@ const TIMESCALE_MIN: u32 = 10_000;
 /// Size of an `mdat` header with a 64-bit size, which is used always.
 const MDAT_HEADER_BYTES: u64 = 16;
 
+/// What the output is made of.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Parts<'a> {
+    /// They fit together; frames follow in their order.
+    pub(super) segments: &'a [SegmentTable],
+    pub(super) sound: Option<&'a SoundTable>,
+    /// Where what lies.
+    pub(super) runs: &'a [Run],
+    pub(super) fps: Fps,
+}
+
 /// Everything in front of the first frame: `ftyp`, `moov` and the header of `mdat`.
-///
-/// The segments must fit together; frames follow in their order.
-pub(super) fn head(
-    segments: &[SegmentTable],
-    fps: Fps,
-    comment: &str,
-) -> Result<Vec<u8>, mp4_atom::Error> {
+pub(super) fn head(parts: &Parts<'_>, comment: &str) -> Result<Vec<u8>, mp4_atom::Error> {
     let mut head = Vec::new();
     Ftyp {
         major_brand: b"isom".into(),
@@ -36,11 +43,11 @@ pub(super) fn head(
             .to_vec(),
     }
     .encode(&mut head)?;
-    let media_bytes: u64 = segments.iter().map(data_bytes).sum();
+    let media_bytes: u64 = parts.runs.iter().map(|run| run.bytes).sum();
     // The size of `moov` does not depend on the offsets in it, once their width is settled.
     let encode = |data_at: u64, wide: bool| {
         let mut bytes = Vec::new();
-        movie(segments, fps, data_at, wide).encode(&mut bytes)?;
+        movie(parts, data_at, wide).encode(&mut bytes)?;
         append_child(&mut bytes, &user_data(comment));
         Ok::<_, mp4_atom::Error>(bytes)
     };
@@ -58,126 +65,192 @@ pub(super) fn head(
     Ok(head)
 }
 
-fn data_bytes(segment: &SegmentTable) -> u64 {
-    segment.sizes.iter().copied().map(u64::from).sum()
-}
-
-fn movie(segments: &[SegmentTable], fps: Fps, data_at: u64, wide: bool) -> Moov {
+/// Ticks a second of the whole file and of its pictures, and the ticks of a frame.
+fn clock(fps: Fps) -> (u32, u32) {
     let scale = (0..16)
         .map(|doublings| 1_u32 << doublings)
         .find(|scale| fps.numerator().saturating_mul(*scale) >= TIMESCALE_MIN)
         .unwrap_or(1);
-    let timescale = fps.numerator() * scale;
-    let frame_ticks = fps.denominator() * scale;
-    let frame_count: u64 = segments.iter().map(|s| s.sizes.len() as u64).sum();
+    (fps.numerator() * scale, fps.denominator() * scale)
+}
+
+fn movie(parts: &Parts<'_>, data_at: u64, wide: bool) -> Moov {
+    let (timescale, frame_ticks) = clock(parts.fps);
+    let frame_count: u64 = parts.segments.iter().map(|s| s.sizes.len() as u64).sum();
     let duration = frame_count * u64::from(frame_ticks);
-    let first = &segments[0];
-    let (offsets, delay_ticks) = composition(segments, frame_ticks);
+    let video = video_track(parts.segments, timescale, frame_ticks, duration);
+    let sound = parts
+        .sound
+        .map(|sound| sound_track(sound, timescale, duration));
+    let tracks = [(Track::Video, Some(video)), (Track::Sound, sound)];
+    let tracks = tracks.into_iter().filter_map(|(kind, track)| {
+        let mut track = track?;
+        place(&mut track.mdia.minf.stbl, parts.runs, kind, data_at, wide);
+        Some(track)
+    });
+    let trak: Vec<Trak> = tracks.collect();
     Moov {
         mvhd: Mvhd {
             timescale,
             duration,
             rate: 1.into(),
             volume: 1.into(),
-            next_track_id: 2,
+            next_track_id: narrow(trak.len() as u64) + 1,
             ..Mvhd::default()
         },
-        trak: vec![Trak {
-            tkhd: Tkhd {
-                creation_time: 0,
-                modification_time: 0,
-                track_id: 1,
-                duration,
-                enabled: true,
-                in_movie: true,
-                ..first.header.clone()
-            },
-            edts: Some(Edts {
-                elst: Some(Elst {
-                    entries: vec![ElstEntry {
-                        segment_duration: duration,
-                        media_time: Some(delay_ticks),
-                        media_rate: 1.into(),
-                    }],
-                }),
-            }),
-            mdia: Mdia {
-                mdhd: Mdhd {
-                    timescale,
-                    duration,
-                    language: "und".to_owned(),
-                    ..Mdhd::default()
-                },
-                hdlr: Hdlr {
-                    handler: b"vide".into(),
-                    name: "VideoHandler".to_owned(),
-                },
-                minf: Minf {
-                    vmhd: Some(Vmhd::default()),
-                    dinf: Dinf {
-                        dref: Dref {
-                            entries: vec![Url::default().into()],
-                        },
-                    },
-                    stbl: Stbl {
-                        stts: Stts {
-                            entries: vec![SttsEntry {
-                                sample_count: narrow(frame_count),
-                                sample_delta: frame_ticks,
-                            }],
-                        },
-                        ctts: offsets,
-                        stsz: Stsz {
-                            samples: StszSamples::Different {
-                                sizes: segments
-                                    .iter()
-                                    .flat_map(|s| s.sizes.iter().copied())
-                                    .collect(),
-                            },
-                        },
-                        stss: keyframes(segments),
-                        ..places(segments, data_at, wide)
-                    },
-                    ..Minf::default()
-                },
-            },
-            ..Trak::default()
-        }],
+        trak,
         ..Moov::default()
     }
 }
 
-/// Where the frames lie: one chunk of the container for each segment.
-fn places(segments: &[SegmentTable], data_at: u64, wide: bool) -> Stbl {
+fn video_track(segments: &[SegmentTable], timescale: u32, frame_ticks: u32, duration: u64) -> Trak {
+    let first = &segments[0];
+    let (offsets, delay_ticks) = composition(segments, frame_ticks);
+    Trak {
+        tkhd: Tkhd {
+            creation_time: 0,
+            modification_time: 0,
+            track_id: 1,
+            duration,
+            enabled: true,
+            in_movie: true,
+            ..first.header.clone()
+        },
+        edts: Some(edit(duration, delay_ticks)),
+        mdia: Mdia {
+            mdhd: Mdhd {
+                timescale,
+                duration,
+                language: "und".to_owned(),
+                ..Mdhd::default()
+            },
+            hdlr: Hdlr {
+                handler: b"vide".into(),
+                name: "VideoHandler".to_owned(),
+            },
+            minf: Minf {
+                vmhd: Some(Vmhd::default()),
+                dinf: in_this_file(),
+                stbl: Stbl {
+                    stsd: first.description.clone(),
+                    stts: Stts {
+                        entries: vec![SttsEntry {
+                            sample_count: narrow(duration / u64::from(frame_ticks)),
+                            sample_delta: frame_ticks,
+                        }],
+                    },
+                    ctts: offsets,
+                    stsz: Stsz {
+                        samples: StszSamples::Different {
+                            sizes: segments
+                                .iter()
+                                .flat_map(|s| s.sizes.iter().copied())
+                                .collect(),
+                        },
+                    },
+                    stss: keyframes(segments),
+                    ..Stbl::default()
+                },
+                ..Minf::default()
+            },
+        },
+        ..Trak::default()
+    }
+}
+
+/// The sound begins with the pictures: what the encoder put in front of it is cut off by the edit list.
+fn sound_track(sound: &SoundTable, movie_timescale: u32, movie_duration: u64) -> Trak {
+    let heard = u128::from(sound.duration - sound.priming) * u128::from(movie_timescale)
+        / u128::from(sound.timescale);
+    let duration = u64::try_from(heard).unwrap_or(u64::MAX).min(movie_duration);
+    Trak {
+        tkhd: Tkhd {
+            track_id: 2,
+            duration,
+            alternate_group: 1,
+            enabled: true,
+            in_movie: true,
+            volume: 1.into(),
+            ..Tkhd::default()
+        },
+        edts: Some(edit(duration, sound.priming)),
+        mdia: Mdia {
+            mdhd: Mdhd {
+                timescale: sound.timescale,
+                duration: sound.duration,
+                language: "und".to_owned(),
+                ..Mdhd::default()
+            },
+            hdlr: Hdlr {
+                handler: b"soun".into(),
+                name: "SoundHandler".to_owned(),
+            },
+            minf: Minf {
+                smhd: Some(Smhd::default()),
+                dinf: in_this_file(),
+                stbl: Stbl {
+                    stsd: sound.description.clone(),
+                    stts: sound.durations.clone(),
+                    stsz: Stsz {
+                        samples: StszSamples::Different {
+                            sizes: sound.sizes.clone(),
+                        },
+                    },
+                    ..Stbl::default()
+                },
+                ..Minf::default()
+            },
+        },
+        ..Trak::default()
+    }
+}
+
+/// One edit: `duration` (in the file's ticks) of the media from `media_time` (in the media's ticks) on.
+fn edit(duration: u64, media_time: u64) -> Edts {
+    Edts {
+        elst: Some(Elst {
+            entries: vec![ElstEntry {
+                segment_duration: duration,
+                media_time: Some(media_time),
+                media_rate: 1.into(),
+            }],
+        }),
+    }
+}
+
+fn in_this_file() -> Dinf {
+    Dinf {
+        dref: Dref {
+            entries: vec![Url::default().into()],
+        },
+    }
+}
+
+/// Where the samples of a track lie: one chunk of the container for each of its runs.
+fn place(table: &mut Stbl, runs: &[Run], track: Track, data_at: u64, wide: bool) {
     let mut next = data_at;
-    let offsets: Vec<u64> = segments
-        .iter()
-        .map(|segment| {
-            let offset = next;
-            next += data_bytes(segment);
-            offset
-        })
-        .collect();
-    let mut runs: Vec<StscEntry> = Vec::new();
-    for (number, segment) in (1..).zip(segments) {
-        let samples_per_chunk = narrow(segment.sizes.len() as u64);
-        if runs.last().map(|run| run.samples_per_chunk) != Some(samples_per_chunk) {
-            runs.push(StscEntry {
-                first_chunk: number,
-                samples_per_chunk,
+    let mut offsets: Vec<u64> = Vec::new();
+    let mut chunks: Vec<StscEntry> = Vec::new();
+    for run in runs {
+        let offset = next;
+        next += run.bytes;
+        if run.track != track {
+            continue;
+        }
+        offsets.push(offset);
+        if chunks.last().map(|chunk| chunk.samples_per_chunk) != Some(run.samples) {
+            chunks.push(StscEntry {
+                first_chunk: narrow(offsets.len() as u64),
+                samples_per_chunk: run.samples,
                 sample_description_index: 1,
             });
         }
     }
-    Stbl {
-        stsd: segments[0].description.clone(),
-        stsc: Stsc { entries: runs },
-        stco: (!wide).then(|| Stco {
-            entries: offsets.iter().map(|offset| narrow(*offset)).collect(),
-        }),
-        co64: wide.then_some(Co64 { entries: offsets }),
-        ..Stbl::default()
-    }
+    table.stsc = Stsc { entries: chunks };
+    table.stco = (!wide).then(|| Stco {
+        entries: offsets.iter().map(|offset| narrow(*offset)).collect(),
+    });
+    table.co64 = wide.then_some(Co64 { entries: offsets });
 }
 
 /// Ticks from decoding to showing, for runs of frames, and the delay that the edit list takes away.

@@ -32,6 +32,9 @@ pub enum SegmentProblem {
     /// The track is not H.264.
     #[error("its video is not H.264 in the form `avc1`")]
     Codec,
+    /// The track is not AAC.
+    #[error("its sound is not AAC in the form `mp4a`")]
+    SoundCodec,
     /// Frames are missing, or there are too many.
     #[error("it holds {found} frames instead of {expected}")]
     FrameCount {
@@ -160,9 +163,13 @@ fn keyframes(table: &Stbl, frame_count: u32) -> Result<Vec<u32>, SegmentProblem>
     Ok(stss.entries.iter().map(|number| number - 1).collect())
 }
 
-/// Where the frames lie in the file.
-fn ranges(table: &Stbl, sizes: &[u32], size_bytes: u64) -> Result<Vec<Range<u64>>, SegmentProblem> {
-    const WRONG: SegmentProblem = SegmentProblem::Tables("positions of frames");
+/// Where the samples of a track lie in the file.
+pub(super) fn ranges(
+    table: &Stbl,
+    sizes: &[u32],
+    size_bytes: u64,
+) -> Result<Vec<Range<u64>>, SegmentProblem> {
+    const WRONG: SegmentProblem = SegmentProblem::Tables("positions of samples");
     let offsets: Vec<u64> = match (&table.stco, &table.co64) {
         (Some(stco), None) => stco.entries.iter().copied().map(u64::from).collect(),
         (None, Some(co64)) => co64.entries.clone(),

@@ -15,6 +15,7 @@ use super::*;
 #[derive(Clone, Default)]
 struct Shelf {
     objects: Vec<(SegmentSource, Arc<Vec<u8>>)>,
+    sound: Option<Arc<Vec<u8>>>,
 }
 
 impl Shelf {
@@ -34,8 +35,9 @@ impl Shelf {
             .map(|(source, _)| source.clone())
             .collect();
         let open = |key: String, range: Range<u64>| {
-            let (_, content) = self.objects.iter().find(|(s, _)| s.key == key).unwrap();
-            let content = content[range.start as usize..range.end as usize].to_vec();
+            let of_key = self.objects.iter().find(|(s, _)| s.key == key);
+            let content = of_key.map(|(_, content)| content).or(self.sound.as_ref());
+            let content = content.unwrap()[range.start as usize..range.end as usize].to_vec();
             Box::pin(async move {
                 Ok(ObjectReader {
                     size_bytes: content.len() as u64,
@@ -44,7 +46,11 @@ impl Shelf {
                 })
             }) as BoxFuture<'_, _>
         };
-        stitch(&sources, fps, &open, path, |_| {}).await
+        let sound = self.sound.as_ref().map(|content| SoundSource {
+            key: "sound".to_owned(),
+            size_bytes: content.len() as u64,
+        });
+        stitch(&sources, sound.as_ref(), fps, &open, path, |_| {}).await
     }
 }
 
@@ -226,6 +232,116 @@ async fn frames_without_reordering_need_no_offsets() {
     assert_eq!(times(&path)[0], "0.000000");
 }
 
+/// `seconds` of a tone, as a worker encodes it, and the samples it decodes to.
+fn tone(folder: &TempDir, seconds: f64, sample_rate: u32) -> (Vec<u8>, Vec<u8>) {
+    let path = folder.path().join("tone.m4a");
+    let source = format!("sine=frequency=440:sample_rate={sample_rate}:duration={seconds}");
+    #[rustfmt::skip]
+    run("ffmpeg", &[
+        "-v", "error", "-y", "-f", "lavfi", "-i", &source, "-ac", "2", "-c:a", "aac", "-b:a", "320k",
+        path.to_str().unwrap(),
+    ]);
+    (std::fs::read(&path).unwrap(), samples(&path))
+}
+
+/// The decoded sound, 16 bit.
+fn samples(path: &Path) -> Vec<u8> {
+    let arguments = [
+        "-v",
+        "error",
+        "-i",
+        path.to_str().unwrap(),
+        "-vn",
+        "-f",
+        "s16le",
+        "-",
+    ];
+    let output = Command::new("ffmpeg").args(arguments).output().unwrap();
+    assert!(output.status.success());
+    output.stdout
+}
+
+#[tokio::test]
+async fn sound_begins_with_the_pictures_and_comes_out_as_it_went_in() {
+    for (rate, fps, sample_rate) in [
+        ("30", Fps::new(30, 1).unwrap(), 48_000),
+        ("30000/1001", Fps::new(30_000, 1_001).unwrap(), 44_100),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let how = Encode { fps: rate, ..USUAL };
+        let (sound, expected) = tone(&folder, 95.0 / fps.as_f64(), sample_rate);
+        for cuts in [&[0_u32, 95][..], &[0, 1, 40, 95]] {
+            let mut shelf = shelf(&folder, &how, cuts);
+            let path = folder.path().join("out.mp4");
+            shelf.stitch(fps, &path).await.unwrap();
+            let silent = frame_digests(&path);
+            shelf.sound = Some(Arc::new(sound.clone()));
+            let stitched = shelf.stitch(fps, &path).await.unwrap();
+            let content = std::fs::read(&path).unwrap();
+            assert_eq!(stitched.size_bytes, content.len() as u64);
+            assert_eq!(top_level_boxes(&content), ["ftyp", "moov", "mdat"]);
+            assert_eq!(
+                entries(&path, "stream=codec_type,codec_name,start_time"),
+                "h264,video,0.000000\naac,audio,0.000000"
+            );
+            #[rustfmt::skip]
+            let video = run("ffmpeg", &[
+                "-v", "error", "-i", path.to_str().unwrap(), "-map", "0:v", "-f", "framemd5", "-",
+            ]);
+            assert_eq!(
+                video.lines().filter(|l| !l.starts_with('#')).count(),
+                silent.len()
+            );
+            assert!(samples(&path) == expected, "{rate}: the sound is the same");
+            // Pictures and sound take turns: neither is further ahead of the other than two seconds.
+            let packets = entries(&path, "packet=codec_type,pts_time,pos");
+            // Packets with side data leave lines of it behind.
+            let mut packets: Vec<(u64, String, f64)> = packets
+                .lines()
+                .filter_map(|line| {
+                    let mut fields = line.split(',');
+                    let kind = fields.next()?.to_owned();
+                    let time = fields.next()?.parse().ok()?;
+                    Some((fields.next()?.parse().ok()?, kind, time))
+                })
+                .collect();
+            assert!(packets.len() > 95 + 95);
+            packets.sort_by_key(|(at, _, _)| *at);
+            let mut latest = [0.0, 0.0];
+            for (_, kind, time) in packets {
+                latest[usize::from(kind == "audio")] = time;
+                assert!((latest[0] - latest[1]).abs() < 2.0, "{latest:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_sound_that_is_none_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut shelf = shelf(&folder, &USUAL, &[0, 5]);
+    let path = folder.path().join("out.mp4");
+    let video = encode(&folder, &USUAL, 0, 5);
+    let (sound, _) = tone(&folder, 0.2, 48_000);
+    let cut = sound[..sound.len() - 1].to_vec();
+    for (content, problem) in [
+        (video, "sound is not AAC"),
+        (cut, "cut off"),
+        (Vec::new(), "no `moov`"),
+    ] {
+        shelf.sound = Some(Arc::new(content));
+        let error = shelf
+            .stitch(Fps::new(30, 1).unwrap(), &path)
+            .await
+            .unwrap_err();
+        let error = error.to_string();
+        assert!(
+            error.contains("`sound`") && error.contains(problem),
+            "{error}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn segments_that_do_not_fit_are_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
@@ -317,7 +433,8 @@ async fn a_connection_that_breaks_is_taken_up_where_it_broke() {
         }) as BoxFuture<'_, _>
     };
     let path = folder.path().join("out.mp4");
-    stitch(&[source], Fps::new(30, 1).unwrap(), &open, &path, |_| {})
+    let fps = Fps::new(30, 1).unwrap();
+    stitch(&[source], None, fps, &open, &path, |_| {})
         .await
         .unwrap();
     assert_eq!(frame_digests(&path).len(), 20);
@@ -339,13 +456,24 @@ fn damaged_tables_never_panic() {
     let folder = tempfile::tempdir().unwrap();
     let content = encode(&folder, &USUAL, 0, 12);
     let moov = moov_of(&content);
+    let sound = moov_of(&tone(&folder, 0.3, 48_000).0);
+    assert!(SoundTable::parse(&sound, 100_000).is_ok());
     let fps = Fps::new(30, 1).unwrap();
     let size_bytes = content.len() as u64;
     assert!(SegmentTable::parse(&moov, size_bytes, fps, 12).is_ok());
     let parse = |bytes: &[u8]| {
-        if let Ok(table) = SegmentTable::parse(bytes, size_bytes, fps, 12) {
-            drop(movie::head(&[table], fps, "comment"));
-        }
+        let sound = SoundTable::parse(bytes, size_bytes).ok();
+        let table = SegmentTable::parse(bytes, size_bytes, fps, 12)
+            .or_else(|_| SegmentTable::parse(&moov, size_bytes, fps, 12));
+        let segments = [table.unwrap()];
+        let runs = layout::layout(&segments, sound.as_ref(), fps);
+        let parts = movie::Parts {
+            segments: &segments,
+            sound: sound.as_ref(),
+            runs: &runs,
+            fps,
+        };
+        drop(movie::head(&parts, "comment"));
     };
     let damage = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6);
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(3_000));
@@ -363,10 +491,12 @@ fn damaged_tables_never_panic() {
         })
         .unwrap();
     // Every 32-bit number in turn as large as can be.
-    for at in 0..moov.len() - 4 {
-        let mut bytes = moov.clone();
-        bytes[at..at + 4].copy_from_slice(&[0xff; 4]);
-        parse(&bytes);
+    for moov in [&moov, &sound] {
+        for at in 0..moov.len() - 4 {
+            let mut bytes = moov.clone();
+            bytes[at..at + 4].copy_from_slice(&[0xff; 4]);
+            parse(&bytes);
+        }
     }
 }
 
@@ -393,7 +523,14 @@ fn large_files_have_wide_offsets() {
         ([table.clone(), table], false),
         ([large.clone(), large], true),
     ] {
-        let head = movie::head(&tables, fps, "comment").unwrap();
+        let runs = layout::layout(&tables, None, fps);
+        let parts = movie::Parts {
+            segments: &tables,
+            sound: None,
+            runs: &runs,
+            fps,
+        };
+        let head = movie::head(&parts, "comment").unwrap();
         let moov = Moov::decode(&mut &moov_of(&head)[..]).unwrap();
         let places = &moov.trak[0].mdia.minf.stbl;
         assert_eq!(

@@ -15,7 +15,7 @@ pub(super) fn variables(setup: &Setup, proxy_port: u16) -> String {
     format!(
         "window.remotion_puppeteerTimeout = {timeout}; window.remotion_isMainTab = true;
         window.remotion_mediaCacheSizeInBytes = null; window.remotion_initialMemoryAvailable = 1073741824;
-        window.remotion_sampleRate = 48000; window.remotion_inputProps = {props};
+        window.remotion_sampleRate = {sample_rate}; window.remotion_inputProps = {props};
         window.remotion_envVariables = {environment}; window.remotion_initialFrame = {frame};
         window.remotion_attempt = 1; window.remotion_proxyPort = {port};
         window.remotion_audioEnabled = {audio}; window.remotion_videoEnabled = true;
@@ -29,6 +29,7 @@ pub(super) fn variables(setup: &Setup, proxy_port: u16) -> String {
         frame = setup.initial_frame,
         port = proxy_port,
         audio = !setup.muted,
+        sample_rate = setup.sample_rate,
     )
 }
 

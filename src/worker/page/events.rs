@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::protocol::{Playback, SoundSamples};
 use crate::worker::cdp::Event;
 
 /// Console lines that are kept between two looks.
@@ -23,6 +24,9 @@ pub(super) enum State {
     Ready {
         #[serde(default)]
         assets: Vec<Asset>,
+        /// Addresses that no earlier frame has named; assets name them by their number.
+        #[serde(default)]
+        sources: Vec<String>,
     },
     Waiting {
         holds: Vec<String>,
@@ -36,16 +40,31 @@ pub(super) enum State {
     },
 }
 
+/// What a frame asks for beside its picture.
 #[derive(Debug, Clone, Deserialize)]
-pub(super) struct Asset {
-    pub(super) r#type: String,
-    pub(super) name: String,
+#[serde(rename_all = "snake_case")]
+pub(super) enum Asset {
+    /// A file that is heard.
+    Media {
+        id: String,
+        /// Its address, by number.
+        source: usize,
+        volume: f64,
+        media_frame: f64,
+        playback: Playback,
+    },
+    /// Samples that the page made itself.
+    Samples(SoundSamples),
+    /// Anything else.
+    Other { kind: String, name: String },
 }
 
 /// Events of one page, filed where they are looked for.
 #[derive(Debug, Default)]
 pub(super) struct Events {
     signals: Vec<Signal>,
+    /// The addresses of media files, in the order in which the page named them.
+    pub(super) sources: Vec<String>,
     /// Console lines: level and text.
     pub(super) logs: Vec<(String, String)>,
     /// The first exception the page threw and nobody took yet, with its stack in terms of the page.
@@ -60,8 +79,13 @@ impl Events {
         match event.method.as_str() {
             "Runtime.bindingCalled" if event.params["name"] == "__rmxSignal" => {
                 let payload = event.params["payload"].as_str().unwrap_or_default();
-                match serde_json::from_str(payload) {
-                    Ok(signal) => self.signals.push(signal),
+                match serde_json::from_str::<Signal>(payload) {
+                    Ok(mut signal) => {
+                        if let State::Ready { sources, .. } = &mut signal.state {
+                            self.sources.append(sources);
+                        }
+                        self.signals.push(signal);
+                    }
                     Err(error) => tracing::warn!("the driver's signal {payload}: {error}"),
                 }
             }

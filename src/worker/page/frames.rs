@@ -13,6 +13,14 @@ use crate::media::ImageFormat;
 use crate::protocol::FailureKind;
 use crate::worker::cdp::CdpError;
 use crate::worker::failure::{TaskResult, permanent, retryable};
+use crate::worker::sound::{FrameSound, Heard};
+
+/// A frame as the page shows it, and what is heard meanwhile.
+#[derive(Debug)]
+pub(in crate::worker) struct Drawn {
+    pub(in crate::worker) picture: Bytes,
+    pub(in crate::worker) sound: FrameSound,
+}
 
 impl Page {
     /// Waits until nothing holds the page back, after a change of what it shows.
@@ -23,14 +31,14 @@ impl Page {
         self.picture_of(request, None).await.map(|_| ())
     }
 
-    /// The page's picture of `frame`. While the browser still draws it, the page is set to `next`.
-    pub(in crate::worker) async fn picture(
+    /// The page's picture of `frame`, and its sound. While the browser still draws it, the page is set to `next`.
+    pub(in crate::worker) async fn draw_frame(
         &mut self,
         composition: &str,
         attempt: u32,
         frame: u32,
         next: Option<u32>,
-    ) -> TaskResult<Bytes> {
+    ) -> TaskResult<Drawn> {
         if self.set != Some((self.request, frame)) {
             self.request += 1;
             let script = self.set_script(self.request, frame, composition, attempt);
@@ -39,17 +47,19 @@ impl Page {
         let request = self.request;
         let following = next.map(|next| self.set_script(request + 1, next, composition, attempt));
         let moves_on = following.is_some();
-        let picture = self.picture_of(request, following).await?;
+        let (picture, assets) = self.picture_of(request, following).await?;
+        let sound = self.sound_of(assets)?;
         if moves_on {
             self.request = request + 1;
         }
         self.set = next.map(|next| (self.request, next));
-        picture.ok_or_else(|| {
+        let picture = picture.ok_or_else(|| {
             retryable(
                 FailureKind::Browser,
                 "drawing: the browser delivered no picture",
             )
-        })
+        })?;
+        Ok(Drawn { picture, sound })
     }
 
     fn set_script(&self, request: u64, frame: u32, composition: &str, attempt: u32) -> String {
@@ -71,22 +81,22 @@ impl Page {
         posted.map_err(|error| self.broken(&error))
     }
 
-    /// Waits until the page has drawn `request` and nothing holds it back; returns the picture of just that moment.
+    /// Waits until the page has drawn `request` and nothing holds it back; returns the picture of just that moment, and
+    /// what else the page asks for in it.
     /// As soon as the page says so, `following` is set off, while the browser still works on the picture.
     async fn picture_of(
         &mut self,
         request: u64,
         following: Option<String>,
-    ) -> TaskResult<Option<Bytes>> {
+    ) -> TaskResult<(Option<Bytes>, Vec<Asset>)> {
         let deadline = Instant::now() + self.timeout();
         self.armed(request, deadline).await?;
         loop {
             let holds = match self.draw(request, following.as_deref()).await? {
-                State::Ready { assets } => {
+                State::Ready { assets, .. } => {
                     self.server.check()?;
-                    self.check_assets(&assets)?;
                     self.read_framebuffer()?;
-                    return Ok(self.picture.clone());
+                    return Ok((self.picture.clone(), assets));
                 }
                 State::Waiting { mut holds, fonts } => {
                     if fonts {
@@ -217,25 +227,40 @@ impl Page {
         Ok(())
     }
 
-    fn check_assets(&self, assets: &[Asset]) -> TaskResult<()> {
+    /// What is heard during a frame.
+    fn sound_of(&self, assets: Vec<Asset>) -> TaskResult<FrameSound> {
+        let mut sound = FrameSound::default();
         for asset in assets {
-            let sound = matches!(asset.r#type.as_str(), "audio" | "video" | "inline-audio");
-            if sound && !self.setup.muted {
-                let message = format!(
-                    "the composition has sound ({}), which rmx does not carry yet; pass --muted to render without it",
-                    asset.name
-                );
-                return Err(permanent(FailureKind::Unsupported, message));
-            }
-            if asset.r#type == "artifact" {
-                let message = format!(
-                    "the page emits the artifact {}, which rmx does not keep yet",
-                    asset.name
-                );
-                return Err(permanent(FailureKind::Unsupported, message));
+            match asset {
+                Asset::Other { kind, name } => {
+                    let message =
+                        format!("the page emits the {kind} {name}, which rmx does not keep yet");
+                    return Err(permanent(FailureKind::Unsupported, message));
+                }
+                Asset::Media { .. } | Asset::Samples(_) if self.setup.muted => {}
+                Asset::Samples(samples) => sound.samples.push(samples),
+                Asset::Media {
+                    id,
+                    source,
+                    volume,
+                    media_frame,
+                    playback,
+                } => {
+                    let address = self.events.sources.get(source).ok_or_else(|| {
+                        let message = format!("the sound {id} names an address it never gave");
+                        permanent(FailureKind::PageContract, message)
+                    })?;
+                    sound.heard.push(Heard {
+                        id,
+                        source: self.server.sound_source(address)?,
+                        volume,
+                        media_frame,
+                        playback,
+                    });
+                }
             }
         }
-        Ok(())
+        Ok(sound)
     }
 }
 

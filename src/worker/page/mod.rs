@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep};
 
 use self::events::Events;
 use self::framebuffer::Framebuffer;
+pub(super) use self::frames::Drawn;
 use super::browser::Browser;
 use super::cdp::CdpError;
 use super::failure::{TaskResult, permanent, retryable};
@@ -55,6 +56,8 @@ pub(super) struct Setup {
     pub(super) viewport: (u32, u32, f64),
     pub(super) capture: Capture,
     pub(super) muted: bool,
+    /// Samples of sound a second.
+    pub(super) sample_rate: u32,
     pub(super) initial_frame: u32,
 }
 

@@ -89,6 +89,21 @@
     };
   }, {durationInFrames: 80});
 
+  // Sound that is not there, or is none, from frame 15 on.
+  const hears = (id, file) =>
+    scene(id, (container) => {
+      const draw = numbered(container);
+      return (frame) => {
+        draw(frame);
+        window.remotion_collectAssets = () => frame < 15 ? [] : [{
+          type: "audio", id: file, src: new URL(file, location.href).href, frame, volume: 1, mediaFrame: frame - 15,
+          playbackRate: 1, toneFrequency: 1, audioStartFrame: 0, audioStreamIndex: 0,
+        }];
+      };
+    });
+  hears("HearsNothing", "missing.mp3");
+  hears("HearsNoise", "broken.mp3");
+
   scene("Odd", numbered, {width: 321});
   scene("Tiny", numbered, {width: 2, height: 2, durationInFrames: 1});
 })();

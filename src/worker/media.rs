@@ -1,0 +1,145 @@
+//! Media files that a page plays, brought onto the disk once each.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use tempfile::TempDir;
+use tokio::sync::{Mutex, OnceCell};
+
+use super::failure::{TaskResult, internal, permanent};
+use super::fetch::Fetcher;
+use super::site::Site;
+use crate::protocol::{FailureKind, SoundSource};
+
+/// Files by where they come from. They go when this value does.
+#[derive(Debug)]
+pub(super) struct MediaFiles {
+    site: Site,
+    fetcher: Fetcher,
+    kept: TempDir,
+    known: Mutex<HashMap<SoundSource, Arc<OnceCell<PathBuf>>>>,
+}
+
+impl MediaFiles {
+    pub(super) fn new(site: Site, scratch: &Path) -> TaskResult<Self> {
+        let kept = tempfile::Builder::new()
+            .prefix("rmx-media-")
+            .tempdir_in(scratch)
+            .map_err(|error| internal("making a folder for media files", error))?;
+        let fetcher = Fetcher::new()
+            .map_err(|error| internal("reading the certificates of this machine", error))?;
+        Ok(Self {
+            site,
+            fetcher,
+            kept,
+            known: Mutex::default(),
+        })
+    }
+
+    /// The file on this machine; fetched when it is first asked for.
+    pub(super) async fn file(&self, source: &SoundSource) -> TaskResult<PathBuf> {
+        let (cell, number) = {
+            let mut known = self.known.lock().await;
+            let number = known.len();
+            (Arc::clone(known.entry(source.clone()).or_default()), number)
+        };
+        let file = cell.get_or_try_init(|| self.bring(source, number)).await?;
+        Ok(file.clone())
+    }
+
+    async fn bring(&self, source: &SoundSource, number: usize) -> TaskResult<PathBuf> {
+        let missing = |reason: &str| {
+            let message = format!("playing {}: {reason}", named(source));
+            permanent(FailureKind::Media, message)
+        };
+        let address = match source {
+            SoundSource::Site(path) => {
+                let file = self.site.file(path).await?;
+                return file.ok_or_else(|| missing("the site has no such file"));
+            }
+            SoundSource::Url(address) => address,
+        };
+        let file = self.kept.path().join(format!("{number}"));
+        match address.strip_prefix("data:") {
+            Some(data) => {
+                let content = data_content(data).ok_or_else(|| missing("it cannot be read"))?;
+                let written = tokio::fs::write(&file, content).await;
+                written.map_err(|error| internal("keeping a data: address", error))?;
+            }
+            None => {
+                let fetched = self.fetcher.fetch(address, &file).await;
+                fetched.map_err(|reason| missing(&reason))?;
+            }
+        }
+        Ok(file)
+    }
+}
+
+/// A media file's name for people: long addresses are cut.
+pub(super) fn named(source: &SoundSource) -> String {
+    const CHARS_MAX: usize = 200;
+    match source {
+        SoundSource::Site(path) => path.clone(),
+        SoundSource::Url(address) if address.starts_with("data:") => {
+            let kind = address.split([';', ',']).next().unwrap_or("data:");
+            format!("a {kind} address of {} bytes", address.len())
+        }
+        SoundSource::Url(address) => address.chars().take(CHARS_MAX).collect(),
+    }
+}
+
+/// What a `data:` address holds (RFC 2397), from behind its scheme.
+fn data_content(data: &str) -> Option<Vec<u8>> {
+    let (kind, content) = data.split_once(',')?;
+    let content: Vec<u8> = percent_encoding::percent_decode_str(content).collect();
+    if kind.ends_with(";base64") {
+        STANDARD.decode(content.trim_ascii()).ok()
+    } else {
+        Some(content)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_addresses_are_read() {
+        assert_eq!(
+            data_content("audio/wav;base64,aGVsbG8="),
+            Some(b"hello".to_vec())
+        );
+        assert_eq!(data_content("text/plain,a%20b"), Some(b"a b".to_vec()));
+        assert_eq!(data_content("audio/wav;base64,%%%"), None);
+        assert_eq!(data_content("audio/wav"), None);
+    }
+
+    #[test]
+    fn long_addresses_are_named_briefly() {
+        let data = SoundSource::Url(format!("data:audio/wav;base64,{}", "A".repeat(100_000)));
+        assert_eq!(named(&data), "a data:audio/wav address of 100022 bytes");
+    }
+
+    #[tokio::test]
+    async fn a_file_is_brought_once_and_a_missing_one_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a.mp3"), "sound").unwrap();
+        let files = MediaFiles::new(Site::Folder(folder.path().to_owned()), folder.path()).unwrap();
+        let file = files.file(&SoundSource::Site("a.mp3".to_owned())).await;
+        assert_eq!(std::fs::read(file.unwrap()).unwrap(), b"sound");
+        let data = SoundSource::Url("data:,abc".to_owned());
+        let (first, second) = (
+            files.file(&data).await.unwrap(),
+            files.file(&data).await.unwrap(),
+        );
+        assert_eq!(first, second);
+        let missing = files.file(&SoundSource::Site("b.mp3".to_owned())).await;
+        assert_eq!(
+            missing.unwrap_err().message,
+            "playing b.mp3: the site has no such file"
+        );
+    }
+}

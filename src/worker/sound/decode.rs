@@ -1,0 +1,220 @@
+//! A file → samples, by an ffmpeg that works ahead no further than its pipe is long.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use tokio::fs::File;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::{Child, Command};
+use tokio::task::JoinSet;
+
+use crate::protocol::{FailureKind, Playback};
+use crate::worker::failure::{TaskResult, internal, permanent};
+use crate::worker::tools::Tools;
+
+/// Bytes of a sample: two channels of 16 bit.
+pub(super) const SAMPLE_BYTES: usize = 4;
+
+const STDERR_BYTES_MAX: u64 = 16 * 1024;
+
+/// What ffmpeg (all of 4 to 8) says of a file without the audio stream that was asked for.
+const NO_STREAM: &str = "matches no streams";
+
+/// What is taken of a file.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Cut {
+    pub(super) playback: Playback,
+    /// The first sample, counted at the speed of the playback.
+    pub(super) first: u64,
+    /// How many samples, at most.
+    pub(super) count: u64,
+}
+
+/// A running decoder, or what an ended one has left on the disk.
+pub(super) struct Decoder {
+    samples: Box<dyn AsyncRead + Send + Unpin>,
+    running: Option<(Child, JoinSet<String>)>,
+    /// File and time, for messages.
+    name: String,
+}
+
+impl std::fmt::Debug for Decoder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Decoder")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How fast and how high, as the official renderer asks ffmpeg for it: a speed outside of what `atempo` does well is
+/// reached in several steps.
+fn tempo(rate: f64) -> String {
+    if (0.5..=2.0).contains(&rate) {
+        return format!("atempo={rate:.5}");
+    }
+    let half = tempo(rate.sqrt());
+    format!("{half},{half}")
+}
+
+/// The filters of a cut. Samples are counted from the file's beginning, whatever its first timestamp is.
+fn filters(cut: &Cut, sample_rate: u32) -> String {
+    let Cut {
+        playback,
+        first,
+        count,
+    } = cut;
+    let mut filters = format!(
+        "aresample={sample_rate}:async=1:first_pts=0,aformat=sample_fmts=s16:channel_layouts=stereo"
+    );
+    let is_one = |number: f64| (number - 1.0).abs() < 1e-9;
+    if !is_one(playback.rate) {
+        filters += &format!(",{}", tempo(playback.rate));
+    }
+    filters += &format!(",atrim=start_sample={first}:end_sample={}", first + count);
+    let tone = playback.tone_frequency;
+    if !is_one(tone) {
+        filters += &format!(
+            ",asetrate={sample_rate}*{tone},aresample={sample_rate},{}",
+            tempo(1.0 / tone)
+        );
+    }
+    filters
+}
+
+impl Decoder {
+    /// Decodes `cut` of the file at `path`; `raw` if it holds samples of ours.
+    pub(super) fn start(
+        tools: &Tools,
+        path: &Path,
+        raw: bool,
+        cut: &Cut,
+        sample_rate: u32,
+        name: String,
+    ) -> TaskResult<Self> {
+        let Playback {
+            rate,
+            tone_frequency,
+            ..
+        } = cut.playback;
+        if !(rate.is_finite() && rate > 0.0 && tone_frequency > 0.0 && tone_frequency <= 2.0) {
+            let message = format!(
+                "{name}: a playback rate of {rate} and a tone frequency of {tone_frequency} cannot be played; the rate must \
+                 be above 0, the frequency above 0 and at most 2"
+            );
+            return Err(permanent(FailureKind::Media, message));
+        }
+        let mut command = Command::new(&tools.ffmpeg);
+        command.args(["-v", "error", "-nostdin"]);
+        if raw {
+            command.args(["-f", "s16le", "-ac", "2", "-ar", &sample_rate.to_string()]);
+        }
+        let mut child = command
+            .arg("-i")
+            .arg(path)
+            .args(["-map", &format!("0:a:{}", cut.playback.stream)])
+            .args(["-af", &filters(cut, sample_rate)])
+            .args(["-c:a", "pcm_s16le", "-f", "s16le", "-"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| internal(&format!("starting {}", tools.ffmpeg.display()), error))?;
+        let missing = || internal("decoding sound", "a pipe is missing");
+        let samples = child.stdout.take().ok_or_else(missing)?;
+        let stderr = child.stderr.take().ok_or_else(missing)?;
+        let mut words = JoinSet::new();
+        words.spawn(async move {
+            let mut text = Vec::new();
+            let _ = stderr.take(STDERR_BYTES_MAX).read_to_end(&mut text).await;
+            String::from_utf8_lossy(&text).into_owned()
+        });
+        Ok(Self {
+            samples: Box::new(samples),
+            running: Some((child, words)),
+            name,
+        })
+    }
+
+    /// Lets the decoder run to its end, into the file at `path`.
+    pub(super) async fn store(mut self, path: &Path) -> TaskResult<Self> {
+        let file = keep(&mut self.samples, path)
+            .await
+            .map_err(|error| internal("keeping decoded sound", error))?;
+        self.end().await?;
+        self.samples = Box::new(file);
+        Ok(self)
+    }
+
+    /// Fills `buffer` with samples; less than all of it only at the end.
+    pub(super) async fn read(&mut self, buffer: &mut [u8]) -> TaskResult<usize> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            let read = self.samples.read(&mut buffer[filled..]).await;
+            match read.map_err(|error| internal("reading decoded sound", error))? {
+                0 => {
+                    self.end().await?;
+                    break;
+                }
+                length => filled += length,
+            }
+        }
+        Ok(filled - filled % SAMPLE_BYTES)
+    }
+
+    /// The decoder has ended: was it well? A file without sound is silent, as a muted film is.
+    async fn end(&mut self) -> TaskResult<()> {
+        let Some((mut child, words)) = self.running.take() else {
+            return Ok(());
+        };
+        let status = child.wait().await;
+        let status = status.map_err(|error| internal("waiting for a decoder", error))?;
+        let words = words.join_all().await.concat();
+        if status.success() || words.contains(NO_STREAM) {
+            return Ok(());
+        }
+        let message = format!(
+            "{}: it cannot be decoded ({status})\n{}",
+            self.name,
+            words.trim()
+        );
+        Err(permanent(FailureKind::Media, message))
+    }
+}
+
+/// Writes everything into a file whose content stays for as long as the returned handle is open.
+async fn keep(samples: &mut (impl AsyncRead + Unpin), path: &Path) -> std::io::Result<File> {
+    let mut file = File::create(path).await?;
+    tokio::io::copy(samples, &mut file).await?;
+    file.flush().await?;
+    let file = File::open(path).await?;
+    tokio::fs::remove_file(path).await?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cut(rate: f64, tone_frequency: f64) -> Cut {
+        Cut {
+            playback: Playback {
+                rate,
+                tone_frequency,
+                start_frame: 0.0,
+                stream: 0,
+            },
+            first: 10,
+            count: 5,
+        }
+    }
+
+    #[test]
+    fn speed_and_tone_are_those_of_the_official_renderer() {
+        let of = |rate, tone| filters(&cut(rate, tone), 48_000);
+        assert!(of(1.0, 1.0).ends_with("stereo,atrim=start_sample=10:end_sample=15"));
+        assert!(of(1.5, 1.0).contains(",atempo=1.50000,atrim"));
+        assert!(of(4.0, 1.0).contains(",atempo=2.00000,atempo=2.00000,atrim"));
+        assert!(of(1.0, 0.5).ends_with(",asetrate=48000*0.5,aresample=48000,atempo=2.00000"));
+    }
+}

@@ -1,0 +1,94 @@
+//! Samples → an encoded sound, by ffmpeg.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use tokio::io::AsyncReadExt as _;
+use tokio::process::{Child, ChildStdin, Command};
+use tokio::task::JoinSet;
+
+use crate::protocol::{FailureKind, SoundSettings};
+use crate::worker::failure::{TaskResult, internal, retryable};
+use crate::worker::tools::Tools;
+
+const STDERR_BYTES_MAX: u64 = 64 * 1024;
+
+/// AAC above this frequency costs bits and is hardly heard; the official renderer's figure.
+const CUTOFF_HZ: u32 = 18_000;
+
+/// A running encoder.
+#[derive(Debug)]
+pub(super) struct SoundEncoder {
+    child: Child,
+    stdin: ChildStdin,
+    words: JoinSet<String>,
+    path: PathBuf,
+}
+
+fn arguments(settings: &SoundSettings, path: &Path) -> Vec<String> {
+    let SoundSettings {
+        sample_rate,
+        bitrate,
+    } = settings;
+    let cutoff = CUTOFF_HZ.min(sample_rate / 2);
+    let text = format!(
+        "-v error -nostdin -f s16le -ac 2 -ar {sample_rate} -i - \
+         -c:a aac -b:a {bitrate} -cutoff {cutoff} -map_metadata -1 -f mp4 -y"
+    );
+    let mut arguments: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+    arguments.push(path.display().to_string());
+    arguments
+}
+
+impl SoundEncoder {
+    /// Starts an encoder whose file will lie in `folder`.
+    pub(super) fn start(
+        tools: &Tools,
+        settings: &SoundSettings,
+        folder: &Path,
+    ) -> TaskResult<Self> {
+        let path = folder.join("sound.m4a");
+        let mut child = Command::new(&tools.ffmpeg)
+            .args(arguments(settings, &path))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| internal(&format!("starting {}", tools.ffmpeg.display()), error))?;
+        let missing = || internal("encoding sound", "a pipe is missing");
+        let stdin = child.stdin.take().ok_or_else(missing)?;
+        let stderr = child.stderr.take().ok_or_else(missing)?;
+        let mut words = JoinSet::new();
+        words.spawn(async move {
+            let mut text = Vec::new();
+            let _ = stderr.take(STDERR_BYTES_MAX).read_to_end(&mut text).await;
+            String::from_utf8_lossy(&text).into_owned()
+        });
+        Ok(Self {
+            child,
+            stdin,
+            words,
+            path,
+        })
+    }
+
+    /// Where samples go: two channels of 16 bit.
+    pub(super) fn input(&mut self) -> &mut ChildStdin {
+        &mut self.stdin
+    }
+
+    /// Ends the stream and waits for the file. What went wrong with the encoder goes before `mixed`, which fails for
+    /// the same reason.
+    pub(super) async fn finish(mut self, mixed: TaskResult<()>) -> TaskResult<PathBuf> {
+        drop(self.stdin);
+        let status = self.child.wait().await;
+        let status = status.map_err(|error| internal("waiting for the encoder", error))?;
+        if status.success() {
+            return mixed.map(|()| self.path);
+        }
+        let words = self.words.join_all().await.concat();
+        let message = format!("encoding sound: ffmpeg ended with {status}\n{words}");
+        Err(retryable(FailureKind::Encoder, message))
+    }
+}

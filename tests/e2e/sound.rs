@@ -1,0 +1,185 @@
+//! Sound: beside Remotion's own renderer, and across cuts.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::farm::Farm;
+use crate::peer;
+
+/// The decoded sound of a file, from 0 of its timeline on: two channels, interleaved, as rates of full scale.
+fn samples(video: &Path, sample_rate: u32) -> Vec<f32> {
+    let output = peer::run(
+        Command::new("ffmpeg")
+            .args(["-v", "error", "-i"])
+            .arg(video)
+            .args(["-map", "0:a", "-af", "aresample=async=1:first_pts=0"])
+            .args([
+                "-ac",
+                "2",
+                "-ar",
+                &sample_rate.to_string(),
+                "-f",
+                "f32le",
+                "-",
+            ]),
+    );
+    let bytes = output.stdout.chunks_exact(4);
+    bytes
+        .map(|b| f32::from_le_bytes(b.try_into().unwrap()))
+        .collect()
+}
+
+/// The power of samples in dB of full scale.
+fn power(samples: impl Iterator<Item = f32>) -> f64 {
+    let (mut sum, mut count) = (0.0, 0_u32);
+    for sample in samples {
+        sum += f64::from(sample) * f64::from(sample);
+        count += 1;
+    }
+    10.0 * (sum / f64::from(count.max(1))).max(1e-20).log10()
+}
+
+/// How much louder `a` is than what is left of it when `b`, moved by `lag` samples, is taken away. In dB.
+fn likeness(a: &[f32], b: &[f32], lag: usize) -> f64 {
+    let b = &b[2 * lag..];
+    let length = a.len().min(b.len());
+    power(a[..length].iter().copied()) - power(a[..length].iter().zip(b).map(|(a, b)| a - b))
+}
+
+/// How much louder the official sound of a composition is than what differs from it in ours, in dB. Both begin at the
+/// same sample.
+fn likeness_to_the_official_sound(farm: &Farm, site: &Path, composition: &str) -> f64 {
+    // PCM, because Remotion's AAC in MP4 comes 2048 samples late: nothing there says what its encoder puts in front.
+    let theirs = farm.path("theirs.mkv");
+    peer::official_render(site, composition, &theirs, &["--audio-codec=pcm-16"]);
+    farm.rmx(&["render", composition, "ours.mp4"]);
+    let ours = farm.path("ours.mp4");
+
+    let probe = peer::probe(&ours);
+    let streams = probe["streams"].as_array().unwrap();
+    assert_eq!(streams.len(), 2);
+    assert_eq!(streams[1]["codec_name"], "aac");
+    assert_eq!(streams[1]["start_pts"], 0);
+    assert_eq!(streams[1]["duration_ts"], 2 * 48_000);
+    assert!(peer::is_faststart(&ours), "moov lies before mdat");
+
+    let (theirs, ours) = (samples(&theirs, 48_000), samples(&ours, 48_000));
+    let loud = power(theirs.iter().copied());
+    assert!(loud > -30.0, "there is something to be heard: {loud} dB");
+    let alike = likeness(&theirs, &ours, 0);
+    for lag in [1, 2, 1_024, 2_048] {
+        let moved = likeness(&theirs, &ours, lag).max(likeness(&ours, &theirs, lag));
+        assert!(moved < alike, "by {lag} samples it fits better: {moved} dB");
+    }
+    alike
+}
+
+#[test]
+fn sound_is_that_of_the_official_renderer() {
+    let site = peer::slides();
+    let farm = Farm::of(&site);
+    // There, volumes change at the buffers of ffmpeg's filter, and sound of another tone goes on past its end.
+    let alike = likeness_to_the_official_sound(&farm, &site, "Sound");
+    assert!(alike > 20.0, "Sound: {alike} dB");
+    let alike = likeness_to_the_official_sound(&farm, &site, "Media");
+    assert!(alike > 40.0, "Media: {alike} dB");
+    if peer::is_full() {
+        let alike = likeness_to_the_official_sound(&farm, &site, "Html5");
+        assert!(alike > 40.0, "Html5: {alike} dB");
+    }
+}
+
+#[test]
+fn cuts_cannot_be_heard() {
+    /// Samples that a player plays: what follows in the last packet is not meant to be heard.
+    fn duration(video: &Path) -> f64 {
+        peer::probe(video)["streams"][1]["duration_ts"]
+            .as_f64()
+            .unwrap()
+    }
+    let farm = Farm::of(&peer::slides());
+    let every: &[(&str, u32)] = &[("29.97", 44_100), ("30", 48_000)];
+    let full: &[(&str, u32)] = &[
+        ("24", 48_000),
+        ("25", 44_100),
+        ("29.97", 44_100),
+        ("29.97", 48_000),
+        ("30", 48_000),
+        ("60", 44_100),
+    ];
+    for (fps, sample_rate) in if peer::is_full() { full } else { every } {
+        let (rate, hertz) = (
+            format!("--fps={fps}"),
+            format!("--sample-rate={sample_rate}"),
+        );
+        let render = |out: &str, frames_per_lambda: &str| {
+            let chunk = format!("--frames-per-lambda={frames_per_lambda}");
+            farm.rmx(&[
+                "render",
+                "Sound",
+                out,
+                "--duration=65",
+                &chunk,
+                &rate,
+                &hertz,
+            ]);
+            samples(&farm.path(out), *sample_rate)
+        };
+        let (one, thirteen) = (render("one.mp4", "65"), render("thirteen.mp4", "5"));
+        assert_eq!(one.len(), thirteen.len());
+        let fps: f64 = fps.parse().unwrap();
+        let fps = if fps.fract() > 0.0 {
+            30_000.0 / 1_001.0
+        } else {
+            fps
+        };
+        let expected = 65.0 / fps * f64::from(*sample_rate);
+        for video in ["one.mp4", "thirteen.mp4"] {
+            let drift = (duration(&farm.path(video)) - expected).abs();
+            assert!(
+                drift <= 1.0,
+                "{fps}, {sample_rate}: {drift} samples too many or too few"
+            );
+        }
+        assert!(
+            power(one.iter().copied()) > -40.0,
+            "there is something to be heard"
+        );
+        let differ = power(one.iter().zip(&thirteen).map(|(a, b)| a - b));
+        assert!(
+            differ <= -90.0,
+            "{fps}, {sample_rate}: what differs has {differ} dB"
+        );
+    }
+}
+
+#[test]
+fn what_cannot_be_heard_is_told_with_its_file_and_time() {
+    let site = crate::failures::nasty();
+    std::fs::write(site.path().join("broken.mp3"), [0x55; 5_000]).unwrap();
+    let farm = Farm::of(site.path());
+    for (composition, expected) in [
+        ("HearsNothing", &["missing.mp3", "no such file"][..]),
+        ("HearsNoise", &["broken.mp3", "0.50 s", "cannot be decoded"]),
+    ] {
+        let (code, said) = farm.refused(&["render", composition, "out.mp4"]);
+        for part in expected {
+            assert!(said.contains(part), "{composition}: no {part:?} in\n{said}");
+        }
+        assert_eq!(code, 1);
+        farm.rmx(&["render", composition, "muted.mp4", "--muted"]);
+        let streams = peer::probe(&farm.path("muted.mp4"));
+        assert_eq!(streams["streams"].as_array().unwrap().len(), 1);
+    }
+    farm.rmx(&["render", "Plain", "plain.mp4"]);
+    farm.rmx(&["render", "Plain", "silent.mp4", "--enforce-audio-track"]);
+    let tracks = |name| {
+        peer::probe(&farm.path(name))["streams"]
+            .as_array()
+            .unwrap()
+            .len()
+    };
+    assert_eq!((tracks("plain.mp4"), tracks("silent.mp4")), (1, 2));
+    assert!(power(samples(&farm.path("silent.mp4"), 48_000).into_iter()) < -100.0);
+    farm.assert_quiet();
+}
