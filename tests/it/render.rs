@@ -197,6 +197,7 @@ async fn crashes_stalls_and_lost_answers_are_survived() {
     assert_eq!(frame_count(&scene.output()), "30");
     assert_eq!((output.frame_count, output.chunks), (30, 3));
     assert_eq!((output.retries, output.backups), (2, 1));
+    assert_eq!(output.captured.framebuffer_chunks, 3, "as the workers say");
     assert_eq!(
         std::fs::metadata(scene.output()).unwrap().len(),
         output.size_bytes

@@ -101,6 +101,7 @@ def chunk(task, reply):
     reply.say(type="done", answer={
         "kind": "segment", "chunk": task["chunk"], "key": task["segment_key"], "size_bytes": len(body),
         "frame_count": end - start, "already_there": already_there,
+        "captured": {"method": task["capture"]["method"], "reason": None},
         "timings": dict.fromkeys(["open_ms", "capture_ms", "encode_tail_ms", "upload_ms"], 0),
     })
 
