@@ -29,5 +29,6 @@ mod reproducible;
 mod rollback;
 mod saved_plan;
 mod semantics;
+mod sequences;
 #[allow(dead_code, reason = "helpers for tests that land one by one")]
 mod support;

@@ -26,7 +26,7 @@ impl TestCloud {
 
     /// One with the data of another, as it is now.
     pub(crate) async fn copy_of(other: &Self) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = quick_folder();
         copy_folder(other.folder.path(), folder.path());
         Self::start_in(folder).await
     }
@@ -133,6 +133,11 @@ impl TestCloud {
     pub(crate) async fn connect(&self) -> Cloud {
         Cloud::connect(&self.connection()).await
     }
+}
+
+/// A folder in memory where there is such: what is done some thousand times does not wait for a disk each time.
+pub(crate) fn quick_folder() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap())
 }
 
 pub(crate) fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
