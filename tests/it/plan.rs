@@ -425,8 +425,8 @@ fn a_state_that_cannot_be_trusted_is_left_alone() {
             ["was changed by something other than rmx", "cp "],
         ),
         (
-            whole.replace("\"format\": 1", "\"format\": 2"),
-            ["written by a later rmx", "format 2"],
+            whole.replace("\"format\": 2", "\"format\": 3"),
+            ["written by a later rmx", "format 3"],
         ),
         (
             whole.replace("\"project\": \"hello\"", "\"project\": \"bye\""),
