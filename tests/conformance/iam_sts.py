@@ -9,7 +9,22 @@ sts = boto3.client("sts")
 caller = sts.get_caller_identity()
 same(caller["Arn"], f"arn:aws:iam::{caller['Account']}:user/local")
 same(iam.get_user()["User"]["UserId"], caller["UserId"])
-refused("NotImplemented", sts.assume_role, RoleArn=caller["Arn"], RoleSessionName="session")
+refused("AccessDenied", sts.assume_role, RoleArn=caller["Arn"], RoleSessionName="session")
+refused("NotImplemented", sts.get_session_token)
+
+# Whoever assumes a role may do what its policies allow.
+iam.create_role(RoleName="ci", AssumeRolePolicyDocument=TRUST.replace("Service", "AWS").replace("lambda.amazonaws.com", caller["Account"]))
+reading = '{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "iam:Get*", "Resource": "*"}}'
+iam.put_role_policy(RoleName="ci", PolicyName="reading", PolicyDocument=reading)
+session = sts.assume_role(RoleArn=f"arn:aws:iam::{caller['Account']}:role/ci", RoleSessionName="session")["Credentials"]
+ci = boto3.Session(session["AccessKeyId"], session["SecretAccessKey"], session["SessionToken"])
+same(ci.client("sts").get_caller_identity()["Arn"], f"arn:aws:sts::{caller['Account']}:assumed-role/ci/session")
+same(ci.client("iam").get_role(RoleName="ci")["Role"]["RoleName"], "ci")
+refused("AccessDenied", ci.client("iam").delete_role, RoleName="ci")
+refused("AccessDenied", ci.client("s3").list_buckets)
+refused("AccessDeniedException", ci.client("lambda").list_functions)
+iam.delete_role_policy(RoleName="ci", PolicyName="reading")
+iam.delete_role(RoleName="ci")
 
 same(iam.list_roles()["Roles"], [])
 role = iam.create_role(
