@@ -148,8 +148,9 @@ fn of_failure(kind: CommandErrorKind) -> Option<(&'static str, &'static str, &'s
         ),
         CommandErrorKind::Preflight => (
             "what the work needs is missing",
-            "It was found before anything was done: the farm is not deployed, or a tool is not there.",
-            "do what the hint says; `rmx doctor` lists what is missing",
+            "It was found before anything was done: a permission is missing, a limit of the account is too low, data would be lost, \
+             the farm is not deployed, or a tool is not there.",
+            "do what the hint says; `rmx doctor` lists what is missing on this machine",
         ),
         CommandErrorKind::Interrupted => (
             "interrupted, and the state is saved",

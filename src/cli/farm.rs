@@ -185,7 +185,9 @@ impl From<CloudError> for CommandError {
             | CloudErrorKind::Invalid
             | CloudErrorKind::RoleNotReady
             | CloudErrorKind::Other => {
-                CommandError::error("A call to the cloud failed").cause(error)
+                CommandError::error("A call to the cloud failed")
+                    .cause(error)
+                    .hint("mend what is named above, then run the same command again: nothing is done twice")
             }
         }
     }
