@@ -17,8 +17,8 @@ use crate::media::{CaptureMethod, Codec, Fps, FrameRange, ImageFormat, PixelForm
 use crate::names::{BucketName, RenderId};
 
 pub use sound::{
-    AUDIO_BITRATE_DEFAULT, Playback, SAMPLE_RATE_DEFAULT, SoundLine, SoundSamples, SoundSettings,
-    SoundSource, SoundTask, SoundTrack,
+    AUDIO_BITRATE_DEFAULT, MediaSource, Playback, SAMPLE_RATE_DEFAULT, SoundLine, SoundSamples,
+    SoundSettings, SoundTask, SoundTrack,
 };
 
 /// Raised whenever a message changes its meaning. A worker refuses a task of another version by name.

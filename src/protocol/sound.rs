@@ -25,7 +25,7 @@ pub struct SoundTrack {
     /// The page's name for it, the same in every worker.
     pub id: String,
     /// The file.
-    pub source: SoundSource,
+    pub source: MediaSource,
     /// How it is played.
     pub playback: Playback,
     /// When it is heard: frames of the composition.
@@ -53,7 +53,7 @@ pub struct Playback {
 /// Where a file is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum SoundSource {
+pub enum MediaSource {
     /// A file of the site, by its path.
     Site(String),
     /// An `http(s):` or `data:` address.

@@ -12,7 +12,7 @@ use tokio::sync::{Mutex, OnceCell};
 use super::failure::{TaskResult, internal, permanent};
 use super::fetch::Fetcher;
 use super::site::Site;
-use crate::protocol::{FailureKind, SoundSource};
+use crate::protocol::{FailureKind, MediaSource};
 
 /// Files by where they come from. They go when this value does.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub(super) struct MediaFiles {
     site: Site,
     fetcher: Fetcher,
     kept: TempDir,
-    known: Mutex<HashMap<SoundSource, Arc<OnceCell<PathBuf>>>>,
+    known: Mutex<HashMap<MediaSource, Arc<OnceCell<PathBuf>>>>,
 }
 
 impl MediaFiles {
@@ -40,7 +40,7 @@ impl MediaFiles {
     }
 
     /// The file on this machine; fetched when it is first asked for.
-    pub(super) async fn file(&self, source: &SoundSource) -> TaskResult<PathBuf> {
+    pub(super) async fn file(&self, source: &MediaSource) -> TaskResult<PathBuf> {
         let (cell, number) = {
             let mut known = self.known.lock().await;
             let number = known.len();
@@ -50,17 +50,17 @@ impl MediaFiles {
         Ok(file.clone())
     }
 
-    async fn bring(&self, source: &SoundSource, number: usize) -> TaskResult<PathBuf> {
+    async fn bring(&self, source: &MediaSource, number: usize) -> TaskResult<PathBuf> {
         let missing = |reason: &str| {
             let message = format!("playing {}: {reason}", named(source));
             permanent(FailureKind::Media, message)
         };
         let address = match source {
-            SoundSource::Site(path) => {
+            MediaSource::Site(path) => {
                 let file = self.site.file(path).await?;
                 return file.ok_or_else(|| missing("the site has no such file"));
             }
-            SoundSource::Url(address) => address,
+            MediaSource::Url(address) => address,
         };
         let file = self.kept.path().join(format!("{number}"));
         match address.strip_prefix("data:") {
@@ -79,15 +79,15 @@ impl MediaFiles {
 }
 
 /// A media file's name for people: long addresses are cut.
-pub(super) fn named(source: &SoundSource) -> String {
+pub(super) fn named(source: &MediaSource) -> String {
     const CHARS_MAX: usize = 200;
     match source {
-        SoundSource::Site(path) => path.clone(),
-        SoundSource::Url(address) if address.starts_with("data:") => {
+        MediaSource::Site(path) => path.clone(),
+        MediaSource::Url(address) if address.starts_with("data:") => {
             let kind = address.split([';', ',']).next().unwrap_or("data:");
             format!("a {kind} address of {} bytes", address.len())
         }
-        SoundSource::Url(address) => address.chars().take(CHARS_MAX).collect(),
+        MediaSource::Url(address) => address.chars().take(CHARS_MAX).collect(),
     }
 }
 
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn long_addresses_are_named_briefly() {
-        let data = SoundSource::Url(format!("data:audio/wav;base64,{}", "A".repeat(100_000)));
+        let data = MediaSource::Url(format!("data:audio/wav;base64,{}", "A".repeat(100_000)));
         assert_eq!(named(&data), "a data:audio/wav address of 100022 bytes");
     }
 
@@ -128,15 +128,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("a.mp3"), "sound").unwrap();
         let files = MediaFiles::new(Site::Folder(folder.path().to_owned()), folder.path()).unwrap();
-        let file = files.file(&SoundSource::Site("a.mp3".to_owned())).await;
+        let file = files.file(&MediaSource::Site("a.mp3".to_owned())).await;
         assert_eq!(std::fs::read(file.unwrap()).unwrap(), b"sound");
-        let data = SoundSource::Url("data:,abc".to_owned());
+        let data = MediaSource::Url("data:,abc".to_owned());
         let (first, second) = (
             files.file(&data).await.unwrap(),
             files.file(&data).await.unwrap(),
         );
         assert_eq!(first, second);
-        let missing = files.file(&SoundSource::Site("b.mp3".to_owned())).await;
+        let missing = files.file(&MediaSource::Site("b.mp3".to_owned())).await;
         assert_eq!(
             missing.unwrap_err().message,
             "playing b.mp3: the site has no such file"

@@ -11,6 +11,7 @@ mod direct;
 mod encode;
 mod failure;
 mod fetch;
+mod film;
 mod handler;
 mod lane;
 mod media;

@@ -1,4 +1,4 @@
-//! The page's server on loopback: the site's files, with ranges; and `/proxy`, which refuses by name.
+//! The page's server on loopback: the site's files, with ranges; and frames of films at `/proxy`.
 
 use std::convert::Infallible;
 use std::io;
@@ -19,8 +19,10 @@ use tokio::task::JoinSet;
 use tokio_util::io::ReaderStream;
 
 use super::failure::{TaskResult, internal, permanent};
+use super::film::{self, Films, Wanted};
 use super::site::Site;
-use crate::protocol::{FailureKind, SoundSource, TaskFailure};
+use super::tools::Tools;
+use crate::protocol::{FailureKind, MediaSource, TaskFailure};
 
 /// Pause after a connection that could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -37,13 +39,15 @@ pub(super) struct Server {
 
 #[derive(Debug)]
 struct Shared {
+    port: u16,
     site: Site,
+    films: Films,
     /// The first file that could not be served though the site has it. A page may go on without it, and look wrong.
     failure: OnceLock<TaskFailure>,
 }
 
 impl Server {
-    pub(super) async fn start(site: Site) -> TaskResult<Self> {
+    pub(super) async fn start(tools: &Tools, site: Site) -> TaskResult<Self> {
         let listen = || async {
             let listener = TcpListener::bind("127.0.0.1:0").await?;
             let port = listener.local_addr()?.port();
@@ -53,6 +57,8 @@ impl Server {
             .await
             .map_err(|error| internal("opening the page's server", error))?;
         let shared = Arc::new(Shared {
+            port,
+            films: Films::new(tools, site.clone()),
             site,
             failure: OnceLock::new(),
         });
@@ -74,27 +80,9 @@ impl Server {
         &self.shared.site
     }
 
-    /// Where the media file with this address, as the page sees it, comes from. The page's own files are named by their
-    /// path: each worker's server has another port.
-    pub(super) fn sound_source(&self, address: &str) -> TaskResult<SoundSource> {
-        let own = format!("http://localhost:{}/", self.port);
-        if let Some(path) = address.strip_prefix(&own) {
-            let path = path.split(['?', '#']).next().unwrap_or(path);
-            let path = percent_encoding::percent_decode_str(path).decode_utf8();
-            if let Ok(path) = path {
-                return Ok(SoundSource::Site(path.into_owned()));
-            }
-        }
-        if ["http://", "https://", "data:"]
-            .iter()
-            .any(|scheme| address.starts_with(scheme))
-        {
-            return Ok(SoundSource::Url(address.to_owned()));
-        }
-        let message = format!(
-            "playing {address:.200}: only files of the site, http(s) and data addresses can be heard in a video"
-        );
-        Err(permanent(FailureKind::Media, message))
+    /// See [`media_source`].
+    pub(super) fn media_source(&self, address: &str) -> TaskResult<MediaSource> {
+        media_source(self.port, address)
     }
 
     /// Where the page is.
@@ -119,6 +107,29 @@ impl Shared {
         let _ = self.failure.set(failure);
         response
     }
+}
+
+/// Where the media file with this address, as the page sees it, comes from. The page's own files are named by their
+/// path: each worker's server has another port.
+fn media_source(port: u16, address: &str) -> TaskResult<MediaSource> {
+    let own = format!("http://localhost:{port}/");
+    if let Some(path) = address.strip_prefix(&own) {
+        let path = path.split(['?', '#']).next().unwrap_or(path);
+        let path = percent_encoding::percent_decode_str(path).decode_utf8();
+        if let Ok(path) = path {
+            return Ok(MediaSource::Site(path.into_owned()));
+        }
+    }
+    if ["http://", "https://", "data:"]
+        .iter()
+        .any(|scheme| address.starts_with(scheme))
+    {
+        return Ok(MediaSource::Url(address.to_owned()));
+    }
+    let message = format!(
+        "playing {address:.200}: only files of the site, http(s) and data addresses can be played in a video"
+    );
+    Err(permanent(FailureKind::Media, message))
 }
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
@@ -148,26 +159,49 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 }
 
 async fn respond(shared: &Shared, request: &Request<Incoming>) -> Response<Body> {
-    let mut response = if request.uri().path() == "/proxy" {
-        shared.fail(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            permanent(
-                FailureKind::Unsupported,
-                "drawing: the page uses <OffthreadVideo>, whose frames rmx does not extract yet; use <Video> of @remotion/media",
-            ),
-        )
-    } else {
-        match *request.method() {
-            Method::GET | Method::HEAD => file(shared, request).await,
-            Method::OPTIONS => Response::new(whole(Bytes::new())),
-            _ => json_error(StatusCode::METHOD_NOT_ALLOWED, "GET, HEAD and OPTIONS only"),
-        }
+    let is_film = request.uri().path() == "/proxy";
+    let mut response = match *request.method() {
+        Method::GET | Method::HEAD if is_film => film_frame(shared, request).await,
+        Method::GET | Method::HEAD => file(shared, request).await,
+        Method::OPTIONS => Response::new(whole(Bytes::new())),
+        _ => json_error(StatusCode::METHOD_NOT_ALLOWED, "GET, HEAD and OPTIONS only"),
     };
     let headers = response.headers_mut();
     headers.insert(
         header::ACCESS_CONTROL_ALLOW_ORIGIN,
         HeaderValue::from_static("*"),
     );
+    response
+}
+
+/// A frame of a film, for `<OffthreadVideo>` (page contract, "Server endpoints").
+async fn film_frame(shared: &Shared, request: &Request<Incoming>) -> Response<Body> {
+    let Some((address, time_s, transparent, tone_mapped)) =
+        film::parse_query(request.uri().query().unwrap_or_default())
+    else {
+        return json_error(StatusCode::BAD_REQUEST, "`src` and `time` are needed");
+    };
+    let frame = async {
+        let wanted = Wanted {
+            source: media_source(shared.port, &address)?,
+            transparent,
+            tone_mapped,
+        };
+        shared.films.frame(&wanted, time_s).await
+    };
+    let frame = match frame.await {
+        Ok(frame) => frame,
+        Err(failure) => return shared.fail(StatusCode::INTERNAL_SERVER_ERROR, failure),
+    };
+    let size_bytes = frame.image.len().to_string();
+    let mut response = Response::new(whole(frame.image));
+    for (name, value) in [
+        (header::CONTENT_TYPE, frame.content_type),
+        (header::CONTENT_LENGTH, &size_bytes),
+        (header::CACHE_CONTROL, "no-cache, no-store, must-revalidate"),
+    ] {
+        set(&mut response, name, value);
+    }
     response
 }
 

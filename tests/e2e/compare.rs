@@ -168,6 +168,27 @@ fn frames_read_from_the_framebuffer_are_those_of_lossless_screenshots() {
 }
 
 #[test]
+fn frames_of_films_are_the_official_renderers_frames() {
+    let subject = Subject {
+        site: peer::slides(),
+        composition: "Offthread",
+        frames: (20, 49),
+    };
+    let folder = peer::folder();
+    let theirs = subject.official_frames("png", &folder.path().join("theirs"));
+    let png = ["--image-format=png"];
+    let ours = captured_by_rmx(&subject, subject.frames, &png, &folder.path().join("ours"));
+    assert_eq!((theirs.len(), ours.len()), (30, 30));
+    for (theirs, ours) in theirs.iter().zip(&ours) {
+        let psnr = peer::psnr(
+            &["-i", theirs.to_str().unwrap()],
+            &["-i", ours.to_str().unwrap()],
+        );
+        assert!(psnr >= 60.0, "{} differs, {psnr} dB", ours.display());
+    }
+}
+
+#[test]
 fn stills_are_the_official_renderers_at_every_scale() {
     let subject = &subjects()[0];
     let farm = Farm::of(&subject.site);

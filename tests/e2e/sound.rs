@@ -83,6 +83,8 @@ fn sound_is_that_of_the_official_renderer() {
     assert!(alike > 20.0, "Sound: {alike} dB");
     let alike = likeness_to_the_official_sound(&farm, &site, "Media");
     assert!(alike > 40.0, "Media: {alike} dB");
+    let alike = likeness_to_the_official_sound(&farm, &site, "Offthread");
+    assert!(alike > 40.0, "Offthread: {alike} dB");
     if peer::is_full() {
         let alike = likeness_to_the_official_sound(&farm, &site, "Html5");
         assert!(alike > 40.0, "Html5: {alike} dB");

@@ -252,7 +252,7 @@ impl Page {
                     })?;
                     sound.heard.push(Heard {
                         id,
-                        source: self.server.sound_source(address)?,
+                        source: self.server.media_source(address)?,
                         volume,
                         media_frame,
                         playback,

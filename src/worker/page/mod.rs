@@ -84,7 +84,7 @@ pub(super) struct Page {
 impl Page {
     /// Opens the site's page and checks that it speaks the contract.
     pub(super) async fn open(tools: &Tools, site: Site, setup: Setup) -> TaskResult<Self> {
-        let server = Server::start(site).await?;
+        let server = Server::start(tools, site).await?;
         let (width, height, scale) = setup.viewport;
         let browser = Browser::launch(tools, scale).await?;
         let session = browser

@@ -24,7 +24,7 @@ use super::failure::{TaskResult, internal, storage};
 use super::media::{MediaFiles, named};
 use super::tools::Tools;
 use crate::cloud::Cloud;
-use crate::protocol::{Playback, SoundLine, SoundSource, SoundTask, SoundTrack};
+use crate::protocol::{MediaSource, Playback, SoundLine, SoundTask, SoundTrack};
 
 /// Files that are fetched at the same time.
 const FETCHES_MAX: usize = 4;
@@ -39,7 +39,7 @@ struct Played {
 #[derive(Debug)]
 enum Origin {
     /// A media file.
-    File(SoundSource),
+    File(MediaSource),
     /// Samples that the page made itself, under this name.
     Inline(String, PathBuf),
 }

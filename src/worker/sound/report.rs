@@ -7,7 +7,7 @@ use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 use crate::media::FrameRange;
-use crate::protocol::{Playback, SoundLine, SoundSamples, SoundSource, SoundTrack};
+use crate::protocol::{MediaSource, Playback, SoundLine, SoundSamples, SoundTrack};
 
 /// What is heard during one frame.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -20,7 +20,7 @@ pub(in crate::worker) struct FrameSound {
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::worker) struct Heard {
     pub(in crate::worker) id: String,
-    pub(in crate::worker) source: SoundSource,
+    pub(in crate::worker) source: MediaSource,
     pub(in crate::worker) volume: f64,
     pub(in crate::worker) media_frame: f64,
     pub(in crate::worker) playback: Playback,
@@ -179,7 +179,7 @@ mod tests {
     fn heard(id: u8, volume: u8, media_frame: u32) -> Heard {
         Heard {
             id: format!("audio-{id}"),
-            source: SoundSource::Site(format!("{id}.mp3")),
+            source: MediaSource::Site(format!("{id}.mp3")),
             volume: f64::from(volume) / 4.0,
             media_frame: f64::from(media_frame),
             playback: Playback {

@@ -81,7 +81,7 @@ impl Timeline {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::SoundSource;
+    use crate::protocol::MediaSource;
 
     fn timeline(fps: f64, sample_rate: u32) -> Timeline {
         Timeline {
@@ -112,7 +112,7 @@ mod tests {
         let timeline = timeline(30.0, 48_000);
         let track = SoundTrack {
             id: "a".to_owned(),
-            source: SoundSource::Site("a.mp3".to_owned()),
+            source: MediaSource::Site("a.mp3".to_owned()),
             playback: Playback {
                 rate: 2.0,
                 tone_frequency: 1.0,

@@ -1,0 +1,110 @@
+//! When the frames of a film are shown: read from its container, nothing is decoded for it.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+use tokio::process::Command;
+
+use crate::worker::tools::Tools;
+
+/// More frames than a day of film has.
+const FRAMES_MAX: usize = 10_000_000;
+const STDERR_BYTES_MAX: u64 = 64 * 1024;
+
+/// A time is that of a frame even if it is so much too early: pages compute in floating point, and containers round to
+/// milliseconds.
+const EARLY_S: f64 = 0.0015;
+
+/// When which frame is shown.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Index {
+    /// ffmpeg's name of the codec.
+    pub(super) codec: String,
+    /// Whether its brightness goes beyond that of usual screens (PQ or HLG).
+    pub(super) is_hdr: bool,
+    /// Seconds from the film's beginning at which frames begin, ascending, at least one.
+    shown_at: Vec<f64>,
+}
+
+impl Index {
+    /// The number of the frame that is shown at `time_s`.
+    pub(super) fn frame_at(&self, time_s: f64) -> usize {
+        let begun = self.shown_at.partition_point(|at| *at <= time_s + EARLY_S);
+        begun.saturating_sub(1)
+    }
+
+    /// A time between the frame before `number` and that frame, from which a decoder has it first.
+    pub(super) fn before(&self, number: usize) -> f64 {
+        match number.checked_sub(1) {
+            Some(before) => (self.shown_at[before] + self.shown_at[number]) / 2.0,
+            None => 0.0,
+        }
+    }
+}
+
+/// Reads the index of the first film track of the file at `path`.
+///
+/// # Errors
+/// What ffmpeg says of a file without one.
+pub(super) async fn read(tools: &Tools, path: &Path) -> Result<Index, String> {
+    let mut child = Command::new(&tools.ffmpeg)
+        .args(["-hide_banner", "-nostdin", "-nostats", "-i"])
+        .arg(path)
+        .args(["-map", "0:v:0", "-c", "copy", "-f", "framecrc", "-"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| format!("starting ffmpeg: {error}"))?;
+    let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
+        return Err("a pipe is missing".to_owned());
+    };
+    let words = async {
+        let mut text = Vec::new();
+        let _ = stderr.take(STDERR_BYTES_MAX).read_to_end(&mut text).await;
+        String::from_utf8_lossy(&text).into_owned()
+    };
+    let (lines, words) = tokio::join!(parse(BufReader::new(stdout).lines()), words);
+    let (codec, shown_at) = lines.map_err(|error| format!("reading its frames: {error}"))?;
+    if shown_at.is_empty() {
+        let last = words.lines().rev().find(|line| !line.trim().is_empty());
+        return Err(last.unwrap_or("it has no frames").trim().to_owned());
+    }
+    let is_hdr = words
+        .lines()
+        .filter(|line| line.contains("Video:"))
+        .any(|line| line.contains("smpte2084") || line.contains("arib-std-b67"));
+    Ok(Index {
+        codec,
+        is_hdr,
+        shown_at,
+    })
+}
+
+/// Codec and times of ffmpeg's `framecrc` format: a header of `#` lines, then a line a packet, with its times in ticks.
+async fn parse(
+    mut lines: tokio::io::Lines<impl tokio::io::AsyncBufRead + Unpin>,
+) -> std::io::Result<(String, Vec<f64>)> {
+    let mut codec = "unknown codec".to_owned();
+    let mut tick_s = 1.0;
+    let mut shown_at = Vec::new();
+    while let Some(line) = lines.next_line().await? {
+        if let Some(name) = line.strip_prefix("#codec_id 0: ") {
+            name.trim().clone_into(&mut codec);
+        } else if let Some(base) = line.strip_prefix("#tb 0: ") {
+            let (numerator, denominator) = base.split_once('/').unwrap_or((base, "1"));
+            let number = |text: &str| text.trim().parse::<f64>().unwrap_or(1.0);
+            tick_s = number(numerator) / number(denominator);
+        } else if !line.starts_with('#')
+            && let Some(ticks) = line.split(',').nth(2)
+            && let Ok(ticks) = ticks.trim().parse::<f64>()
+            && shown_at.len() < FRAMES_MAX
+        {
+            shown_at.push(ticks * tick_s);
+        }
+    }
+    shown_at.sort_by(f64::total_cmp);
+    Ok((codec, shown_at))
+}

@@ -1,0 +1,185 @@
+//! A running decoder: the frames of a film from some place on, one after another, as images.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use bytes::Bytes;
+use tokio::io::{AsyncReadExt as _, BufReader};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::task::JoinSet;
+
+use super::Wanted;
+use super::index::Index;
+use crate::worker::tools::Tools;
+
+/// How colours are converted: with this, an opaque frame has the official renderer's very pixels.
+const SCALING: &str = "bicubic";
+
+const STDERR_BYTES_MAX: u64 = 16 * 1024;
+/// The largest image that is believed: 16384 x 16384 with transparency.
+const IMAGE_BYTES_MAX: usize = 16_384 * 16_384 * 4 + 1_024;
+
+/// Bright films as a usual screen shows them.
+const TONE_MAP: &str = "zscale=t=linear:npl=100,format=gbrpf32le,zscale=p=bt709,tonemap=hable:desat=0,\
+                        zscale=t=bt709:m=bt709:r=tv,format=yuv420p";
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(super) struct FrameStream {
+    images: BufReader<ChildStdout>,
+    /// PNG instead of BMP.
+    png: bool,
+    /// The latest image that was read.
+    image: Option<Bytes>,
+    /// The number of the frame that is read next.
+    next: usize,
+    words: JoinSet<String>,
+    _child: Child,
+}
+
+fn arguments(path: &Path, index: &Index, wanted: &Wanted, first: usize) -> Vec<String> {
+    let mut arguments: Vec<String> = ["-v", "error", "-nostdin"].map(str::to_owned).to_vec();
+    let mut add = |words: &[&str]| arguments.extend(words.iter().map(|word| (*word).to_owned()));
+    // ffmpeg's own decoders leave transparency out.
+    match &index.codec[..] {
+        "vp8" if wanted.transparent => add(&["-c:v", "libvpx"]),
+        "vp9" if wanted.transparent => add(&["-c:v", "libvpx-vp9"]),
+        _ => {}
+    }
+    if first > 0 {
+        add(&["-ss", &format!("{:.6}", index.before(first))]);
+    }
+    add(&[
+        "-i",
+        &path.display().to_string(),
+        "-map",
+        "0:v:0",
+        "-fps_mode",
+        "passthrough",
+    ]);
+    if index.is_hdr && wanted.tone_mapped {
+        add(&["-vf", TONE_MAP]);
+    }
+    if wanted.transparent {
+        add(&["-pix_fmt", "rgba", "-c:v", "png", "-compression_level", "1"]);
+    } else {
+        add(&["-pix_fmt", "bgr24", "-c:v", "bmp"]);
+    }
+    add(&["-sws_flags", SCALING, "-f", "image2pipe", "-"]);
+    arguments
+}
+
+impl FrameStream {
+    /// Starts decoding at the frame `first`.
+    pub(super) fn start(
+        tools: &Tools,
+        path: &Path,
+        index: &Index,
+        wanted: &Wanted,
+        first: usize,
+    ) -> std::io::Result<Self> {
+        let mut child = Command::new(&tools.ffmpeg)
+            .args(arguments(path, index, wanted, first))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
+        let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
+            return Err(std::io::Error::other("a pipe is missing"));
+        };
+        let mut words = JoinSet::new();
+        words.spawn(async move {
+            let mut text = Vec::new();
+            let _ = stderr.take(STDERR_BYTES_MAX).read_to_end(&mut text).await;
+            String::from_utf8_lossy(&text).into_owned()
+        });
+        Ok(Self {
+            images: BufReader::with_capacity(256 * 1024, stdout),
+            png: wanted.transparent,
+            image: None,
+            next: first,
+            words,
+            _child: child,
+        })
+    }
+
+    /// The number of the frame that can be had without decoding, or that comes first.
+    pub(super) fn latest(&self) -> usize {
+        match self.image {
+            Some(_) => self.next - 1,
+            None => self.next,
+        }
+    }
+
+    /// The frame `number`, which is not before [`FrameStream::latest`]. A film that ends before it shows its last one.
+    pub(super) async fn frame(&mut self, number: usize) -> Result<Bytes, String> {
+        while self.next <= number {
+            match self.read().await {
+                Ok(Some(image)) => {
+                    self.image = Some(image);
+                    self.next += 1;
+                }
+                Ok(None) => break,
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+        match &self.image {
+            Some(image) => Ok(image.clone()),
+            None => {
+                let words = std::mem::take(&mut self.words).join_all().await.concat();
+                let words = words.trim();
+                let nothing = "ffmpeg has no frame there";
+                Err(if words.is_empty() { nothing } else { words }.to_owned())
+            }
+        }
+    }
+
+    /// The next image; nothing at the end.
+    async fn read(&mut self) -> std::io::Result<Option<Bytes>> {
+        let mut image = vec![0; 8];
+        match self.images.read_exact(&mut image).await {
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(None),
+            other => other?,
+        };
+        if self.png {
+            self.read_png(&mut image).await?;
+        } else {
+            // A BMP begins with `BM` and its size.
+            let size = u32::from_le_bytes([image[2], image[3], image[4], image[5]]);
+            let left = size_of(size)?.saturating_sub(image.len());
+            self.read_more(&mut image, left).await?;
+        }
+        Ok(Some(image.into()))
+    }
+
+    /// A PNG is its signature and chunks: length, kind, content, checksum; the last one is `IEND`.
+    async fn read_png(&mut self, image: &mut Vec<u8>) -> std::io::Result<()> {
+        loop {
+            let at = image.len();
+            self.read_more(image, 8).await?;
+            let length = [image[at], image[at + 1], image[at + 2], image[at + 3]];
+            let is_last = &image[at + 4..at + 8] == b"IEND";
+            let length = size_of(u32::from_be_bytes(length))?;
+            self.read_more(image, length + 4).await?;
+            if is_last {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn read_more(&mut self, image: &mut Vec<u8>, length: usize) -> std::io::Result<()> {
+        let at = image.len();
+        size_of(u32::try_from(at + length).unwrap_or(u32::MAX))?;
+        image.resize(at + length, 0);
+        self.images.read_exact(&mut image[at..]).await.map(|_| ())
+    }
+}
+
+/// A size that can be one of an image.
+fn size_of(bytes: u32) -> std::io::Result<usize> {
+    match usize::try_from(bytes) {
+        Ok(bytes) if bytes <= IMAGE_BYTES_MAX => Ok(bytes),
+        _ => Err(std::io::Error::other("ffmpeg sent no image")),
+    }
+}
