@@ -6,6 +6,7 @@
 //! work twice, so invocations have their own client without retries.
 
 mod bucket;
+mod conditional;
 mod error;
 mod expiry;
 mod function;
@@ -36,6 +37,7 @@ use aws_smithy_types::checksum_config::{RequestChecksumCalculation, ResponseChec
 use crate::names::Region;
 
 pub use bucket::{BucketDescription, BucketLifecycle, BucketPresence};
+pub use conditional::{Precondition, TaggedObject};
 use expiry::Expiry;
 
 pub use error::{CloudError, CloudErrorKind};

@@ -58,7 +58,7 @@ pub async fn until<T>(
 }
 
 /// Between half of `pause` and all of it, so that many waiting at once do not all ask at once.
-fn jittered(pause: Duration) -> Duration {
+pub(super) fn jittered(pause: Duration) -> Duration {
     let random = u32::from(uuid::Uuid::new_v4().as_bytes()[0]);
     pause / 2 + pause * random / (2 * 255)
 }

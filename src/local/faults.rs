@@ -29,6 +29,8 @@ pub enum FaultKind {
     Throttled,
     /// The service says that the caller may not do that.
     Denied,
+    /// The service says that somebody else is changing the same thing at this moment.
+    Conflict,
     /// The connection ends without an answer.
     Lost,
     /// No answer ever comes, and [`Faults::struck`] returns: the moment to kill the client.
@@ -174,6 +176,10 @@ pub(super) fn refusal(service: &str, kind: FaultKind) -> Option<(StatusCode, &'s
         (FaultKind::Denied, "lambda") => (403, "AccessDeniedException"),
         (FaultKind::Denied, "logs") => (400, "AccessDeniedException"),
         (FaultKind::Denied, _) => (403, "AccessDenied"),
+        (FaultKind::Conflict, "s3") => (409, "ConditionalRequestConflict"),
+        (FaultKind::Conflict, "iam") => (409, "ConcurrentModification"),
+        (FaultKind::Conflict, "logs") => (400, "OperationAbortedException"),
+        (FaultKind::Conflict, _) => (409, "ResourceConflictException"),
         (FaultKind::Lost | FaultKind::Silence | FaultKind::Held, _) => return None,
     };
     Some((StatusCode::from_u16(status).unwrap_or_default(), code))
