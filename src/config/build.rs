@@ -6,6 +6,7 @@ use std::path::Path;
 use super::check::nearest;
 use super::environment::secret_source;
 use super::problem::Problem;
+use super::state;
 use super::tree::{Span, Table, Value};
 use super::{
     Architecture, BucketConfig, Config, EnvironmentValue, FunctionConfig, LoadOptions, LogsConfig,
@@ -124,16 +125,18 @@ pub(super) fn config(
     let stage_name = stage.as_ref().map_or("", StageName::as_str);
     let bucket = table("bucket");
     let logs = table("logs");
+    let region = match root.text("region") {
+        Some(region) => region.parse().ok()?,
+        None => "us-east-1".parse().ok()?,
+    };
     Some(Config {
         path: options.path.clone(),
         digest: Digest::of(format!("{stage_name}\n{text}")),
         project: root.parsed("project")?,
         stage,
         target,
-        region: match root.text("region") {
-            Some(region) => region.parse().ok()?,
-            None => "us-east-1".parse().ok()?,
-        },
+        state: state::config(root, &region)?,
+        region,
         account: root.parsed("account"),
         function: function(table("function"), target, directory),
         role: role(table("role")),

@@ -4,7 +4,9 @@
 //! table, so they cannot disagree.
 
 use super::policy::POLICY;
-use super::rule::{Default, Key, Kind, TableRule, TextRule, arn, aws_id};
+use super::rule::{Default, Key, Kind, TableRule, TextRule, arn};
+use super::state::STATE;
+use super::vpc::VPC;
 use crate::media::{Codec, ImageFormat, PixelFormat, X264Preset};
 use crate::names::{AccountId, BucketName, ProjectName, Region, SiteName};
 
@@ -97,6 +99,13 @@ static SHARED: &[Key] = &[
         kind: Kind::Table(&POLICY),
         default: Default::Words("nothing is denied", ""),
         doc: "What a plan may not do. A plan that does it is shown and refused with exit code 16.",
+    },
+    Key {
+        name: "state",
+        kind: Kind::Table(&STATE),
+        default: Default::Words("a file below `.rmx/state/`", ""),
+        doc: "Where rmx keeps what it recorded: on this machine, or in a bucket of S3 that all machines share, with a \
+              lock. `rmx state migrate` moves it. docs/STATE.md says more.",
     },
     Key {
         name: "site",
@@ -206,40 +215,6 @@ static FUNCTION: TableRule = TableRule {
             kind: Kind::Switch,
             default: Default::Value("false"),
             doc: PROTECT,
-        },
-    ]],
-    exclusive: &[],
-};
-
-static VPC: TableRule = TableRule {
-    groups: &[&[
-        Key {
-            name: "subnet_ids",
-            kind: Kind::Texts {
-                rule: &TextRule {
-                    what: "a subnet id",
-                    rule: "`subnet-` and 8 or 17 hexadecimal digits",
-                    valid: |text| aws_id(text, "subnet-"),
-                },
-                count_min: 1,
-                count_max: 16,
-            },
-            default: Default::Required("[\"subnet-0123456789abcdef0\"]"),
-            doc: "Subnets.",
-        },
-        Key {
-            name: "security_group_ids",
-            kind: Kind::Texts {
-                rule: &TextRule {
-                    what: "a security group id",
-                    rule: "`sg-` and 8 or 17 hexadecimal digits",
-                    valid: |text| aws_id(text, "sg-"),
-                },
-                count_min: 1,
-                count_max: 5,
-            },
-            default: Default::Required("[\"sg-0123456789abcdef0\"]"),
-            doc: "Security groups.",
         },
     ]],
     exclusive: &[],

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::problem::{self, Problem, Problems};
-use super::{Config, build, check, keys, overlay, tree};
+use super::{Config, build, check, keys, overlay, state, tree};
 use crate::names::StageName;
 
 /// Which file to read, and how.
@@ -77,6 +77,7 @@ pub fn parse(text: &str, options: &LoadOptions) -> Result<Config, ConfigError> {
     if syntax_errors.is_empty() {
         check::required(&root, &keys::ROOT, "", None, &mut problems);
         build::render_site(&root, &mut problems);
+        state::check(&root, &mut problems);
         if options.check_folders {
             build::folders(&root, options.directory(), &mut problems);
         }

@@ -19,8 +19,10 @@ mod policy;
 mod problem;
 mod rule;
 mod schema;
+mod state;
 mod template;
 mod tree;
+mod vpc;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -38,6 +40,7 @@ pub use load::{ConfigError, LoadOptions, load, parse};
 pub use policy::{DenyRule, PolicyConfig};
 pub use problem::Problems;
 pub use schema::{reference, schema};
+pub use state::StateConfig;
 pub use template::template;
 
 /// A project's whole configuration for one stage. No `Option` here means "default": defaults are filled in.
@@ -69,6 +72,8 @@ pub struct Config {
     pub logs: LogsConfig,
     /// `[policy]`
     pub policy: PolicyConfig,
+    /// `[state]`
+    pub state: StateConfig,
     /// `[[site]]`, in the order of the file; names are unique.
     pub sites: Vec<SiteConfig>,
     /// `[render]`
