@@ -99,7 +99,7 @@ pub struct Applied {
 pub async fn apply(
     inputs: Inputs<'_>,
     state: &mut State,
-    save: &mut (dyn FnMut(&mut State) -> Result<(), SaveError> + Send),
+    save: &mut impl AsyncFnMut(&mut State) -> Result<(), SaveError>,
     on_event: &(dyn Fn(ApplyEvent) + Send + Sync),
 ) -> Result<Applied, ApplyError> {
     let changes: Vec<&Change> = inputs
@@ -176,15 +176,15 @@ enum Progress {
 }
 
 /// One change with all it needs.
-struct Step<'a> {
+struct Step<'a, S> {
     inputs: Inputs<'a>,
     change: &'a Change,
     state: &'a mut State,
-    save: &'a mut (dyn FnMut(&mut State) -> Result<(), SaveError> + Send),
+    save: &'a mut S,
     on_event: &'a (dyn Fn(ApplyEvent) + Send + Sync),
 }
 
-impl Step<'_> {
+impl<S: AsyncFnMut(&mut State) -> Result<(), SaveError>> Step<'_, S> {
     async fn perform(&mut self) -> Result<Progress, ChangeError> {
         let change = self.change;
         self.state.deployed_to = Some(self.inputs.plan.identity.clone());
@@ -202,10 +202,11 @@ impl Step<'_> {
             (Action::Delete, Some(before), _) => self.delete(before, true).await,
             (Action::NoOp | Action::Adopt | Action::Update, _, Some(after)) => {
                 self.record(after, change.outputs.clone(), RecordStatus::Complete)
+                    .await
             }
             (Action::Forget, ..) => {
                 self.state.records.remove(&change.address);
-                self.save_state()
+                self.save_state().await
             }
             // A change whose specs do not fit its action can only come from a damaged plan file.
             (
@@ -230,13 +231,14 @@ impl Step<'_> {
         let earlier = self.state.records.get(address);
         let status = earlier.map(|record| record.status);
         let outputs = earlier.map(|record| record.outputs.clone());
-        self.record(after, outputs.unwrap_or_default(), RecordStatus::Pending)?;
+        self.record(after, outputs.unwrap_or_default(), RecordStatus::Pending)
+            .await?;
         let executor = self.executor();
         // On the heap: a call of the SDK is a large future, and these nest.
         let work = Box::pin(executor.converge(action, after, status));
         let written = executor.run(action, work).await?;
         match written {
-            Some(outputs) => self.record(after, outputs, RecordStatus::Complete),
+            Some(outputs) => self.record(after, outputs, RecordStatus::Complete).await,
             None => Ok(Progress::Stopped),
         }
     }
@@ -246,21 +248,21 @@ impl Step<'_> {
         let earlier = self.state.records.get(&address);
         let status = earlier.map_or(RecordStatus::Complete, |record| record.status);
         let outputs = self.change.outputs.clone();
-        self.record(before, outputs, RecordStatus::Pending)?;
+        self.record(before, outputs, RecordStatus::Pending).await?;
         let executor = self.executor();
         let work = Box::pin(executor.delete(before, status));
         let deleted = executor.run(Action::Delete, work).await?;
         match deleted {
             Some(()) if last => {
                 self.state.records.remove(&address);
-                self.save_state()
+                self.save_state().await
             }
             Some(()) => Ok(Progress::Finished),
             None => Ok(Progress::Stopped),
         }
     }
 
-    fn record(
+    async fn record(
         &mut self,
         applied: &Resource,
         outputs: Outputs,
@@ -285,11 +287,12 @@ impl Step<'_> {
             record.release(version);
         }
         self.state.records.insert(address.clone(), record);
-        self.save_state()
+        self.save_state().await
     }
 
-    fn save_state(&mut self) -> Result<Progress, ChangeError> {
-        (self.save)(self.state).map_err(ChangeError::SaveState)?;
+    async fn save_state(&mut self) -> Result<Progress, ChangeError> {
+        let saved = (self.save)(self.state).await;
+        saved.map_err(ChangeError::SaveState)?;
         Ok(Progress::Finished)
     }
 

@@ -30,7 +30,7 @@ pub async fn roll_back(
     cloud: &Cloud,
     identity: &CloudIdentity,
     state: &mut State,
-    save: &mut (dyn FnMut(&mut State) -> Result<(), SaveError> + Send),
+    save: &mut impl AsyncFnMut(&mut State) -> Result<(), SaveError>,
 ) -> Result<(), ChangeError> {
     let lineage = state.lineage.clone();
     let observer = Observer {
@@ -47,7 +47,7 @@ pub async fn roll_back(
         record.status = RecordStatus::Pending;
         record.release(rollback.version);
     }
-    save(state).map_err(ChangeError::SaveState)?;
+    save(state).await.map_err(ChangeError::SaveState)?;
     for rollback in rollbacks {
         move_alias(cloud, &spec(state, rollback)?.name, rollback).await?;
     }
@@ -64,7 +64,7 @@ pub async fn roll_back(
         record.outputs = present.outputs;
         record.status = RecordStatus::Complete;
     }
-    save(state).map_err(ChangeError::SaveState)
+    save(state).await.map_err(ChangeError::SaveState)
 }
 
 fn spec(state: &State, rollback: &Rollback) -> Result<FunctionSpec, ChangeError> {

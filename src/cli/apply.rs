@@ -6,14 +6,14 @@ use crate::apply::{self, Applied, ApplyError, ChangeError, Inputs};
 use crate::cloud::CloudErrorKind;
 use crate::cloud::wait::Patience;
 use crate::config::Config;
-use crate::state::{Holder, LockedStore};
+use crate::state::{LockedStore, State, StateError};
 
 use super::context::Context;
 use super::error::{CommandError, CommandErrorKind, ExitStatus};
 use super::farm::{self, Farm};
 use super::planned::{self, GateOptions, Planned, RequestOptions};
 use super::preflight::{PreflightOptions, require_possible};
-use super::recorded::state_store;
+use super::recorded::{self, state_store, with_lock};
 use super::saved_plan;
 use super::view;
 
@@ -56,32 +56,35 @@ pub(crate) async fn cmd_apply(
     let mode = request.mode;
     let config = planned::configuration(context, &request, saved.is_none()).await?;
     let farm = farm::connect(context, &config).await?;
-    let mut store = state_store(&config).lock(&Holder::new(&context.env, "rmx apply"))?;
+    let store = state_store(&config, &farm).await?;
 
-    let mut planned = planned::make(context, &config, &farm, store.state(), request).await?;
-    if let Some(saved) = &saved {
-        saved_plan::require_same(saved, &planned)?;
-    }
-    let preflight = args.preflight.check(context, &config, &farm, &mut planned);
-    preflight.await;
+    let outcome = with_lock(context, &store, "rmx apply", async |store| {
+        let mut planned = planned::make(context, &config, &farm, store.state(), request).await?;
+        if let Some(saved) = &saved {
+            saved_plan::require_same(saved, &planned)?;
+        }
+        let preflight = args.preflight.check(context, &config, &farm, &mut planned);
+        preflight.await;
 
-    view::announce(&context.ui, &planned)?;
-    args.gate.require_allowed(&config, &planned)?;
-    planned.require_consent(&config)?;
-    require_possible(&planned)?;
-    if planned.plan.is_empty() {
-        farm.shutdown().await;
-        return view::applied(&context.ui, &[], store.state(), mode);
-    }
-    // Whoever saved a plan has looked at it.
-    let asks = saved.is_none() && !args.auto_approve;
-    if asks && !approved(context, "Do you want to perform these actions?").await? {
-        return Ok(ExitStatus::Declined);
-    }
+        view::announce(&context.ui, &planned)?;
+        args.gate.require_allowed(&config, &planned)?;
+        planned.require_consent(&config)?;
+        require_possible(&planned)?;
+        if planned.plan.is_empty() {
+            return view::applied(&context.ui, &[], store.state(), mode);
+        }
+        // Whoever saved a plan has looked at it.
+        let asks = saved.is_none() && !args.auto_approve;
+        if asks && !approved(context, "Do you want to perform these actions?").await? {
+            return Ok(ExitStatus::Declined);
+        }
 
-    let applied = carry_out(context, &config, &farm, &mut store, &planned).await?;
+        let applied = carry_out(context, &config, &farm, store, &planned).await?;
+        view::applied(&context.ui, &applied.done, store.state(), mode)
+    });
+    let outcome = outcome.await;
     farm.shutdown().await;
-    view::applied(&context.ui, &applied.done, store.state(), mode)
+    outcome
 }
 
 /// Carries a plan out, showing how it goes and saving the state after every step.
@@ -95,7 +98,7 @@ pub(super) async fn carry_out(
     store: &mut LockedStore,
     planned: &Planned,
 ) -> Result<Applied, CommandError> {
-    let stop = context.interrupt.stop();
+    let stop = context.interrupt.stop().child_token();
     let inputs = Inputs {
         plan: &planned.plan,
         artefacts: &planned.artefacts,
@@ -106,20 +109,31 @@ pub(super) async fn carry_out(
         cloud: &farm.cloud,
         stop: &stop,
     };
+    let lost = store.lost();
     let mut state = store.state().clone();
-    let applied = apply::apply(
-        inputs,
-        &mut state,
-        &mut |state| Ok(store.save(state)?),
-        &|event| view::event(&context.ui, &planned.plan, &event),
-    )
-    .await?;
+    let mut save = async |state: &mut State| Ok(store.save(state).await?);
+    let on_event = |event| view::event(&context.ui, &planned.plan, &event);
+    let applying = apply::apply(inputs, &mut state, &mut save, &on_event);
+    // Whoever has lost the lock stops as if asked to.
+    let stop_when_lost = async {
+        lost.cancelled().await;
+        stop.cancel();
+        std::future::pending().await
+    };
+    let applied = tokio::select! {
+        applied = applying => applied?,
+        never = stop_when_lost => never,
+    };
     if applied.remaining.is_empty() {
         return Ok(applied);
     }
+    let progress = progress(applied.done.len(), &applied.remaining);
+    if lost.is_cancelled() {
+        return Err(CommandError::from(store.lock_lost()).detail(progress));
+    }
     Err(
         CommandError::new(CommandErrorKind::Interrupted, "Interrupted")
-            .detail(progress(applied.done.len(), &applied.remaining))
+            .detail(progress)
             .hint("run the same command again: it goes on from there"),
     )
 }
@@ -162,9 +176,10 @@ impl From<ApplyError> for CommandError {
                 "delete the objects, pass --delete-data, or set `force_destroy = true` under [bucket]"
             }
             ChangeError::Foreign { .. } => "rename what is wanted, or delete what is there",
-            ChangeError::SaveState(_) => {
-                "make room or make the folder writable, then run the same command again"
-            }
+            ChangeError::SaveState(cause) => match cause.downcast_ref::<StateError>() {
+                Some(error) => &recorded::hint(error),
+                None => "run the same command again: it goes on from there",
+            },
             ChangeError::Cloud(_)
             | ChangeError::Moved
             | ChangeError::Vanished
@@ -180,6 +195,7 @@ impl From<ApplyError> for CommandError {
             }
         };
         let kind = match &error.cause {
+            cause if lock_lost(cause) => CommandErrorKind::Locked,
             _ if !error.done.is_empty() => CommandErrorKind::Partial,
             cause if stale(cause) => CommandErrorKind::StalePlan,
             ChangeError::Cloud(cause) if cause.kind == CloudErrorKind::Credentials => {
@@ -192,6 +208,15 @@ impl From<ApplyError> for CommandError {
             .cause(error)
             .hint(hint)
     }
+}
+
+/// Whether the state could not be saved because somebody else has its lock by now.
+pub(super) fn lock_lost(cause: &ChangeError) -> bool {
+    let ChangeError::SaveState(cause) = cause else {
+        return false;
+    };
+    let cause = cause.downcast_ref::<StateError>();
+    cause.is_some_and(|error| matches!(error, StateError::LockLost { .. }))
 }
 
 /// Whether what was planned is not what is there any more.

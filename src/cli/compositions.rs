@@ -25,7 +25,7 @@ pub(crate) async fn cmd_compositions(
     context: &Context,
     args: &CompositionsArgs,
 ) -> Result<ExitStatus, CommandError> {
-    let deployed = Deployed::load(context, &args.page)?;
+    let deployed = Deployed::load(context, &args.page).await?;
     let page = deployed.page(context, &args.page)?;
     let cancel = context.interrupt.stop().child_token();
     let mut view = View::new(context, &args.page, &cancel);

@@ -1,7 +1,6 @@
 //! `rmx destroy`: deletes everything that the state records.
 
 use crate::plan::request::{PlanMode, PlanRequest};
-use crate::state::Holder;
 
 use super::apply::{approved, carry_out};
 use super::context::Context;
@@ -9,7 +8,7 @@ use super::error::{CommandError, ExitStatus};
 use super::farm;
 use super::planned::{self, ConsentOptions, GateOptions};
 use super::preflight::{PreflightOptions, require_possible};
-use super::recorded::state_store;
+use super::recorded::{state_store, with_lock};
 use super::view;
 
 /// Delete everything that rmx made
@@ -41,25 +40,29 @@ pub(crate) async fn cmd_destroy(
     };
     let config = context.config()?;
     let farm = farm::connect(context, &config).await?;
-    let mut store = state_store(&config).lock(&Holder::new(&context.env, "rmx destroy"))?;
-    let mut planned = planned::make(context, &config, &farm, store.state(), request).await?;
-    let preflight = args.preflight.check(context, &config, &farm, &mut planned);
-    preflight.await;
+    let store = state_store(&config, &farm).await?;
 
-    view::announce(&context.ui, &planned)?;
-    args.gate.require_allowed(&config, &planned)?;
-    planned.require_consent(&config)?;
-    require_possible(&planned)?;
-    if planned.plan.is_empty() {
-        farm.shutdown().await;
-        return view::applied(&context.ui, &[], store.state(), mode);
-    }
-    let question = "Do you really want to destroy all resources?";
-    if !args.auto_approve && !approved(context, question).await? {
-        return Ok(ExitStatus::Declined);
-    }
+    let outcome = with_lock(context, &store, "rmx destroy", async |store| {
+        let mut planned = planned::make(context, &config, &farm, store.state(), request).await?;
+        let preflight = args.preflight.check(context, &config, &farm, &mut planned);
+        preflight.await;
 
-    let applied = carry_out(context, &config, &farm, &mut store, &planned).await?;
+        view::announce(&context.ui, &planned)?;
+        args.gate.require_allowed(&config, &planned)?;
+        planned.require_consent(&config)?;
+        require_possible(&planned)?;
+        if planned.plan.is_empty() {
+            return view::applied(&context.ui, &[], store.state(), mode);
+        }
+        let question = "Do you really want to destroy all resources?";
+        if !args.auto_approve && !approved(context, question).await? {
+            return Ok(ExitStatus::Declined);
+        }
+
+        let applied = carry_out(context, &config, &farm, store, &planned).await?;
+        view::applied(&context.ui, &applied.done, store.state(), mode)
+    });
+    let outcome = outcome.await;
     farm.shutdown().await;
-    view::applied(&context.ui, &applied.done, store.state(), mode)
+    outcome
 }

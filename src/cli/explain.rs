@@ -138,8 +138,9 @@ fn of_failure(kind: CommandErrorKind) -> Option<(&'static str, &'static str, &'s
         ),
         CommandErrorKind::Locked => (
             "somebody else holds the state's lock",
-            "Another rmx works on the same project and stage. Who, where and since when is told. Nothing was done.",
-            "wait until it is done, then run the same command again",
+            "Another rmx works on the same project and stage. Who, where and since when is told. Nothing was done; if the lock was \
+             lost on the way, what was done until then is told.",
+            "wait until it is done, then run the same command again; a lock in S3 whose holder is gone runs out within a minute",
         ),
         CommandErrorKind::Credentials => (
             "no usable credentials",

@@ -26,6 +26,8 @@ const LOCAL_ACCOUNT: &str = "000000000000";
 pub(crate) struct Farm {
     /// The cloud.
     pub(crate) cloud: Cloud,
+    /// How it was reached.
+    pub(crate) connection: Connection,
     /// The account and region it is connected to; the config's `account` guard has been asked.
     pub(crate) identity: CloudIdentity,
     /// ARN of the caller.
@@ -80,6 +82,7 @@ pub(crate) async fn connect(context: &Context, config: &Config) -> Result<Farm, 
     guard(config, &account)?;
     Ok(Farm {
         cloud,
+        connection,
         identity: CloudIdentity {
             account,
             region: config.region.clone(),

@@ -1,9 +1,10 @@
 //! Ctrl-C and SIGTERM: the first asks the verb to stop where that is safe, the second leaves at once.
 //!
 //! A verb that has something to bring to an end takes [`Interrupt::stop`] and finishes by itself once the token is
-//! cancelled; if that takes too long, because a call to the cloud hangs, it is left as at the second signal. Any other verb is dropped at the first signal: its futures end, and with them child processes and
-//! the embedded cloud. Signals are waited for beside the verb and not between its steps, so that a verb which is busy
-//! digesting a large file is left as well.
+//! cancelled; if that takes too long, because a call to the cloud hangs, it is left as at the second signal. Any other
+//! verb is dropped at the first signal: its futures end, and with them child processes and the embedded cloud. What it
+//! has to let go of by a call, it lets go of behind [`Interrupt::or_leave`]. Signals are waited for beside the verb and
+//! not between its steps, so that a verb which is busy digesting a large file is left as well.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -51,6 +52,10 @@ pub(crate) struct Interrupt {
     token: CancellationToken,
     /// Whether the verb looks at the token.
     watched: Arc<AtomicBool>,
+    /// The first signal came, and nobody looks at `token`.
+    leaving: CancellationToken,
+    /// Whether the verb has something to let go of before it is dropped.
+    holds: Arc<AtomicBool>,
 }
 
 impl Interrupt {
@@ -58,6 +63,26 @@ impl Interrupt {
     pub(crate) fn stop(&self) -> CancellationToken {
         self.watched.store(true, Ordering::SeqCst);
         self.token.clone()
+    }
+
+    /// Does `work`, but gives it up at the first signal if that would drop the verb. What the verb does behind this
+    /// gets a moment.
+    pub(crate) async fn or_leave<T>(
+        &self,
+        work: impl Future<Output = Result<T, CommandError>>,
+    ) -> Result<T, CommandError> {
+        self.holds.store(true, Ordering::SeqCst);
+        tokio::select! {
+            biased;
+            () = self.leaving.cancelled() => Err(interrupted()),
+            result = work => result,
+        }
+    }
+
+    /// Does `work`, which takes a moment, to its end: the first signal waits for it.
+    pub(crate) async fn to_the_end<T>(&self, work: impl Future<Output = T>) -> T {
+        self.watched.store(true, Ordering::SeqCst);
+        work.await
     }
 
     /// Comes back when the verb is to be dropped.
@@ -71,7 +96,14 @@ impl Interrupt {
         };
         signals.next().await;
         if !self.watched.load(Ordering::SeqCst) {
-            return CommandError::new(CommandErrorKind::Interrupted, "Interrupted");
+            self.leaving.cancel();
+            if self.holds.load(Ordering::SeqCst) {
+                tokio::select! {
+                    () = signals.next() => {}
+                    () = tokio::time::sleep(ENDING_TIME_MAX) => {}
+                }
+            }
+            return interrupted();
         }
         self.token.cancel();
         ui.say("Interrupted: what is under way comes to its end, then rmx stops. Once more leaves at once.");
@@ -83,4 +115,8 @@ impl Interrupt {
             "What was under way has not come to its end. The next plan looks at what became of it.",
         )
     }
+}
+
+fn interrupted() -> CommandError {
+    CommandError::new(CommandErrorKind::Interrupted, "Interrupted")
 }

@@ -58,7 +58,8 @@ pub(crate) async fn cmd_plan(
     let request = args.request();
     let config = planned::configuration(context, &request, true).await?;
     let farm = farm::connect(context, &config).await?;
-    let state = state_store(&config).load()?.unwrap_or_else(State::fresh);
+    let store = state_store(&config, &farm).await?;
+    let state = store.load().await?.unwrap_or_else(State::fresh);
     let mut planned = planned::make(context, &config, &farm, &state, request).await?;
     let preflight = args.preflight.check(context, &config, &farm, &mut planned);
     preflight.await;

@@ -6,13 +6,13 @@ use crate::apply::{self, ChangeError, Rollback};
 use crate::cloud::{Cloud, CloudErrorKind};
 use crate::plan::rollback::{RollbackError, Standing};
 use crate::resource::{Address, Resource, ResourceKind};
-use crate::state::{CloudIdentity, Holder, Record, RecordStatus, State};
+use crate::state::{CloudIdentity, Record, RecordStatus, State};
 
-use super::apply::approved;
+use super::apply::{approved, lock_lost};
 use super::context::Context;
 use super::error::{CommandError, CommandErrorKind, ExitStatus};
 use super::farm;
-use super::recorded::state_store;
+use super::recorded::{state_store, with_lock};
 
 /// Point `live` to the version that was released before
 ///
@@ -47,34 +47,37 @@ pub(crate) async fn cmd_rollback(
 ) -> Result<ExitStatus, CommandError> {
     let config = context.config()?;
     let farm = farm::connect(context, &config).await?;
-    let mut store = state_store(&config).lock(&Holder::new(&context.env, "rmx rollback"))?;
-    let mut state = store.state().clone();
-    require_same_cloud(&state, &farm.identity)?;
+    let store = state_store(&config, &farm).await?;
+    let outcome = with_lock(context, &store, "rmx rollback", async |store| {
+        let mut state = store.state().clone();
+        require_same_cloud(&state, &farm.identity)?;
 
-    let mut steps = Vec::new();
-    for (address, record) in functions(&state, args.function.as_ref())? {
-        steps.push(step(&farm.cloud, address, record, args.to).await?);
-    }
-    steps.iter().for_each(|step| announce(context, step));
-    steps.retain(|step| !step.done);
-    if steps.is_empty() {
-        farm.shutdown().await;
-        return told(context, &state, &steps);
-    }
-    if !args.auto_approve && !approved(context, "Do you want to move `live`?").await? {
-        return Ok(ExitStatus::Declined);
-    }
+        let mut steps = Vec::new();
+        for (address, record) in functions(&state, args.function.as_ref())? {
+            steps.push(step(&farm.cloud, address, record, args.to).await?);
+        }
+        steps.iter().for_each(|step| announce(context, step));
+        steps.retain(|step| !step.done);
+        if steps.is_empty() {
+            return told(context, &state, &steps);
+        }
+        if !args.auto_approve && !approved(context, "Do you want to move `live`?").await? {
+            return Ok(ExitStatus::Declined);
+        }
 
-    // What is under way comes to its end at the first signal: it is a few calls.
-    let _stop = context.interrupt.stop();
-    let rollbacks: Vec<Rollback> = steps.iter().map(|step| step.rollback.clone()).collect();
-    let mut save = |state: &mut State| Ok(store.save(state)?);
-    let cloud = &farm.cloud;
-    apply::roll_back(&rollbacks, cloud, &farm.identity, &mut state, &mut save)
-        .await
-        .map_err(|error| failed(&rollbacks, error))?;
+        // What is under way comes to its end at the first signal: it is a few calls.
+        let _stop = context.interrupt.stop();
+        let rollbacks: Vec<Rollback> = steps.iter().map(|step| step.rollback.clone()).collect();
+        let mut save = async |state: &mut State| Ok(store.save(state).await?);
+        let cloud = &farm.cloud;
+        apply::roll_back(&rollbacks, cloud, &farm.identity, &mut state, &mut save)
+            .await
+            .map_err(|error| failed(&rollbacks, error))?;
+        told(context, &state, &steps)
+    });
+    let outcome = outcome.await;
     farm.shutdown().await;
-    told(context, &state, &steps)
+    outcome
 }
 
 /// The recorded functions, or the one that is asked for.
@@ -200,6 +203,10 @@ fn failed(rollbacks: &[Rollback], error: ChangeError) -> CommandError {
         true => (
             CommandErrorKind::StalePlan,
             "somebody else moved `live` at the same time: look at `rmx versions`, then name the version with --to",
+        ),
+        false if lock_lost(&error) => (
+            CommandErrorKind::Locked,
+            "look at `rmx versions`: somebody else took the lock of the state over",
         ),
         false => (
             CommandErrorKind::Error,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::context::Context;
 use super::error::{CommandError, ExitStatus};
 use super::plan::Format;
-use super::recorded::state_store;
+use super::recorded::recorded_state;
 use super::saved_plan;
 use super::view;
 
@@ -24,11 +24,14 @@ pub(crate) struct ShowArgs {
     format: Format,
 }
 
-pub(crate) fn cmd_show(context: &Context, args: &ShowArgs) -> Result<ExitStatus, CommandError> {
+pub(crate) async fn cmd_show(
+    context: &Context,
+    args: &ShowArgs,
+) -> Result<ExitStatus, CommandError> {
     if let Some(path) = &args.plan_file {
         return show_plan(context, path, args.format);
     }
-    let state = state_store(&context.config()?).load()?;
+    let state = recorded_state(context, &context.config()?).await?;
     if context.ui.json() {
         context.ui.print_json(&view::state_json(state.as_ref()))?;
     } else {

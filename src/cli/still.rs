@@ -62,7 +62,7 @@ pub(crate) async fn cmd_still(
     context: &Context,
     args: &StillArgs,
 ) -> Result<ExitStatus, CommandError> {
-    let deployed = Deployed::load(context, &args.page)?;
+    let deployed = Deployed::load(context, &args.page).await?;
     let image_format = image_format(args)?;
     let path = context.path(&match &args.out {
         Some(out) => out.clone(),

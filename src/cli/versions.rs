@@ -28,9 +28,10 @@ pub(crate) async fn cmd_versions(
     args: &VersionsArgs,
 ) -> Result<ExitStatus, CommandError> {
     let config = context.config()?;
-    let state = state_store(&config).load()?.unwrap_or_else(State::fresh);
-    let recorded = functions(&state, args.function.as_ref())?;
     let farm = farm::connect(context, &config).await?;
+    let store = state_store(&config, &farm).await?;
+    let state = store.load().await?.unwrap_or_else(State::fresh);
+    let recorded = functions(&state, args.function.as_ref())?;
     require_same_cloud(&state, &farm.identity)?;
     let mut listed = Vec::new();
     for (address, record) in recorded {

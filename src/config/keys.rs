@@ -4,7 +4,7 @@
 //! table, so they cannot disagree.
 
 use super::policy::POLICY;
-use super::rule::{Default, Key, Kind, TableRule, TextRule, arn};
+use super::rule::{Default, FOLDER, Key, Kind, TableRule, TextRule, arn};
 use super::state::STATE;
 use super::vpc::VPC;
 use crate::media::{Codec, ImageFormat, PixelFormat, X264Preset};
@@ -494,9 +494,3 @@ static RENDER: TableRule = TableRule {
 /// What `protect` means, wherever it stands.
 const PROTECT: &str = "Whether a plan that would delete or replace it is refused (exit code 16). Once applied, this is \
                        recorded and also holds when the whole block is gone; to lift it, set it to `false` and apply.";
-
-static FOLDER: TextRule = TextRule {
-    what: "a folder",
-    rule: "a path, relative to the folder of this file",
-    valid: |text| !text.is_empty() && !text.contains('\0'),
-};

@@ -59,6 +59,13 @@ pub(super) struct TextRule {
     pub(super) valid: fn(&str) -> bool,
 }
 
+/// A folder of the project's.
+pub(super) static FOLDER: TextRule = TextRule {
+    what: "a folder",
+    rule: "a path, relative to the folder of this file",
+    valid: |text| !text.is_empty() && !text.contains('\0'),
+};
+
 /// A rule for a table.
 pub(super) struct TableRule {
     /// The keys, in groups that tables share.

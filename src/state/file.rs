@@ -30,6 +30,20 @@ impl std::fmt::Display for Owner {
     }
 }
 
+/// What lies where a state is kept.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Content {
+    /// The state.
+    State(State),
+    /// A signpost: the state is kept elsewhere.
+    Moved {
+        /// Where.
+        to: String,
+        /// What it was when it left, until somebody has seen it arrive.
+        left: Option<State>,
+    },
+}
+
 /// Why bytes are not a state of ours.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Unreadable {
@@ -45,17 +59,32 @@ struct Document {
     rmx_version: String,
     #[serde(flatten)]
     owner: Owner,
+    /// Where the state went, in a signpost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    moved_to: Option<String>,
+    /// The lock under which it was written, in S3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lock_id: Option<String>,
     checksum: Digest,
     state: Value,
 }
 
-/// The file's content.
-pub(super) fn encode(owner: &Owner, state: &State) -> serde_json::Result<Vec<u8>> {
-    let state = serde_json::to_value(state)?;
+/// The file's content, as written under the lock `lock_id`.
+pub(super) fn encode(
+    owner: &Owner,
+    content: &Content,
+    lock_id: Option<&str>,
+) -> serde_json::Result<Vec<u8>> {
+    let (state, moved_to) = match content {
+        Content::State(state) => (serde_json::to_value(state)?, None),
+        Content::Moved { to, left } => (serde_json::to_value(left)?, Some(to.clone())),
+    };
     let document = Document {
         format: FORMAT,
         rmx_version: env!("CARGO_PKG_VERSION").to_owned(),
         owner: owner.clone(),
+        moved_to,
+        lock_id: lock_id.map(str::to_owned),
         checksum: checksum(&state),
         state,
     };
@@ -64,8 +93,17 @@ pub(super) fn encode(owner: &Owner, state: &State) -> serde_json::Result<Vec<u8>
     Ok(bytes)
 }
 
-/// The state in a file's content.
-pub(super) fn decode(owner: &Owner, bytes: &[u8]) -> Result<State, Unreadable> {
+/// The lock under which a file was written, if its content tells.
+pub(super) fn lock_id(bytes: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Locked {
+        lock_id: Option<String>,
+    }
+    serde_json::from_slice::<Locked>(bytes).ok()?.lock_id
+}
+
+/// What a file's content says.
+pub(super) fn decode(owner: &Owner, bytes: &[u8]) -> Result<Content, Unreadable> {
     let damaged = |error: serde_json::Error| Unreadable::Damaged(error.to_string());
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Err(Unreadable::Damaged("it is empty".to_owned()));
@@ -97,7 +135,13 @@ pub(super) fn decode(owner: &Owner, bytes: &[u8]) -> Result<State, Unreadable> {
     if document.format == 1 {
         migrate::from_1(&mut state);
     }
-    serde_json::from_value(state).map_err(damaged)
+    Ok(match document.moved_to {
+        None => Content::State(serde_json::from_value(state).map_err(damaged)?),
+        Some(to) => Content::Moved {
+            to,
+            left: serde_json::from_value(state).map_err(damaged)?,
+        },
+    })
 }
 
 fn checksum(state: &Value) -> Digest {
@@ -118,17 +162,28 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_again_however_it_is_laid_out() {
-        let (owner, state) = (owner("hello", Some("prod")), example());
-        let bytes = encode(&owner, &state).unwrap();
-        assert_eq!(decode(&owner, &bytes), Ok(state.clone()));
-        let one_line = serde_json::from_slice::<Value>(&bytes).unwrap().to_string();
-        assert_eq!(decode(&owner, one_line.as_bytes()), Ok(state));
+        let owner = owner("hello", Some("prod"));
+        let moved = |left| Content::Moved {
+            to: "s3://states/hello.json".to_owned(),
+            left,
+        };
+        for content in [
+            Content::State(example()),
+            moved(Some(example())),
+            moved(None),
+        ] {
+            let bytes = encode(&owner, &content, Some("some lock")).unwrap();
+            assert_eq!(decode(&owner, &bytes), Ok(content.clone()));
+            assert_eq!(lock_id(&bytes).as_deref(), Some("some lock"));
+            let one_line = serde_json::from_slice::<Value>(&bytes).unwrap().to_string();
+            assert_eq!(decode(&owner, one_line.as_bytes()), Ok(content));
+        }
     }
 
     #[test]
     fn every_cut_and_every_changed_letter_is_noticed() {
         let owner = owner("hello", None);
-        let bytes = encode(&owner, &example()).unwrap();
+        let bytes = encode(&owner, &Content::State(example()), None).unwrap();
         for length in 0..bytes.len() - 2 {
             assert!(
                 matches!(
@@ -155,7 +210,8 @@ mod tests {
     #[test]
     fn what_is_wrong_is_told_apart() {
         let hello = owner("hello", None);
-        let text = String::from_utf8(encode(&hello, &example()).unwrap()).unwrap();
+        let bytes = encode(&hello, &Content::State(example()), None).unwrap();
+        let text = String::from_utf8(bytes).unwrap();
         let read = |text: &str| decode(&hello, text.as_bytes()).unwrap_err();
         assert_eq!(
             read(&text.replace("\"serial\": 7", "\"serial\": 8")),

@@ -1,4 +1,4 @@
-//! One writer at a time: a kernel lock on a file beside the state, which says who holds it.
+//! One writer at a time on one machine: a kernel lock on a file beside the state, which says who holds it.
 //!
 //! The kernel lets go of the lock when its holder dies, however that happens, so a lock is never left behind and
 //! there is nothing to unlock by hand. The file itself stays: whoever removed it could lock a file that nobody
@@ -18,6 +18,8 @@ use crate::env::{self, Env};
 /// Who works on a state, as others are told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
+    /// Identity of the lock, a random UUID.
+    pub id: String,
     /// The user.
     pub who: String,
     /// The machine.
@@ -37,6 +39,7 @@ impl Holder {
     pub fn new(env: &Env, command: impl Into<String>) -> Self {
         let named = |names: [&str; 2]| names.into_iter().find_map(|name| env.variable(name));
         Self {
+            id: uuid::Uuid::new_v4().to_string(),
             who: named(["USER", "LOGNAME"])
                 .unwrap_or("unknown user")
                 .to_owned(),
@@ -52,6 +55,7 @@ impl Holder {
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
+            id,
             who,
             host,
             pid,
@@ -63,10 +67,10 @@ impl fmt::Display for Holder {
             f,
             "`{command}` of {who} on {host} (process {pid}) since {since}"
         )?;
-        match ci_job {
-            Some(job) => write!(f, ", CI job {job}"),
-            None => Ok(()),
+        if let Some(job) = ci_job {
+            write!(f, ", CI job {job}")?;
         }
+        write!(f, ", lock {id}")
     }
 }
 
@@ -106,6 +110,16 @@ pub(super) struct Lock(File);
 impl Lock {
     /// Takes the lock at `path`, which guards the state at `state`.
     pub(super) fn take(path: &Path, state: &Path, holder: &Holder) -> Result<Self, StateError> {
+        let lock = Self::open(path, state)?;
+        lock.tell(holder).map_err(|source| StateError::Lock {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(lock)
+    }
+
+    /// The same without saying who has it.
+    fn open(path: &Path, state: &Path) -> Result<Self, StateError> {
         let failed = |source| StateError::Lock {
             path: path.to_owned(),
             source,
@@ -123,16 +137,27 @@ impl Lock {
             Err(TryLockError::WouldBlock) => {
                 let holder = std::fs::read(path).ok();
                 return Err(StateError::Locked {
-                    path: state.to_owned(),
+                    place: state.display().to_string(),
                     holder: holder
                         .and_then(|bytes| Some(Box::new(serde_json::from_slice(&bytes).ok()?))),
+                    expires: None,
                 });
             }
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
-        let lock = Self(file);
-        lock.tell(holder).map_err(failed)?;
-        Ok(lock)
+        Ok(Self(file))
+    }
+
+    /// Who has it; `None` if nobody has.
+    pub(super) fn holder(path: &Path, state: &Path) -> Result<Option<StateError>, StateError> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        match Self::open(path, state) {
+            Ok(_free) => Ok(None),
+            Err(held @ StateError::Locked { .. }) => Ok(Some(held)),
+            Err(error) => Err(error),
+        }
     }
 
     fn tell(&self, holder: &Holder) -> io::Result<()> {

@@ -23,7 +23,7 @@ pub(super) fn from_1(state: &mut Value) {
 #[cfg(test)]
 mod tests {
     use crate::state::Release;
-    use crate::state::file::{self, Owner};
+    use crate::state::file::{self, Content, Owner};
 
     /// A file as rmx 0.1 wrote it in format 1: a log group and a function at its third version.
     const FORMAT_1: &[u8] = include_bytes!("fixtures/format-1.json");
@@ -34,7 +34,9 @@ mod tests {
             project: "hello".parse().unwrap(),
             stage: None,
         };
-        let state = file::decode(&owner, FORMAT_1).unwrap();
+        let Content::State(state) = file::decode(&owner, FORMAT_1).unwrap() else {
+            panic!("a state is no signpost")
+        };
         assert_eq!(state.serial, 13);
         let record = |address: &str| &state.records[&address.parse().unwrap()];
         let live = Release {
@@ -45,9 +47,9 @@ mod tests {
         assert_eq!(record("log_group.main").releases, []);
         assert!(state.records.values().all(|record| !record.protect));
 
-        let written = file::encode(&owner, &state).unwrap();
+        let written = file::encode(&owner, &Content::State(state.clone()), None).unwrap();
         assert!(written.starts_with(b"{\n  \"format\": 2,"));
-        assert_eq!(file::decode(&owner, &written).unwrap(), state);
+        assert_eq!(file::decode(&owner, &written), Ok(Content::State(state)));
         let edited = String::from_utf8_lossy(FORMAT_1).replace("\"serial\": 13", "\"serial\": 14");
         assert_eq!(
             file::decode(&owner, edited.as_bytes()).unwrap_err(),

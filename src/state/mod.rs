@@ -1,19 +1,30 @@
 //! What was recorded after the last apply: lineage, serial, one record a resource.
 //!
-//! `file.rs` turns it into bytes and back, `store.rs` keeps these on the disk, `lock.rs` lets one process at a time
-//! change them. `docs/STATE.md` describes the format.
+//! `file.rs` turns it into bytes and back. `folder.rs` and `s3.rs` are the two places where these are kept, `lock.rs`
+//! and `lease.rs` what lets one process at a time change them there, `hold.rs` the one or the other, held. `store.rs` and
+//! `locked.rs` are what everybody else sees. `docs/STATE.md` describes the format.
 
 mod error;
 mod file;
+mod folder;
+mod hold;
+mod lease;
 mod lock;
+mod locked;
 mod migrate;
 mod release;
+mod s3;
 mod store;
+mod transfer;
 
 pub use error::{Backup, StateError};
+pub use lease::LeaseTerms;
 pub use lock::Holder;
+pub use locked::LockedStore;
 pub use release::Release;
-pub use store::{LockedStore, StateStore};
+pub use s3::S3Location;
+pub use store::StateStore;
+pub use transfer::Migration;
 
 use std::collections::BTreeMap;
 

@@ -1,241 +1,299 @@
-//! The state's file: found, locked, read, written whole.
+//! The state of one project and stage, wherever it is kept: read without a lock, changed by one process at a time.
 //!
-//! ```text
-//! DIRECTORY/.rmx/state/default.json             the state (STAGE.json with a stage)
-//! DIRECTORY/.rmx/state/default.lock             who works on it
-//! DIRECTORY/.rmx/state/backups/default-12.json  its last saves, one for each of the last commands that changed it
-//! ```
-//!
-//! Reading needs no lock: a save replaces the file in one step, so a reader sees one save or the next.
+//! There are two places, a folder (`folder.rs`) and an object of S3 (`s3.rs`). A state is in one of them; the other one
+//! has nothing, or a signpost. Whoever finds otherwise is told, and nothing is done.
 
-use std::fs::{self, DirBuilder, File, Permissions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
-
-use super::State;
 use super::error::{Backup, StateError};
-use super::file::{self, Owner, Unreadable};
-use super::lock::{Holder, Lock};
+use super::file::{Content, Owner, Unreadable};
+use super::folder::Folder;
+use super::hold::Hold;
+use super::lease::LeaseTerms;
+use super::lock::Holder;
+use super::locked::LockedStore;
+use super::s3::{Remote, S3Location};
+use super::{State, file, lease};
 use crate::names::{ProjectName, StageName};
 
+use std::path::Path;
+
 /// How many commands can be gone back.
-const BACKUPS_KEPT: usize = 5;
+pub(super) const BACKUPS_KEPT: usize = 5;
 
 /// Where the state of one project and stage is kept.
 #[derive(Debug, Clone)]
 pub struct StateStore {
-    owner: Owner,
-    folder: PathBuf,
-    name: String,
+    pub(super) owner: Owner,
+    /// The place, unless there is a remote one. Then a signpost to that.
+    pub(super) folder: Folder,
+    pub(super) remote: Option<Remote>,
 }
 
 impl StateStore {
     /// The state of `project` and `stage`, below the folder of the project's configuration. Touches nothing.
     pub fn new(directory: &Path, project: &ProjectName, stage: Option<&StageName>) -> Self {
-        let name = match stage.map(StageName::as_str) {
-            None => "default",
-            // A stage may be called so; no stage's name has an underscore.
-            Some("default") => "default_stage",
-            Some(name) => name,
-        };
         Self {
             owner: Owner {
                 project: project.clone(),
                 stage: stage.cloned(),
             },
-            folder: directory.join(".rmx").join("state"),
-            name: name.to_owned(),
+            folder: Folder::new(directory, file_name(stage)),
+            remote: None,
         }
     }
 
-    /// The state's file.
-    pub fn path(&self) -> PathBuf {
-        self.folder.join(format!("{}.json", self.name))
+    /// The same state, kept in S3. Asks nothing.
+    #[must_use]
+    pub fn in_s3(self, location: S3Location, terms: LeaseTerms) -> Self {
+        Self {
+            remote: Some(Remote { location, terms }),
+            ..self
+        }
+    }
+
+    /// The key of a state in S3 whose configuration names none.
+    pub fn default_key(project: &ProjectName, stage: Option<&StageName>) -> String {
+        format!("rmx/{project}/{}.json", file_name(stage))
+    }
+
+    /// Where it is kept: a file's path, or `s3://BUCKET/KEY`.
+    pub fn place(&self) -> String {
+        match &self.remote {
+            None => self.folder.place(),
+            Some(remote) => remote.place(),
+        }
     }
 
     /// What is recorded; `None` before the first apply. Takes no lock and writes nothing.
     ///
     /// # Errors
-    /// The file cannot be read, is damaged, was changed by hand, is newer than this rmx, or belongs to another
-    /// project or stage.
-    pub fn load(&self) -> Result<Option<State>, StateError> {
-        let path = self.path();
-        let bytes = match fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(StateError::Read { path, source }),
+    /// It cannot be read, is damaged, was changed by hand, is newer than this rmx, belongs to another project or
+    /// stage, or is not here but elsewhere.
+    pub async fn load(&self) -> Result<Option<State>, StateError> {
+        let Some(remote) = &self.remote else {
+            return recorded(self.folder.read(&self.owner)?, &self.place());
         };
-        file::decode(&self.owner, &bytes)
-            .map(Some)
-            .map_err(|error| match error {
-                Unreadable::Damaged(reason) => StateError::Damaged {
-                    path,
-                    reason,
-                    backup: self.newest_backup(),
-                },
-                Unreadable::Edited => StateError::Edited {
-                    path,
-                    backup: self.newest_backup(),
-                },
-                Unreadable::Newer { format, written_by } => StateError::Newer {
-                    path,
-                    format,
-                    written_by,
-                },
-                Unreadable::OtherProject(found) => StateError::OtherProject {
-                    path,
-                    found: found.to_string(),
-                    wanted: self.owner.to_string(),
-                },
-            })
+        let found = recorded(remote.read(&self.owner).await?, &self.place())?;
+        let blank = found.as_ref().is_none_or(|state| state.serial == 0);
+        match self.folder.read(&self.owner)? {
+            Some(Content::State(_)) if blank => Err(self.not_migrated()),
+            Some(Content::State(_)) => Err(StateError::TwoStates {
+                place: self.place(),
+                other: self.folder.place(),
+            }),
+            Some(Content::Moved { to, .. }) if blank && to != self.place() => {
+                Err(StateError::Moved {
+                    place: self.place(),
+                    to,
+                })
+            }
+            Some(Content::Moved { left: Some(_), .. }) if blank => Err(self.not_migrated()),
+            Some(Content::Moved { to, left: None }) if blank => Err(StateError::Gone {
+                place: to,
+                signpost: self.folder.place(),
+            }),
+            Some(Content::Moved { .. }) | None => Ok(found),
+        }
     }
 
-    /// Takes the lock and reads what is recorded. Nobody else can save until the result is dropped.
+    fn not_migrated(&self) -> StateError {
+        StateError::NotMigrated {
+            place: self.place(),
+            left_in: self.folder.place(),
+        }
+    }
+
+    /// Takes the lock and reads what is recorded. Nobody else can save until the lock is released.
     ///
     /// # Errors
     /// Somebody else holds the lock, it cannot be taken, or the state cannot be read; see [`StateStore::load`].
-    pub fn lock(&self, holder: &Holder) -> Result<LockedStore, StateError> {
-        let path = self.folder.join(format!("{}.lock", self.name));
-        make_folder(&self.folder).map_err(|source| StateError::Lock {
-            path: path.clone(),
-            source,
-        })?;
-        let lock = Lock::take(&path, &self.path(), holder)?;
-        let state = self.load()?.unwrap_or_else(State::fresh);
-        Ok(LockedStore {
-            store: self.clone(),
-            _lock: lock,
-            state,
-            backup: None,
-        })
+    pub async fn lock(&self, holder: &Holder) -> Result<LockedStore, StateError> {
+        // Before anything is written.
+        self.load().await?;
+        let hold = self.hold(holder).await?;
+        match recorded(hold.found.clone(), &self.place()) {
+            Ok(state) => {
+                let state = state.unwrap_or_else(State::fresh);
+                Ok(LockedStore::new(self.clone(), hold, state))
+            }
+            Err(error) => {
+                hold.give_up().await;
+                Err(error)
+            }
+        }
     }
 
-    fn backup_folder(&self) -> PathBuf {
-        self.folder.join("backups")
+    /// Takes the lock, whatever is there.
+    pub(super) async fn hold(&self, holder: &Holder) -> Result<Hold, StateError> {
+        match &self.remote {
+            None => Hold::folder(&self.owner, &self.folder, holder),
+            Some(remote) => Hold::s3(&self.owner, remote, holder).await,
+        }
     }
 
-    fn backup_path(&self, serial: u64) -> PathBuf {
-        self.backup_folder()
-            .join(format!("{}-{serial}.json", self.name))
-    }
-
-    /// Every backup, oldest first.
-    fn backups(&self) -> Vec<Backup> {
-        let prefix = format!("{}-", self.name);
-        let entries = fs::read_dir(self.backup_folder()).into_iter().flatten();
-        let mut backups: Vec<Backup> = entries
-            .filter_map(|entry| {
-                let name = entry.ok()?.file_name().into_string().ok()?;
-                // `prod-2` is a stage of its own: what is left must be the serial alone.
-                let serial = name
-                    .strip_prefix(&prefix)?
-                    .strip_suffix(".json")?
-                    .parse()
-                    .ok()?;
-                Some(Backup {
-                    path: self.backup_path(serial),
-                    serial,
-                })
-            })
-            .collect();
-        backups.sort_by_key(|backup| backup.serial);
-        backups
-    }
-
-    fn newest_backup(&self) -> Option<Backup> {
-        self.backups().into_iter().rev().find(|backup| {
-            fs::read(&backup.path).is_ok_and(|bytes| file::decode(&self.owner, &bytes).is_ok())
-        })
-    }
-}
-
-/// A state that nobody else can save. Dropping it lets go of the lock.
-#[derive(Debug)]
-pub struct LockedStore {
-    store: StateStore,
-    _lock: Lock,
-    state: State,
-    /// The backup that this command has written.
-    backup: Option<Backup>,
-}
-
-impl LockedStore {
-    /// What is recorded. Before the first save of a deployment it is empty and has a lineage of its own.
-    pub fn state(&self) -> &State {
-        &self.state
-    }
-
-    /// Records `state`, whose serial becomes the next one.
+    /// Whether the lock `id` could be removed.
     ///
     /// # Errors
-    /// The file cannot be written. What was recorded before stays recorded, and the serial stays as it was.
-    pub fn save(&mut self, state: &mut State) -> Result<(), StateError> {
-        let path = self.store.path();
-        let next = State {
-            serial: self.state.serial + 1,
-            ..state.clone()
+    /// There is no lock, it is another one, or it is a kernel's: that ends with its process and not before.
+    pub async fn check_lock(&self, id: &str) -> Result<(), StateError> {
+        let place = self.place();
+        let holder = match &self.remote {
+            None => match self.folder.held()? {
+                Some(StateError::Locked { holder, .. }) => holder,
+                _ => return Err(StateError::NotLocked { place }),
+            },
+            Some(remote) => match lease::read(remote).await? {
+                Some((document, _)) => Some(Box::new(document.holder)),
+                None => return Err(StateError::NotLocked { place }),
+            },
         };
-        let failed = |source| StateError::Save {
-            path: path.clone(),
-            source,
-        };
-        let bytes = file::encode(&self.store.owner, &next)
-            .map_err(|error| failed(io::Error::from(error)))?;
-        write_whole(&path, &bytes).map_err(failed)?;
-        state.serial = next.serial;
-        self.state = next;
-        // The state itself is safe by now, so this is no reason to stop an apply.
-        if let Err(error) = self.back_up(&bytes) {
-            tracing::warn!(%error, path = %path.display(), "the state could not be backed up");
+        match holder {
+            Some(holder) if holder.id == id => match self.remote {
+                None => Err(StateError::HeldByProcess { place, holder }),
+                Some(_) => Ok(()),
+            },
+            holder => Err(StateError::OtherLock {
+                place,
+                given: id.to_owned(),
+                holder,
+            }),
         }
-        Ok(())
     }
 
-    /// A command saves many times; only its last save is kept beside those of earlier commands.
-    fn back_up(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let serial = self.state.serial;
-        let backup = Backup {
-            path: self.store.backup_path(serial),
-            serial,
+    /// Removes the lock `id` although its holder has not let go of it, and answers who that was. It can save nothing
+    /// any more once somebody else has taken the lock.
+    ///
+    /// # Errors
+    /// As [`StateStore::check_lock`].
+    pub async fn unlock(&self, id: &str) -> Result<Holder, StateError> {
+        self.check_lock(id).await?;
+        match &self.remote {
+            Some(remote) => lease::remove(remote, id).await,
+            None => Err(StateError::NotLocked {
+                place: self.place(),
+            }),
+        }
+    }
+
+    /// The state in the bytes of a file, which errors call `name`.
+    ///
+    /// # Errors
+    /// It is damaged, was changed, is newer than this rmx, or belongs to another project or stage.
+    pub fn parse(&self, bytes: &[u8], name: &str) -> Result<State, StateError> {
+        let content = file::decode(&self.owner, bytes)
+            .map_err(|error| unreadable(error, &self.owner, name.to_owned(), || None))?;
+        let state = recorded(Some(content), name)?;
+        state.ok_or_else(|| StateError::Nothing {
+            place: name.to_owned(),
+        })
+    }
+
+    /// What is there, byte by byte; `None` if nothing is. For looking at, not for work.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub async fn bytes(&self) -> Result<Option<Vec<u8>>, StateError> {
+        match &self.remote {
+            None => self.folder.bytes(),
+            Some(remote) => Ok(remote.object().await?.map(|object| object.content.to_vec())),
+        }
+    }
+
+    /// Where the signpost beside the configuration points to, if there is one.
+    ///
+    /// # Errors
+    /// The file there cannot be read.
+    pub fn moved_to(&self) -> Result<Option<String>, StateError> {
+        Ok(match self.folder.read(&self.owner)? {
+            Some(Content::Moved { to, .. }) => Some(to),
+            Some(Content::State(_)) | None => None,
+        })
+    }
+
+    /// Says beside the configuration where the state is kept, so that nobody begins another one by taking `[state]`
+    /// out of it.
+    pub(super) fn leave_signpost(&self) -> Result<(), StateError> {
+        let signpost = Content::Moved {
+            to: self.place(),
+            left: None,
         };
-        make_folder(&self.store.backup_folder())?;
-        write_whole(&backup.path, bytes)?;
-        if let Some(earlier) = self.backup.replace(backup) {
-            fs::remove_file(earlier.path)?;
+        match self.folder.read(&self.owner) {
+            Ok(Some(found)) if found == signpost => return Ok(()),
+            // A state is nothing to be replaced by a signpost; whoever comes next is told that there are two.
+            Ok(Some(Content::State(_))) | Err(_) => return Ok(()),
+            Ok(_) => {}
         }
-        let backups = self.store.backups();
-        for old in &backups[..backups.len().saturating_sub(BACKUPS_KEPT)] {
-            fs::remove_file(&old.path)?;
-        }
-        Ok(())
+        let bytes =
+            file::encode(&self.owner, &signpost, None).map_err(|error| StateError::Save {
+                path: self.folder.state_path(),
+                source: error.into(),
+            })?;
+        self.folder.write(&bytes)
     }
 }
 
-fn make_folder(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path)
+/// The state's name among those of its project.
+fn file_name(stage: Option<&StageName>) -> &str {
+    match stage.map(StageName::as_str) {
+        None => "default",
+        // A stage may be called so; no stage's name has an underscore.
+        Some("default") => "default_stage",
+        Some(name) => name,
+    }
 }
 
-/// Replaces the file in one step, and returns when that will outlast a power failure.
-fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new()
-        .prefix(".saving-")
-        .permissions(Permissions::from_mode(0o600))
-        .tempfile_in(folder)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    File::open(folder)?.sync_all()
+/// The state in what was read, unless that is a signpost.
+fn recorded(content: Option<Content>, place: &str) -> Result<Option<State>, StateError> {
+    match content {
+        None => Ok(None),
+        Some(Content::State(state)) => Ok(Some(state)),
+        Some(Content::Moved { to, .. }) => Err(StateError::Moved {
+            place: place.to_owned(),
+            to,
+        }),
+    }
+}
+
+/// The error of bytes at `place` that cannot be used.
+pub(super) fn unreadable(
+    error: Unreadable,
+    owner: &Owner,
+    place: String,
+    backup: impl FnOnce() -> Option<Backup>,
+) -> StateError {
+    match error {
+        Unreadable::Damaged(reason) => StateError::Damaged {
+            place,
+            reason,
+            backup: backup(),
+        },
+        Unreadable::Edited => StateError::Edited {
+            place,
+            backup: backup(),
+        },
+        Unreadable::Newer { format, written_by } => StateError::Newer {
+            place,
+            format,
+            written_by,
+        },
+        Unreadable::OtherProject(found) => StateError::OtherProject {
+            place,
+            found: found.to_string(),
+            wanted: owner.to_string(),
+        },
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
     use crate::state::tests::example;
 
     fn holder(command: &str) -> Holder {
         Holder {
+            id: "a lock".to_owned(),
             who: "ada".to_owned(),
             host: "engine".to_owned(),
             pid: 1843,
@@ -251,106 +309,117 @@ mod tests {
     }
 
     /// A command that saves three times.
-    fn command(store: &StateStore) -> State {
-        let mut locked = store.lock(&holder("rmx apply")).unwrap();
+    async fn command(store: &StateStore) -> State {
+        let mut locked = store.lock(&holder("rmx apply")).await.unwrap();
         let mut state = locked.state().clone();
         state.records = example().records;
         for _ in 0..3 {
-            locked.save(&mut state).unwrap();
+            locked.save(&mut state).await.unwrap();
         }
         state
     }
 
-    #[test]
-    fn saves_are_numbered_private_and_leave_one_backup_a_command() {
+    #[tokio::test]
+    async fn saves_are_numbered_private_and_leave_one_backup_a_command() {
         let folder = tempfile::tempdir().unwrap();
         let store = store(&folder, None);
-        assert!(store.load().unwrap().is_none());
+        assert!(store.load().await.unwrap().is_none());
         assert!(
             !folder.path().join(".rmx").exists(),
             "reading writes nothing"
         );
 
-        let first = command(&store);
+        let first = command(&store).await;
         assert_eq!(first.serial, 3);
-        assert_eq!(store.load().unwrap(), Some(first.clone()));
+        assert_eq!(store.load().await.unwrap(), Some(first.clone()));
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!(mode(&store.path()), 0o600);
-        assert_eq!(mode(&store.folder), 0o700);
+        assert_eq!(mode(&store.folder.state_path()), 0o600);
+        assert_eq!(mode(&folder.path().join(".rmx/state")), 0o700);
 
         for _ in 0..6 {
-            assert_eq!(command(&store).lineage, first.lineage);
+            assert_eq!(command(&store).await.lineage, first.lineage);
         }
-        let serials: Vec<u64> = store.backups().iter().map(|backup| backup.serial).collect();
-        assert_eq!(serials, [9, 12, 15, 18, 21]);
-        assert_eq!(mode(&store.backup_path(21)), 0o600);
+        assert_eq!(store.folder.backups(), [9, 12, 15, 18, 21]);
+        assert_eq!(mode(&store.folder.backup_path(21)), 0o600);
     }
 
-    #[test]
-    fn one_holds_the_lock_and_others_are_told_who() {
+    #[tokio::test]
+    async fn one_holds_the_lock_and_others_are_told_who() {
         let folder = tempfile::tempdir().unwrap();
         let (store, other) = (store(&folder, None), store(&folder, Some("prod")));
-        let locked = store.lock(&holder("rmx apply")).unwrap();
-        let error = store.lock(&holder("rmx destroy")).unwrap_err().to_string();
+        let locked = store.lock(&holder("rmx apply")).await.unwrap();
+        let error = store
+            .lock(&holder("rmx destroy"))
+            .await
+            .unwrap_err()
+            .to_string();
         assert!(
             error.ends_with(
                 "default.json is locked by `rmx apply` of ada on engine (process 1843) \
-                 since 2026-11-23T08:00:00Z"
+                 since 2026-11-23T08:00:00Z, lock a lock"
             ),
             "{error}"
         );
         other
             .lock(&holder("rmx apply"))
+            .await
             .expect("another stage has another lock");
-        store.load().expect("reading needs no lock");
+        store.load().await.expect("reading needs no lock");
         drop(locked);
-        store.lock(&holder("rmx destroy")).unwrap();
+        store.lock(&holder("rmx destroy")).await.unwrap();
     }
 
-    #[test]
-    fn a_damaged_state_names_the_newest_whole_backup() {
+    #[tokio::test]
+    async fn a_damaged_state_names_the_newest_whole_backup() {
         let folder = tempfile::tempdir().unwrap();
         let store = store(&folder, None);
-        command(&store);
-        let last = command(&store);
-        fs::write(store.backup_path(9), "{").unwrap(); // cut off, like the state itself
+        command(&store).await;
+        let last = command(&store).await;
+        fs::write(store.folder.backup_path(9), "{").unwrap(); // cut off, like the state itself
         // The backups of a stage whose name begins with ours are not ours.
-        fs::write(store.backup_folder().join("default-2-99.json"), "{").unwrap();
+        fs::write(
+            store
+                .folder
+                .backup_path(9)
+                .with_file_name("default-2-99.json"),
+            "{",
+        )
+        .unwrap();
 
-        let whole = fs::read(store.path()).unwrap();
-        fs::write(store.path(), &whole[..whole.len() / 2]).unwrap();
-        let error = store.lock(&holder("rmx apply")).unwrap_err();
+        let whole = fs::read(store.folder.state_path()).unwrap();
+        fs::write(store.folder.state_path(), &whole[..whole.len() / 2]).unwrap();
+        let error = store.lock(&holder("rmx apply")).await.unwrap_err();
         let StateError::Damaged {
-            path,
+            place,
             backup: Some(backup),
             ..
         } = error
         else {
             panic!("{error}")
         };
-        assert_eq!((path, backup.serial), (store.path(), 6));
-        fs::copy(backup.path, store.path()).unwrap();
-        assert_eq!(store.load().unwrap(), Some(last));
+        assert_eq!((place, backup.serial), (store.place(), 6));
+        fs::copy(backup.place, store.folder.state_path()).unwrap();
+        assert_eq!(store.load().await.unwrap(), Some(last));
     }
 
-    #[test]
-    fn what_cannot_be_saved_changes_nothing() {
+    #[tokio::test]
+    async fn what_cannot_be_saved_changes_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let store = store(&folder, None);
-        let before = command(&store);
-        let mut locked = store.lock(&holder("rmx apply")).unwrap();
+        let before = command(&store).await;
+        let mut locked = store.lock(&holder("rmx apply")).await.unwrap();
         let mut state = before.clone();
         // A folder where the file should go: no user, root included, can rename a file onto it.
         let kept = folder.path().join("kept");
-        fs::rename(store.path(), &kept).unwrap();
-        fs::create_dir(store.path()).unwrap();
-        let error = locked.save(&mut state).unwrap_err();
+        fs::rename(store.folder.state_path(), &kept).unwrap();
+        fs::create_dir(store.folder.state_path()).unwrap();
+        let error = locked.save(&mut state).await.unwrap_err();
         assert!(matches!(error, StateError::Save { .. }), "{error}");
         assert_eq!((&state, locked.state()), (&before, &before));
-        let left: Vec<_> = fs::read_dir(&store.folder)
+        let left: Vec<_> = fs::read_dir(folder.path().join(".rmx/state"))
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .filter(|name| name.starts_with(".saving-"))
+            .filter(|name| name.starts_with(".default"))
             .collect();
         assert!(left.is_empty(), "{left:?}");
     }

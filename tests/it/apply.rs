@@ -415,7 +415,7 @@ async fn stopping_says_what_was_not_done() {
     };
     // Asked to stop during the first change: it is finished, and no other is begun.
     let stop_early = |_| stop.cancel();
-    let applied = apply::apply(inputs, &mut farm.state, &mut |_| Ok(()), &stop_early)
+    let applied = apply::apply(inputs, &mut farm.state, &mut async |_| Ok(()), &stop_early)
         .await
         .unwrap();
     let done: Vec<String> = applied.done.iter().map(text).collect();

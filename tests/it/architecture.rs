@@ -37,7 +37,11 @@ const TABLE: &[(&str, &[&str])] = &[
 ];
 
 /// Files that may import a room which the rest of their own room may not.
-const EXCEPTIONS: &[(&str, &str)] = &[("src/plan/observe.rs", "cloud")];
+const EXCEPTIONS: &[(&str, &str)] = &[
+    ("src/plan/observe.rs", "cloud"),
+    ("src/state/s3.rs", "cloud"),
+    ("src/state/error.rs", "cloud"),
+];
 
 /// Files over the budget of 500 lines must be able to say why.
 const LONG_FILES: &[(&str, &str)] = &[(

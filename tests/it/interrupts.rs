@@ -92,9 +92,9 @@ impl Setup {
     }
 
     /// Whether the state can be read, if there is one.
-    fn state_is_in_order(&self) {
+    async fn state_is_in_order(&self) {
         let store = StateStore::new(self.project.path(), &"hello".parse().unwrap(), None);
-        store.load().unwrap();
+        store.load().await.unwrap();
     }
 
     /// From now on the `call`th call is not answered.
@@ -127,7 +127,7 @@ impl Setup {
             let (status, said) = ended(child).await;
             assert_eq!(status.code(), Some(14), "{arguments:?}: {said}");
             assert!(said.contains("Interrupted"), "{said}");
-            self.state_is_in_order();
+            self.state_is_in_order().await;
         }
         self.cloud.faults().schedule(None);
         hangs
@@ -267,7 +267,7 @@ async fn two_signals_end_an_apply_at_once() {
         let status = tokio::time::timeout(STEP_TIME_MAX, child.wait()).await;
         assert_eq!(status.unwrap().unwrap().code(), Some(14), "{said}");
         twice += usize::from(said.contains("Interrupted twice"));
-        setup.state_is_in_order();
+        setup.state_is_in_order().await;
         setup.cloud.faults().schedule(None);
         setup.apply().await;
     }
@@ -300,7 +300,7 @@ async fn a_question_that_nobody_answers_ends_with_one_signal() {
         let status = tokio::time::timeout(STEP_TIME_MAX, child.wait()).await;
         assert_eq!(status.unwrap().unwrap().code(), Some(14), "{verb}");
     }
-    setup.state_is_in_order();
+    setup.state_is_in_order().await;
     setup.apply().await;
 }
 

@@ -25,11 +25,13 @@ mod policies;
 mod preflight;
 mod protection;
 mod recovery;
+mod remote_state;
 mod render;
 mod reproducible;
 mod rollback;
 mod saved_plan;
 mod semantics;
 mod sequences;
+mod state_verbs;
 #[allow(dead_code, reason = "helpers for tests that land one by one")]
 mod support;

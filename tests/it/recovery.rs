@@ -14,6 +14,13 @@ use crate::support::TestProject;
 
 const BUCKET: &str = "rmx-hello-000000000000-us-east-1";
 
+pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    runtime.unwrap().block_on(work)
+}
+
 /// Does `work` to the cloud of a project, as another program would.
 pub(crate) fn behind_its_back<W: Future<Output = ()>>(
     project: &TestProject,
@@ -26,11 +33,7 @@ pub(crate) fn behind_its_back<W: Future<Output = ()>>(
         faults: Default::default(),
         worker_environment: Default::default(),
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
+    block_on(async {
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0))
             .await
             .unwrap();
@@ -194,9 +197,8 @@ fn two_at_once_are_one_too_many() {
     let project_name = "hello".parse().unwrap();
     let store = StateStore::new(project.path(), &project_name, None);
     let surroundings = rmx::env::Env::read().unwrap();
-    let locked = store
-        .lock(&Holder::new(&surroundings, "rmx destroy"))
-        .unwrap();
+    let holder = Holder::new(&surroundings, "rmx destroy");
+    let locked = block_on(store.lock(&holder)).unwrap();
     let output = project.rmx(&["apply", "--auto-approve"]).expect_status(11);
     assert!(
         output.stderr.contains("is locked by `rmx destroy` of"),

@@ -382,6 +382,7 @@ pub(crate) async fn deployed_project() -> TestProject {
     });
     let store = StateStore::new(project.path(), &"films".parse().unwrap(), None);
     let holder = Holder {
+        id: "test".to_owned(),
         who: "test".to_owned(),
         host: "test".to_owned(),
         pid: std::process::id(),
@@ -389,7 +390,7 @@ pub(crate) async fn deployed_project() -> TestProject {
         command: "test".to_owned(),
         ci_job: None,
     };
-    let mut store = store.lock(&holder).unwrap();
+    let mut store = store.lock(&holder).await.unwrap();
     let mut state = store.state().clone();
     state.deployed_to = Some(CloudIdentity {
         account: account.parse().unwrap(),
@@ -403,7 +404,7 @@ pub(crate) async fn deployed_project() -> TestProject {
         Address::new(ResourceKind::Function, "worker"),
         record(worker, &[("version", &function.version)]),
     );
-    store.save(&mut state).unwrap();
+    store.save(&mut state).await.unwrap();
     project
 }
 

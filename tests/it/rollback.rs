@@ -244,7 +244,7 @@ async fn roll_back_once(farm: &Farm, disk: &Mutex<State>, saves_max: usize) -> R
     }];
     let identity = state.deployed_to.clone().unwrap();
     let mut saves = 0;
-    let mut save = |state: &mut State| {
+    let mut save = async |state: &mut State| {
         saves += 1;
         if saves > saves_max {
             return Err("killed".into());

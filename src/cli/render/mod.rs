@@ -114,7 +114,7 @@ pub(crate) async fn cmd_render(
     context: &Context,
     args: &RenderArgs,
 ) -> Result<ExitStatus, CommandError> {
-    let deployed = Deployed::load(context, &args.page)?;
+    let deployed = Deployed::load(context, &args.page).await?;
     let request = request(context, args, &deployed)?;
     let path = output_path(context, args)?;
     let shown = shown_path(context, &path);

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use crate::bundle::SiteBundle;
 use crate::cli::context::Context;
 use crate::cli::error::CommandError;
-use crate::cli::recorded::state_store;
+use crate::cli::recorded::recorded_state;
 use crate::config::{Config, Target};
 use crate::media::{CaptureMethod, Codec, Fps, ImageFormat, PixelFormat, X264Preset};
 use crate::names::SiteName;
@@ -153,10 +153,13 @@ impl Deployed {
     ///
     /// # Errors
     /// Either cannot be read, or nothing has been applied yet.
-    pub(in crate::cli) fn load(context: &Context, page: &PageArgs) -> Result<Self, CommandError> {
+    pub(in crate::cli) async fn load(
+        context: &Context,
+        page: &PageArgs,
+    ) -> Result<Self, CommandError> {
         page.refused.check()?;
         let config = context.config()?;
-        let state = state_store(&config).load()?;
+        let state = recorded_state(context, &config).await?;
         match state {
             Some(state) if state.deployed_to.is_some() => Ok(Self { config, state }),
             _ => Err(CommandError::error("There is no render farm yet")

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use rmx::apply::{self, Applied, ApplyError, ApplyEvent, Artefacts, Completed};
+use rmx::apply::{self, Applied, ApplyError, ApplyEvent, Artefacts, Completed, SaveError};
 use rmx::cloud::Cloud;
 use rmx::cloud::wait::Patience;
 use rmx::digest::Digest;
@@ -259,16 +259,10 @@ impl Farm {
         saves_max: usize,
         on_event: &(dyn Fn(ApplyEvent) + Send + Sync),
     ) -> Result<Applied, ApplyError> {
-        let artefacts = Artefacts {
-            code: Some(self.code_path()),
-            sites: BTreeMap::from([("hello".parse().unwrap(), self.folder.path().join("site"))]),
-        };
-        let secrets = BTreeMap::from([("TOKEN".to_owned(), SECRET.to_owned())]);
-        let stop = CancellationToken::new();
         let saved = Arc::clone(&self.saved);
         *saved.lock().unwrap() = self.state.clone();
         let mut saves = 0;
-        let mut save = |state: &mut State| {
+        let save = async |state: &mut State| {
             saves += 1;
             if saves > saves_max {
                 return Err("killed".into());
@@ -277,6 +271,24 @@ impl Farm {
             *saved.lock().unwrap() = state.clone();
             Ok(())
         };
+        let result = self.apply_saving(plan, save, on_event).await;
+        self.killed();
+        result
+    }
+
+    /// Applies a plan; `save` is called around each change.
+    pub(crate) async fn apply_saving(
+        &mut self,
+        plan: &Plan,
+        mut save: impl AsyncFnMut(&mut State) -> Result<(), SaveError>,
+        on_event: &(dyn Fn(ApplyEvent) + Send + Sync),
+    ) -> Result<Applied, ApplyError> {
+        let artefacts = Artefacts {
+            code: Some(self.code_path()),
+            sites: BTreeMap::from([("hello".parse().unwrap(), self.folder.path().join("site"))]),
+        };
+        let secrets = BTreeMap::from([("TOKEN".to_owned(), SECRET.to_owned())]);
+        let stop = CancellationToken::new();
         let inputs = apply::Inputs {
             plan,
             artefacts: &artefacts,
@@ -287,18 +299,21 @@ impl Farm {
             cloud: &self.cloud,
             stop: &stop,
         };
-        let result = apply::apply(inputs, &mut self.state, &mut save, on_event).await;
-        self.killed();
-        result
+        apply::apply(inputs, &mut self.state, &mut save, on_event).await
     }
 
-    /// Plans and applies; an error of either is an error.
-    pub(crate) async fn try_apply(&mut self) -> Result<(), String> {
+    /// Plans; the cloud may fail.
+    pub(crate) async fn try_plan(&self) -> Result<Plan, String> {
         let identity = self.identity.clone();
         let observed = observe(&self.cloud, identity, &self.desired, &self.state).await;
         let observed = observed.map_err(|error| error.to_string())?;
         let plan = rmx::plan::make(&self.desired, &observed, &self.state);
-        let plan = plan.map_err(|error| error.to_string())?;
+        plan.map_err(|error| error.to_string())
+    }
+
+    /// Plans and applies; an error of either is an error.
+    pub(crate) async fn try_apply(&mut self) -> Result<(), String> {
+        let plan = self.try_plan().await?;
         let applied = self.apply_plan(&plan, usize::MAX).await;
         applied.map(|_| ()).map_err(|error| error.to_string())
     }

@@ -1,0 +1,164 @@
+//! `rmx state rm`, `mv`, `push`: what is recorded is put right, the cloud is left as it is.
+
+use std::io::Read as _;
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::config::{Config, LogsConfig, RoleConfig};
+use crate::resource::{Address, ResourceKind};
+
+use super::super::context::Context;
+use super::super::error::{CommandError, ExitStatus};
+use super::super::recorded::{Recorded, with_lock};
+use super::not_recorded;
+
+pub(super) async fn remove(
+    context: &Context,
+    addresses: &[Address],
+) -> Result<ExitStatus, CommandError> {
+    let recorded = Recorded::open(context, &context.config()?).await?;
+    let removed = with_lock(context, &recorded.store, "rmx state rm", async |store| {
+        let mut state = store.state().clone();
+        for address in addresses {
+            if state.records.remove(address).is_none() {
+                return Err(not_recorded(address));
+            }
+        }
+        store.save(&mut state).await?;
+        Ok(state.serial)
+    });
+    let removed = removed.await;
+    recorded.close().await;
+    let serial = removed?;
+    if context.ui.json() {
+        let told = json!({ "removed": addresses, "serial": serial });
+        context.ui.print_json(&told)?;
+    } else {
+        for address in addresses {
+            context.ui.print(format_args!("Removed {address}"))?;
+        }
+    }
+    Ok(ExitStatus::Success)
+}
+
+pub(super) async fn rename(
+    context: &Context,
+    from: &Address,
+    to: &Address,
+) -> Result<ExitStatus, CommandError> {
+    let config = context.config()?;
+    check_rename(&config, from, to)?;
+    let recorded = Recorded::open(context, &config).await?;
+    let moved = with_lock(context, &recorded.store, "rmx state mv", async |store| {
+        let mut state = store.state().clone();
+        let record = state
+            .records
+            .remove(from)
+            .ok_or_else(|| not_recorded(from))?;
+        if state.records.contains_key(to) {
+            return Err(CommandError::error("The new address is taken")
+                .detail(format!("The state records a `{to}` already."))
+                .hint(format!("`rmx state rm {to}` forgets that one")));
+        }
+        state.records.insert(to.clone(), record);
+        store.save(&mut state).await?;
+        Ok(state.serial)
+    });
+    let moved = moved.await;
+    recorded.close().await;
+    let serial = moved?;
+    if context.ui.json() {
+        let told = json!({ "moved": { "from": from, "to": to }, "serial": serial });
+        context.ui.print_json(&told)?;
+    } else {
+        context.ui.print(format_args!("Moved {from} to {to}"))?;
+    }
+    Ok(ExitStatus::Success)
+}
+
+/// Two addresses for one object would let the next plan delete what it has just adopted.
+fn check_rename(config: &Config, from: &Address, to: &Address) -> Result<(), CommandError> {
+    if from.kind != to.kind {
+        return Err(
+            CommandError::usage("An entry cannot become another kind").detail(format!(
+                "`{from}` is a {}, `{to}` a {}.",
+                from.kind, to.kind
+            )),
+        );
+    }
+    if declares(config, from) {
+        return Err(
+            CommandError::error("The configuration still declares the old address").detail(
+                format!("`{from}` is in it: the next plan would adopt what the entry stands for a second time."),
+            )
+            .hint("rename it in the configuration first"),
+        );
+    }
+    if !declares(config, to) {
+        return Err(
+            CommandError::error("The configuration does not declare the new address")
+                .detail(format!(
+                    "`{to}` is not in it: the next plan would delete what the entry stands for."
+                ))
+                .hint("declare it in the configuration first"),
+        );
+    }
+    Ok(())
+}
+
+/// Whether `config` wants something of that address.
+fn declares(config: &Config, address: &Address) -> bool {
+    let name = address.name.as_str();
+    match address.kind {
+        ResourceKind::LogGroup => {
+            name == "main" && matches!(config.logs, LogsConfig::Managed { .. })
+        }
+        ResourceKind::Role => name == "main" && matches!(config.role, RoleConfig::Managed { .. }),
+        ResourceKind::Bucket => name == "main",
+        ResourceKind::Function => (1..=config.function.replicas).any(|number| match number {
+            1 => name == "worker",
+            _ => name == format!("worker-{number}"),
+        }),
+        ResourceKind::Site => config.sites.iter().any(|site| site.name.as_str() == name),
+    }
+}
+
+pub(super) async fn push(
+    context: &Context,
+    file: &Path,
+    force: bool,
+) -> Result<ExitStatus, CommandError> {
+    let unreadable = |error: std::io::Error| {
+        CommandError::error("Cannot read the file")
+            .detail(format!("The file is {}.", file.display()))
+            .cause(error)
+            .hint("`rmx state pull > FILE` writes one")
+    };
+    let mut bytes = Vec::new();
+    match file.as_os_str() == "-" {
+        true => std::io::stdin().lock().read_to_end(&mut bytes).map(drop),
+        false => std::fs::read(context.path(file)).map(|read| bytes = read),
+    }
+    .map_err(unreadable)?;
+    let recorded = Recorded::open(context, &context.config()?).await?;
+    let pushed = async {
+        let given = recorded.store.parse(&bytes, &file.display().to_string())?;
+        with_lock(context, &recorded.store, "rmx state push", async |store| {
+            store.push(given, force).await?;
+            Ok(store.state().serial)
+        })
+        .await
+    };
+    let pushed: Result<u64, CommandError> = pushed.await;
+    recorded.close().await;
+    let serial = pushed?;
+    if context.ui.json() {
+        context.ui.print_json(&json!({ "serial": serial }))?;
+    } else {
+        context
+            .ui
+            .print(format_args!("The state has serial {serial} now."))?;
+    }
+    Ok(ExitStatus::Success)
+}
