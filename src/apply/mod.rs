@@ -7,6 +7,7 @@
 mod bucket;
 mod error;
 mod event;
+mod file;
 mod function;
 mod log_group;
 mod role;
@@ -14,18 +15,14 @@ mod rollback;
 mod site;
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
-
-use sha2::{Digest as _, Sha256};
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::cloud::wait::Patience;
 use crate::cloud::{Cloud, CloudError, CloudErrorKind, STACK_TAG, Tags};
-use crate::digest::Digest;
 use crate::names::SiteName;
 use crate::plan::change::{Action, Change, Observation, Plan, Precondition, Present};
 use crate::plan::observe::Observer;
@@ -34,6 +31,7 @@ use crate::state::{Record, RecordStatus, State};
 
 pub use error::{ApplyError, ChangeError};
 pub use event::ApplyEvent;
+use file::check_file;
 pub use rollback::{Rollback, roll_back};
 use site::SiteNow;
 
@@ -497,33 +495,4 @@ fn overtaken(error: &CloudError) -> bool {
         error.kind,
         CloudErrorKind::PreconditionFailed | CloudErrorKind::Conflict | CloudErrorKind::NotFound
     )
-}
-
-/// The size of a file whose content is `planned`.
-///
-/// # Errors
-/// The file cannot be read, or its content is another one.
-async fn check_file(path: &Path, planned: Digest) -> Result<u64, ChangeError> {
-    let unreadable = |source| ChangeError::ReadFile {
-        path: path.to_owned(),
-        source,
-    };
-    let owned = path.to_owned();
-    let digested = tokio::task::spawn_blocking(move || {
-        let mut sha256 = Sha256::new();
-        let size_bytes = std::io::copy(&mut File::open(owned)?, &mut sha256)?;
-        Ok((Digest::from_sha256(sha256.finalize().into()), size_bytes))
-    });
-    let (found, size_bytes) = digested
-        .await
-        .unwrap_or_else(|error| Err(std::io::Error::other(error)))
-        .map_err(unreadable)?;
-    if found == planned {
-        return Ok(size_bytes);
-    }
-    Err(ChangeError::Artefact {
-        path: path.to_owned(),
-        planned,
-        found,
-    })
 }

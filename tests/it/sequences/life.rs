@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use bytes::Bytes;
+use futures::FutureExt as _;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 use rmx::apply::{self, Artefacts};
@@ -177,7 +178,7 @@ impl<'a> Life<'a> {
         self.apply(self.wish.clone()).await?;
         let destroyed = self.try_apply(None).await;
         prop_assert!(destroyed.is_ok(), "{:?}", destroyed);
-        let state = self.store.load().unwrap().unwrap();
+        let state = self.store.load().await.unwrap().unwrap();
         prop_assert!(state.records.is_empty(), "{:?}", state);
         let (left, _) = world(&self.cloud.data(), &self.base.codes);
         prop_assert_eq!(&left, &self.theirs);
@@ -246,7 +247,8 @@ impl<'a> Life<'a> {
             };
         }
         let holder = Holder::new(&Env::read().unwrap(), "a test");
-        let mut locked = self.store.lock(&holder).map_err(|error| said(&error))?;
+        let locked = self.store.lock(&holder).await;
+        let mut locked = locked.map_err(|error| said(&error))?;
         let mut state = locked.state().clone();
         let observed = observe(&self.sdk, self.identity.clone(), &desired, &state).await;
         let observed = observed.map_err(|error| said(&error))?;
@@ -264,7 +266,7 @@ impl<'a> Life<'a> {
             cloud: &self.sdk,
             stop: &CancellationToken::new(),
         };
-        let mut save = |state: &mut State| Ok(locked.save(state)?);
+        let mut save = async |state: &mut State| Ok(locked.save(state).await?);
         let applied = apply::apply(inputs, &mut state, &mut save, &|_| {}).await;
         let applied = applied.map_err(|error| said(&error))?;
         Ok(applied.done.len())
@@ -272,7 +274,11 @@ impl<'a> Life<'a> {
 
     /// What holds at any time.
     fn check(&self) -> Checked {
-        let state = self.store.load();
+        let state = self
+            .store
+            .load()
+            .now_or_never()
+            .expect("a file is read at once");
         prop_assert!(state.is_ok(), "{:?}", state);
         let state = state.unwrap();
         let (world, owners) = world(&self.cloud.data(), &self.base.codes);
