@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Completed;
+use super::{Completed, SmokeFailure};
 use crate::cloud::CloudError;
 use crate::digest::Digest;
 use crate::names::{BucketName, FunctionName, SiteName};
@@ -123,6 +123,22 @@ pub enum ChangeError {
         role_arn: String,
         /// How long it was waited for.
         waited: Duration,
+    },
+    /// The new version did not pass its smoke render. `live` was not touched.
+    #[error("version {version} of `{function}` did not pass its smoke render; {}", match live {
+        Some(live) => format!("`live` still points to version {live}"),
+        None => "there is no `live` alias yet".to_owned(),
+    })]
+    Smoke {
+        /// The function.
+        function: FunctionName,
+        /// The version that was published.
+        version: String,
+        /// Where `live` points, if there is one.
+        live: Option<String>,
+        /// What went wrong.
+        #[source]
+        source: SmokeFailure,
     },
     /// The state could not be saved. Nothing is done that could not be recorded.
     #[error("the state could not be saved")]

@@ -4,7 +4,7 @@
 //! the revision changes once more while a change settles, what connects two steps is the content: what has settled must
 //! be what was written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{ChangeError, Executor, check_file, overtaken};
 use crate::cloud::wait::{self, Patience};
@@ -15,11 +15,9 @@ use crate::cloud::{
 use crate::digest::Digest;
 use crate::names::FunctionName;
 use crate::plan::change::AliasRevision;
+use crate::plan::in_use;
 use crate::resource::function::{HANDLER, RUNTIME};
 use crate::resource::{EnvironmentSpec, FunctionSpec, RoleReference, role, site};
-
-/// Published versions that are kept besides the live one: renders that began on one go on with it.
-const VERSIONS_KEPT: usize = 5;
 
 impl Executor<'_> {
     pub(super) async fn create_function(&self, spec: &FunctionSpec) -> Result<(), ChangeError> {
@@ -152,11 +150,11 @@ impl Executor<'_> {
         let version = self.publish_version(spec, now).await?;
         cloud.settled_version(name, &version).await?;
         if alias.is_none_or(|alias| alias.version != version) {
+            self.require_smoke(name, &version, alias).await?;
             self.move_alias(name, &version, alias).await?;
         }
         cloud.turn_off_live_retries(name).await?;
-        self.delete_old_versions(name, &version).await;
-        Ok(())
+        self.delete_old_versions(name).await
     }
 
     async fn publish_version(
@@ -204,29 +202,32 @@ impl Executor<'_> {
         }
     }
 
-    /// A version that stays behind costs storage and nothing else, so it is tried again after the next change.
-    async fn delete_old_versions(&self, name: &FunctionName, live: &str) {
+    /// Deletes the old versions that the plan names. One that came into use since then stays for the next plan.
+    async fn delete_old_versions(&self, name: &FunctionName) -> Result<(), ChangeError> {
+        let doomed = &self.change.retention.delete;
+        if doomed.is_empty() {
+            return Ok(());
+        }
         let cloud = self.inputs.cloud;
-        let versions = match cloud.function_versions(name).await {
-            Ok(versions) => versions,
-            Err(error) => {
-                tracing::warn!(%error, "old versions are not cleared away");
-                return;
+        let buckets = self.bucket().map(|spec| &spec.name).into_iter().collect();
+        let now = in_use::versions(cloud, &BTreeSet::from([name]), &buckets, 0).await?;
+        let now = now.get(name).cloned().unwrap_or_default();
+        for version in doomed {
+            if now.users.contains_key(version) || !now.unclear.is_empty() {
+                continue;
             }
-        };
-        let old: Vec<u64> = versions
-            .into_iter()
-            .map(|version| version.number)
-            .filter(|version| version.to_string() != live)
-            .collect();
-        for version in &old[..old.len().saturating_sub(VERSIONS_KEPT)] {
             match cloud.delete_function_version(name, *version).await {
                 Ok(()) => {}
-                // Somebody else's alias points to it.
+                // An alias was pointed to it at this very moment.
                 Err(error) if error.kind == CloudErrorKind::Conflict => {}
-                Err(error) => tracing::warn!(%error, "an old version is not cleared away"),
+                // Some accounts let nobody delete anything. It costs storage and nothing else.
+                Err(error) if error.kind == CloudErrorKind::AccessDenied => {
+                    tracing::warn!(%error, "an old version stays");
+                }
+                Err(error) => return Err(error.into()),
             }
         }
+        Ok(())
     }
 
     /// The function after Lambda has worked in its last change, or why it could not.

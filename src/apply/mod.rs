@@ -9,10 +9,12 @@ mod error;
 mod event;
 mod file;
 mod function;
+mod import;
 mod log_group;
 mod role;
 mod rollback;
 mod site;
+mod smoke;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -32,8 +34,10 @@ use crate::state::{Record, RecordStatus, State};
 pub use error::{ApplyError, ChangeError};
 pub use event::ApplyEvent;
 use file::check_file;
+pub use import::{Import, ImportError, Imported, import};
 pub use rollback::{Rollback, roll_back};
 use site::SiteNow;
+pub use smoke::{SmokeCheck, SmokeFailure};
 
 /// How often a change that takes long says so.
 const STILL_RUNNING_EVERY: Duration = Duration::from_secs(10);
@@ -57,6 +61,8 @@ pub struct Inputs<'a> {
     pub inline_code_bytes_max: u64,
     /// How long a role that was just made is waited for.
     pub role_patience: Patience,
+    /// What a new version of a function has to pass before `live` moves to it.
+    pub smoke: Option<SmokeCheck<'a>>,
     /// Where to do it.
     pub cloud: &'a Cloud,
     /// Stops between changes, or in a change that takes longer than a moment. What was begun is recorded.
@@ -268,15 +274,13 @@ impl<S: AsyncFnMut(&mut State) -> Result<(), SaveError>> Step<'_, S> {
     ) -> Result<Progress, ChangeError> {
         let address = &self.change.address;
         let earlier = self.state.records.get(address);
+        let protect = self.change.protect;
         let mut record = Record {
             applied: applied.clone(),
             outputs,
             status,
-            // Protection is lifted by an apply that came to its end, and set by one that began.
-            protect: match status {
-                RecordStatus::Pending => self.change.protect.recorded || self.change.protect.wanted,
-                RecordStatus::Complete => self.change.protect.wanted,
-            },
+            // Set by an apply that began, lifted by one that came to its end.
+            protect: protect.wanted || (protect.recorded && status == RecordStatus::Pending),
             releases: earlier.map_or_else(Vec::new, |earlier| earlier.releases.clone()),
         };
         if let (RecordStatus::Complete, Resource::Function(_), Some(version)) =

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::apply::{self, Applied, ApplyError, ChangeError, Inputs};
+use crate::apply::{self, Applied, ApplyError, ChangeError, Inputs, SmokeCheck};
 use crate::cloud::CloudErrorKind;
 use crate::cloud::wait::Patience;
 use crate::config::Config;
@@ -15,6 +15,7 @@ use super::planned::{self, GateOptions, Planned, RequestOptions};
 use super::preflight::{PreflightOptions, require_possible};
 use super::recorded::{self, state_store, with_lock};
 use super::saved_plan;
+use super::smoke;
 use super::view;
 
 /// Make the cloud what the configuration says
@@ -36,6 +37,10 @@ pub(crate) struct ApplyArgs {
     gate: GateOptions,
     #[command(flatten)]
     preflight: PreflightOptions,
+    /// Have each new version of the function render a built-in composition before `live` moves to it, as `smoke = true`
+    /// under [function] does
+    #[arg(long)]
+    smoke: bool,
     /// A saved plan
     #[arg(value_name = "PLANFILE", conflicts_with_all = ["refresh_only", "replace", "delete_data"])]
     plan_file: Option<PathBuf>,
@@ -79,7 +84,8 @@ pub(crate) async fn cmd_apply(
             return Ok(ExitStatus::Declined);
         }
 
-        let applied = carry_out(context, &config, &farm, store, &planned).await?;
+        let smoke = args.smoke || config.function.smoke;
+        let applied = carry_out(context, &config, &farm, store, &planned, smoke).await?;
         view::applied(&context.ui, &applied.done, store.state(), mode)
     });
     let outcome = outcome.await;
@@ -97,8 +103,10 @@ pub(super) async fn carry_out(
     farm: &Farm,
     store: &mut LockedStore,
     planned: &Planned,
+    smoke: bool,
 ) -> Result<Applied, CommandError> {
     let stop = context.interrupt.stop().child_token();
+    let check = smoke::check(config, farm, &stop);
     let inputs = Inputs {
         plan: &planned.plan,
         artefacts: &planned.artefacts,
@@ -106,6 +114,7 @@ pub(super) async fn carry_out(
         delete_bucket_content: planned.deletes_bucket_content(config),
         inline_code_bytes_max: planned.inline_code_bytes_max(),
         role_patience: Patience::ROLE,
+        smoke: smoke.then_some(SmokeCheck(&check)),
         cloud: &farm.cloud,
         stop: &stop,
     };
@@ -175,6 +184,10 @@ impl From<ApplyError> for CommandError {
             ChangeError::BucketNotEmpty { .. } => {
                 "delete the objects, pass --delete-data, or set `force_destroy = true` under [bucket]"
             }
+            ChangeError::Smoke { .. } => {
+                "mend what is named above (the package, its memory, its layers, the role), then run the same command again: \
+                 the version is tried again before anything goes live"
+            }
             ChangeError::Foreign { .. } => "rename what is wanted, or delete what is there",
             ChangeError::SaveState(cause) => match cause.downcast_ref::<StateError>() {
                 Some(error) => &recorded::hint(error),
@@ -197,6 +210,8 @@ impl From<ApplyError> for CommandError {
         let kind = match &error.cause {
             cause if lock_lost(cause) => CommandErrorKind::Locked,
             _ if !error.done.is_empty() => CommandErrorKind::Partial,
+            // The version is there, and is not live: that is half of the change.
+            ChangeError::Smoke { .. } => CommandErrorKind::Partial,
             cause if stale(cause) => CommandErrorKind::StalePlan,
             ChangeError::Cloud(cause) if cause.kind == CloudErrorKind::Credentials => {
                 CommandErrorKind::Credentials

@@ -59,7 +59,7 @@ pub(crate) async fn cmd_destroy(
             return Ok(ExitStatus::Declined);
         }
 
-        let applied = carry_out(context, &config, &farm, store, &planned).await?;
+        let applied = carry_out(context, &config, &farm, store, &planned, false).await?;
         view::applied(&context.ui, &applied.done, store.state(), mode)
     });
     let outcome = outcome.await;

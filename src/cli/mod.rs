@@ -16,6 +16,7 @@ mod explain;
 mod farm;
 mod files;
 mod fmt;
+mod import;
 mod init;
 mod interrupt;
 mod local;
@@ -31,6 +32,7 @@ mod rollback;
 mod saved_plan;
 mod schema;
 mod show;
+mod smoke;
 mod state;
 mod still;
 mod ui;
@@ -49,6 +51,7 @@ use clap::{CommandFactory as _, FromArgMatches as _};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
+use crate::cloud::REQUEST_LOG_TARGETS;
 use crate::env::Env;
 use context::{Context, GlobalOptions};
 use error::{CommandError, CommandErrorKind, ExitStatus};
@@ -91,6 +94,7 @@ enum Verb {
     Destroy(destroy::DestroyArgs),
     Show(show::ShowArgs),
     State(state::StateArgs),
+    Import(import::ImportArgs),
     Versions(versions::VersionsArgs),
     Rollback(rollback::RollbackArgs),
     Render(render::RenderArgs),
@@ -113,6 +117,7 @@ async fn run(context: &Context, verb: &Verb) -> Result<ExitStatus, CommandError>
         Verb::Destroy(args) => destroy::cmd_destroy(context, args).await,
         Verb::Show(args) => show::cmd_show(context, args).await,
         Verb::State(args) => state::cmd_state(context, args).await,
+        Verb::Import(args) => import::cmd_import(context, args).await,
         Verb::Versions(args) => versions::cmd_versions(context, args).await,
         Verb::Rollback(args) => rollback::cmd_rollback(context, args).await,
         Verb::Render(args) => render::cmd_render(context, args).await,
@@ -245,12 +250,19 @@ fn start_log(context: &Context) -> Result<(), CommandError> {
             .hint("set RMX_LOG=debug, or unset it")
     })?;
     let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(without_bodies(filter))
         .with_writer(std::io::stderr)
         .with_ansi(context.ui.colors_stderr());
     // A second initialisation can only happen in tests within one process; the first one stays.
     drop(log.try_init());
     Ok(())
+}
+
+/// The SDK's own lines below `info` hold whole requests, and with them the values of secrets.
+fn without_bodies(filter: EnvFilter) -> EnvFilter {
+    let quiet = REQUEST_LOG_TARGETS.iter();
+    let directives = quiet.filter_map(|target| format!("{target}=info").parse().ok());
+    directives.fold(filter, EnvFilter::add_directive)
 }
 
 /// Runs `body`; a panic in it ends the process with the code of a bug in rmx. The hook has told the user by then.

@@ -229,7 +229,7 @@ pub(super) async fn make(
     request: PlanRequest,
 ) -> Result<Planned, CommandError> {
     let project = match request.mode {
-        PlanMode::Deploy => Some(Project::read(context, config)?),
+        PlanMode::Deploy => Some(Project::read(context, config, &farm.cloud).await?),
         PlanMode::Destroy | PlanMode::RefreshOnly => None,
     };
     let desired = match &project {

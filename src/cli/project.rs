@@ -1,11 +1,12 @@
 //! What planning and applying take from a project: its artefacts and its secrets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Stdio;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::apply::Artefacts;
+use crate::cloud::Cloud;
 use crate::config::{Config, EnvironmentValue};
 use crate::plan::change::Desired;
 use crate::plan::desired::Ingredients;
@@ -29,9 +30,13 @@ impl Project {
     ///
     /// # Errors
     /// Something cannot be bundled, or a secret is not set.
-    pub(super) fn read(context: &Context, config: &Config) -> Result<Self, CommandError> {
+    pub(super) async fn read(
+        context: &Context,
+        config: &Config,
+        cloud: &Cloud,
+    ) -> Result<Self, CommandError> {
         Ok(Self {
-            secrets: secrets(context, config)?,
+            secrets: secrets(context, config, cloud).await?,
             bundles: bundles(context, config)?,
         })
     }
@@ -68,18 +73,43 @@ impl Project {
 }
 
 /// Every secret, or all that are missing.
-fn secrets(context: &Context, config: &Config) -> Result<BTreeMap<String, String>, CommandError> {
+async fn secrets(
+    context: &Context,
+    config: &Config,
+    cloud: &Cloud,
+) -> Result<BTreeMap<String, String>, CommandError> {
+    let environment = &config.function.environment;
+    let parameters: BTreeSet<String> = environment
+        .values()
+        .filter_map(|value| match value {
+            EnvironmentValue::FromParameter(name) => Some(name.clone()),
+            EnvironmentValue::Plain(_) | EnvironmentValue::FromEnvironment(_) => None,
+        })
+        .collect();
+    let parameters: Vec<String> = parameters.into_iter().collect();
+    let parameters = cloud.parameters(&parameters).await?;
     let mut found = BTreeMap::new();
     let mut missing = Vec::new();
-    for (name, value) in &config.function.environment {
-        let EnvironmentValue::FromEnvironment(variable) = value else {
-            continue;
+    for (name, value) in environment {
+        let (value, absent) = match value {
+            EnvironmentValue::Plain(_) => continue,
+            // CI systems set a secret that they do not have to nothing.
+            EnvironmentValue::FromEnvironment(variable) => (
+                context.env.variable(variable),
+                format!("the environment variable `{variable}`, which is not set or empty"),
+            ),
+            EnvironmentValue::FromParameter(parameter) => (
+                parameters.get(parameter).map(String::as_str),
+                format!(
+                    "the parameter `{parameter}`, which is not there in the region {}",
+                    config.region
+                ),
+            ),
         };
-        // CI systems set a secret that they do not have to nothing.
-        match context.env.variable(variable) {
+        match value {
             Some(value) => drop(found.insert(name.clone(), value.to_owned())),
             None => missing.push(format!(
-                "`function.environment.{name}` is taken from the environment variable `{variable}`, which is not set or empty."
+                "`function.environment.{name}` is taken from {absent}."
             )),
         }
     }
@@ -88,7 +118,10 @@ fn secrets(context: &Context, config: &Config) -> Result<BTreeMap<String, String
     }
     Err(CommandError::error("A secret value is not set")
         .detail(missing.join("\n"))
-        .hint("set the variable for rmx, for example from your CI system's secrets"))
+        .hint(
+            "set the variable for rmx, for example from your CI system's secrets; put a parameter there with \
+             `aws ssm put-parameter --type SecureString --name NAME --value VALUE`",
+        ))
 }
 
 /// A command and everything that it has started: a build that is interrupted ends with all of it.

@@ -212,8 +212,8 @@ fn api_of<E>() -> Option<Box<str>> {
 
 /// The table from AWS's codes to kinds. The code decides; the status speaks where there is none.
 ///
-/// Codes are those of the API references of S3, IAM, STS, Lambda and CloudWatch Logs.
-fn kind_of(code: Option<&str>, status: Option<u16>, message: &str) -> CloudErrorKind {
+/// Codes are those of the API references of S3, IAM, STS, Lambda, CloudWatch Logs and Systems Manager.
+pub(super) fn kind_of(code: Option<&str>, status: Option<u16>, message: &str) -> CloudErrorKind {
     match code.unwrap_or_default() {
         "EntityAlreadyExists"
         | "BucketAlreadyExists"
@@ -263,7 +263,9 @@ fn kind_of(code: Option<&str>, status: Option<u16>, message: &str) -> CloudError
             Some(501) => CloudErrorKind::Other,
             Some(400..=499) => match code.unwrap_or_default() {
                 // The JSON protocols answer 400 to everything the client caused.
-                "ResourceNotFoundException" | "NoSuchEntity" => CloudErrorKind::NotFound,
+                "ResourceNotFoundException" | "NoSuchEntity" | "ParameterNotFound" => {
+                    CloudErrorKind::NotFound
+                }
                 "OperationAbortedException"
                 | "ResourceConflictException"
                 | "ResourceInUseException" => CloudErrorKind::Conflict,
@@ -288,7 +290,7 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn
 }
 
 /// The messages of an error and its causes, each once, on one line.
-fn chain(error: &(dyn Error + 'static)) -> String {
+pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
     let mut parts: Vec<String> = Vec::new();
     for cause in causes(error) {
         let text = cause.to_string().replace('\n', " ");

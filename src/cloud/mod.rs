@@ -16,7 +16,9 @@ mod identity;
 mod invoke;
 mod logs;
 mod objects;
+mod parameter;
 mod simulate;
+mod tags;
 mod upload;
 mod version;
 pub mod wait;
@@ -56,6 +58,16 @@ pub type Tags = BTreeMap<String, String>;
 
 /// The tag that says which deployment a resource belongs to. Its value is the state's lineage.
 pub const STACK_TAG: &str = "rmx:stack";
+
+/// Targets of the SDK's log that write whole requests below `info`, the values of secrets included.
+pub const REQUEST_LOG_TARGETS: [&str; 6] = [
+    "aws_smithy_runtime",
+    "aws_smithy_runtime_api",
+    "aws_smithy_http_client",
+    "aws_runtime",
+    "aws_sigv4",
+    "aws_sdk_lambda",
+];
 
 /// The longest wait for a TCP and TLS connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -130,6 +142,8 @@ struct Clients {
     expiry: Arc<Expiry>,
     endpoint_url: Option<String>,
     timeouts: Timeouts,
+    /// What the clients are made of: credentials and endpoint for what has no client.
+    sdk: aws_config::SdkConfig,
     iam: aws_sdk_iam::Client,
     lambda: aws_sdk_lambda::Client,
     logs: aws_sdk_cloudwatchlogs::Client,
@@ -213,6 +227,7 @@ impl Cloud {
                 expiry,
                 endpoint_url: config.endpoint_url().map(str::to_owned),
                 timeouts,
+                sdk: config.clone(),
                 iam: aws_sdk_iam::Client::new(config),
                 lambda: aws_sdk_lambda::Client::new(config),
                 logs: aws_sdk_cloudwatchlogs::Client::new(config),
@@ -232,6 +247,10 @@ impl Cloud {
     pub fn region(&self) -> &Region {
         &self.clients.region
     }
+}
+
+fn tls_provider() -> tls::Provider {
+    tls::Provider::Rustls(CryptoMode::Ring)
 }
 
 impl Clients {
@@ -255,7 +274,7 @@ fn waits(answer: Duration) -> TimeoutConfig {
 
 fn loader(timeouts: Timeouts) -> ConfigLoader {
     let http = aws_smithy_http_client::Builder::new()
-        .tls_provider(tls::Provider::Rustls(CryptoMode::Ring))
+        .tls_provider(tls_provider())
         .build_https();
     aws_config::defaults(BehaviorVersion::latest())
         .http_client(http)

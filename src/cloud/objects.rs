@@ -252,6 +252,39 @@ impl Cloud {
         }
     }
 
+    /// The folders below `prefix`: keys up to the next `/`, a thousand on each page, and whether those are all.
+    pub async fn list_common_prefixes(
+        &self,
+        bucket: &BucketName,
+        prefix: &str,
+        pages_max: usize,
+    ) -> Result<(Vec<String>, bool), CloudError> {
+        let mut prefixes = Vec::new();
+        let mut continuation = None;
+        for _ in 0..pages_max {
+            let page = self
+                .clients
+                .s3
+                .list_objects_v2()
+                .bucket(bucket.as_str())
+                .prefix(prefix)
+                .delimiter("/")
+                .set_continuation_token(continuation)
+                .send()
+                .await
+                .map_err(|error| {
+                    cloud_error("list the folders", subject(bucket, prefix), &error)
+                })?;
+            let listed = page.common_prefixes.unwrap_or_default().into_iter();
+            prefixes.extend(listed.filter_map(|listed| listed.prefix));
+            continuation = page.next_continuation_token;
+            if continuation.is_none() {
+                return Ok((prefixes, true));
+            }
+        }
+        Ok((prefixes, false))
+    }
+
     /// The first objects whose key begins with `prefix`, a thousand on each page, and whether those are all.
     pub async fn list_first_objects(
         &self,

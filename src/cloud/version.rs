@@ -89,6 +89,38 @@ impl Cloud {
         }
     }
 
+    /// Every alias and the version it points to; none if there is no function.
+    pub async fn function_aliases(
+        &self,
+        name: &FunctionName,
+    ) -> Result<Vec<(String, String)>, CloudError> {
+        let mut aliases = Vec::new();
+        let mut marker = None;
+        for _ in 0..VERSION_PAGES_MAX {
+            let page = self
+                .clients
+                .lambda
+                .list_aliases()
+                .function_name(name.as_str())
+                .set_marker(marker)
+                .send()
+                .await
+                .map_err(|error| cloud_error("list the aliases of function", name, &error));
+            let page = match page {
+                Ok(page) => page,
+                Err(error) if error.is_not_found() => break,
+                Err(error) => return Err(error),
+            };
+            let listed = page.aliases.unwrap_or_default().into_iter();
+            aliases.extend(listed.filter_map(|alias| Some((alias.name?, alias.function_version?))));
+            marker = page.next_marker.filter(|marker| !marker.is_empty());
+            if marker.is_none() {
+                break;
+            }
+        }
+        Ok(aliases)
+    }
+
     /// Points the `live` alias to another version, if it is still at `revision_id`.
     ///
     /// # Errors

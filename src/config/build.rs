@@ -195,6 +195,8 @@ fn function(table: &Table, target: Target, directory: &Path) -> FunctionConfig {
             security_group_ids: sorted(vpc.texts("security_group_ids")),
         }),
         package: table.text("package").map(|folder| directory.join(folder)),
+        keep_versions: table.whole("keep_versions").unwrap_or(5),
+        smoke: table.switch("smoke").unwrap_or(false),
         protect: protect(table),
     }
 }
@@ -216,9 +218,7 @@ fn environment(table: Option<&Table>) -> BTreeMap<String, EnvironmentValue> {
         .filter_map(|entry| {
             let value = match &entry.node.value {
                 Value::Text(text) => EnvironmentValue::Plain(text.clone()),
-                Value::Table(reference) => {
-                    EnvironmentValue::FromEnvironment(secret_source(reference)?.to_owned())
-                }
+                Value::Table(reference) => secret_source(reference)?,
                 _ => return None,
             };
             Some((entry.name.clone(), value))

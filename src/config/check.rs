@@ -371,7 +371,7 @@ pub(super) fn allowed(kind: &Kind) -> String {
         } => format!("{count_min} to {count_max} of: {}", rule.rule),
         Kind::Table(_) => "a table of its own keys".to_owned(),
         Kind::Tables(_) => "tables of their own keys".to_owned(),
-        Kind::Environment => "NAME = \"text\", or NAME = { secret = \"env:OTHER\" }".to_owned(),
+        Kind::Environment => "NAME = \"text\", or NAME = { secret = \"env:OTHER\" }, or NAME = { secret = \"ssm:/path/name\" }".to_owned(),
         Kind::Stages => "one table a stage".to_owned(),
     }
 }

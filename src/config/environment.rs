@@ -1,5 +1,6 @@
 //! `[function.environment]`: names that Lambda takes, and values that are texts or references to secrets.
 
+use super::EnvironmentValue;
 use super::problem::Problem;
 use super::tree::{Entry, Table, Value};
 
@@ -63,12 +64,28 @@ pub(super) fn check(found: &Table, problems: &mut Vec<Problem>) {
     }
 }
 
-/// The variable a `{ secret = "env:NAME" }` takes its value from.
-pub(super) fn secret_source(reference: &Table) -> Option<&str> {
-    reference
-        .text("secret")?
-        .strip_prefix("env:")
-        .filter(|name| !name.is_empty() && !name.contains(['=', '\0']))
+/// Where a `{ secret = "env:NAME" }` or `{ secret = "ssm:/NAME" }` takes its value from.
+pub(super) fn secret_source(reference: &Table) -> Option<EnvironmentValue> {
+    let text = reference.text("secret")?;
+    if let Some(name) = text.strip_prefix("ssm:") {
+        return parameter_name_valid(name)
+            .then(|| EnvironmentValue::FromParameter(name.to_owned()));
+    }
+    let name = text.strip_prefix("env:")?;
+    let valid = !name.is_empty() && !name.contains(['=', '\0']);
+    valid.then(|| EnvironmentValue::FromEnvironment(name.to_owned()))
+}
+
+/// Names of parameters as Parameter Store takes them, with a version behind them if one is meant.
+fn parameter_name_valid(name: &str) -> bool {
+    let (name, version) = name.split_once(':').unwrap_or((name, "1"));
+    let rest = name.trim_start_matches('/');
+    !rest.is_empty()
+        && (!rest.contains('/') || name.starts_with('/'))
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_.-/".contains(&byte))
+        && version.parse::<u64>().is_ok_and(|version| version > 0)
 }
 
 fn secret(reference: &Table, variable: &Entry) -> Result<(), Box<Problem>> {
@@ -100,21 +117,17 @@ fn secret(reference: &Table, variable: &Entry) -> Result<(), Box<Problem>> {
         );
     };
     match &entry.node.value {
-        Value::Text(text) if text.starts_with("ssm:") => problem(
-            entry,
-            "references to SSM parameters are not supported yet".to_owned(),
-            "use `env:NAME`, and let CI put the parameter's value into that variable",
-        ),
         Value::Text(_) if secret_source(reference).is_some() => Ok(()),
         Value::Text(text) => problem(
             entry,
             format!("`{text}` is not a reference"),
-            "allowed: `env:` and the name of a variable that rmx finds when it applies",
+            "allowed: `env:` and the name of a variable that rmx finds when it applies, or `ssm:` and the name of a parameter \
+             such as /renders/token",
         ),
         value => problem(
             entry,
             format!("this is {}", value.what()),
-            "allowed: \"env:NAME\"",
+            "allowed: \"env:NAME\", \"ssm:/NAME\"",
         ),
     }
 }

@@ -171,8 +171,8 @@ static FUNCTION: TableRule = TableRule {
                 "{ LOG_LEVEL = \"debug\", TOKEN = { secret = \"env:TOKEN\" } }",
             ),
             doc: "Environment variables of the function: `NAME = \"text\"`, or `NAME = { secret = \"env:OTHER\" }` to \
-                  take the value from the variable `OTHER` that rmx itself finds when it applies. Secret values are \
-                  never recorded, only their digests. Names that Lambda reserves (`AWS_...`, `LAMBDA_...`) are refused.",
+                  take the value from the variable `OTHER` that rmx itself finds when it applies, or `NAME = { secret = \
+                  \"ssm:/path/name\" }` for a parameter of AWS Systems Manager, decrypted. Secret values are never recorded, only their digests. Names that Lambda reserves (`AWS_...`, `LAMBDA_...`) are refused.",
         },
         Key {
             name: "layers",
@@ -209,6 +209,21 @@ static FUNCTION: TableRule = TableRule {
             default: Default::Words("the worker found next to `rmx`", "\"build/function\""),
             doc: "A folder whose content is packed as the function's code instead of the worker; it must hold a \
                   `bootstrap`.",
+        },
+        Key {
+            name: "keep_versions",
+            kind: Kind::Whole { min: 1, max: 100 },
+            default: Default::Value("5"),
+            doc: "How many old versions are kept besides the live one, for `rmx rollback`. Older ones are deleted by \
+                  `rmx apply`, as its plan shows, but for those that a running render or another alias uses.",
+        },
+        Key {
+            name: "smoke",
+            kind: Kind::Switch,
+            default: Default::Value("false"),
+            doc: "Whether each new version has to render a built-in second of video, which is looked at frame by frame, \
+                  before `live` moves to it. If it does not pass, `live` stays where it is and `rmx apply` ends with 15. \
+                  `rmx apply --smoke` asks for it once.",
         },
         Key {
             name: "protect",

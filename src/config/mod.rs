@@ -110,6 +110,10 @@ pub struct FunctionConfig {
     pub vpc: Option<VpcConfig>,
     /// A folder whose content is packed instead of the worker found next to `rmx`.
     pub package: Option<PathBuf>,
+    /// Old versions that are kept besides the live one, 1 to 100.
+    pub keep_versions: u32,
+    /// Whether a new version renders the built-in composition before it goes live.
+    pub smoke: bool,
     /// Whether plans that would delete or replace the functions are refused.
     pub protect: bool,
 }
@@ -151,6 +155,8 @@ pub enum EnvironmentValue {
     Plain(String),
     /// `env:NAME`: read from rmx's own environment when it is needed. Secret: only its digest is recorded.
     FromEnvironment(String),
+    /// `ssm:/NAME`: a parameter of Systems Manager, read and decrypted when it is needed. Secret as well.
+    FromParameter(String),
 }
 
 /// `[function.vpc]`

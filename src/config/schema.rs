@@ -86,7 +86,7 @@ fn property(key: &Key, requires: bool) -> Value {
                     { "type": "string" },
                     {
                         "type": "object",
-                        "properties": { "secret": { "type": "string", "pattern": "^env:[^=]+$" } },
+                        "properties": { "secret": { "type": "string", "pattern": "^(env:[^=]+|ssm:/?[A-Za-z0-9_./-]+(:[0-9]+)?)$" } },
                         "required": ["secret"],
                         "additionalProperties": false,
                     },

@@ -16,6 +16,7 @@ mod server;
 mod services;
 mod sessions;
 mod signature;
+mod ssm;
 mod store;
 mod sts;
 mod trace;

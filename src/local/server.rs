@@ -317,7 +317,7 @@ impl Call<'_> {
                 StatusCode::NOT_IMPLEMENTED,
                 "NotImplemented",
                 format!(
-                    "the embedded cloud has no service `{service}`: it has s3, lambda, iam, sts and logs"
+                    "the embedded cloud has no service `{service}`: it has s3, lambda, iam, sts, logs and ssm"
                 ),
             )
         })

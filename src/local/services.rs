@@ -16,6 +16,7 @@ use super::logs::{self, LogsHandle, LogsService};
 use super::permission::Permission;
 use super::s3::S3Data;
 use super::server::LocalOptions;
+use super::ssm::{self, SsmService};
 use super::store::Store;
 use super::sts::StsService;
 use crate::names::AccountId;
@@ -28,6 +29,7 @@ pub(super) struct Services {
     pub(super) store: Store,
     iam: IamService,
     logs: LogsService,
+    ssm: SsmService,
     sts: StsService,
     s3: s3s::service::S3Service,
     lambda: LambdaService,
@@ -42,6 +44,7 @@ impl Services {
     ) -> io::Result<Self> {
         let iam = IamService::new(store.clone());
         let logs = LogsService::new(store.clone());
+        let ssm = SsmService::new(store.clone());
         let sts = StsService::new(store.clone());
         let data = S3Data::new(
             store.clone(),
@@ -64,6 +67,7 @@ impl Services {
         Ok(Self {
             iam,
             logs,
+            ssm,
             sts,
             s3: data.wire(credentials),
             credentials: credentials.clone(),
@@ -84,6 +88,7 @@ impl Services {
             "iam" => iam::permissions(&self.store, request)?,
             "logs" => logs::permissions(request),
             "lambda" => lambda::permissions(request),
+            "ssm" => ssm::permissions(request),
             // Who is calling may be asked by everybody, and who may assume a role is said by the role.
             _ => Vec::new(),
         })
@@ -114,6 +119,7 @@ impl Services {
             "iam" => Some(self.iam.handle(request).await),
             "logs" => Some(self.logs.handle(request).await),
             "lambda" => Some(self.lambda.handle(request).await),
+            "ssm" => Some(self.ssm.handle(&request)),
             "sts" => Some(self.sts.handle(request).await),
             _ => None,
         }

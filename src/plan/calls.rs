@@ -6,6 +6,7 @@
 
 use super::change::{Action, Change};
 use crate::names::{BucketName, LogGroupName};
+use crate::protocol::running;
 use crate::resource::policy::same_meaning;
 use crate::resource::role::{self, partition};
 use crate::resource::{
@@ -33,8 +34,12 @@ pub struct Surroundings<'a> {
     pub code_bucket: Option<&'a BucketName>,
 }
 
-/// What `change` calls. In the order in which it does, reads before writes.
-pub fn calls(change: &Change, surroundings: Surroundings<'_>) -> Vec<Call> {
+/// What `change` calls. In the order in which it does, reads before writes. `bucket` is where renders lie.
+pub fn calls(
+    change: &Change,
+    surroundings: Surroundings<'_>,
+    bucket: Option<&BucketName>,
+) -> Vec<Call> {
     let mut list = List {
         surroundings,
         calls: Vec::new(),
@@ -46,15 +51,17 @@ pub fn calls(change: &Change, surroundings: Surroundings<'_>) -> Vec<Call> {
             list.delete(before);
             list.create(after);
         }
-        (Action::Update, Some(before), Some(after)) => list.update(before, after),
-        (Action::Adopt, Some(before), Some(after)) if !change.fields.is_empty() => {
+        (Action::Update | Action::Adopt, Some(before), Some(after)) if change.touches_cloud() => {
             list.update(before, after);
         }
         (Action::Delete, Some(before), _) => list.delete(before),
         // What is only recorded calls nothing.
-        (Action::NoOp | Action::Adopt | Action::Forget, ..) => {}
+        (Action::NoOp | Action::Adopt | Action::Update | Action::Forget, ..) => {}
         // Specs that do not fit their action do not pass `check.rs`.
-        (Action::Create | Action::Update | Action::Replace | Action::Delete, ..) => {}
+        (Action::Create | Action::Replace | Action::Delete, ..) => {}
+    }
+    if let (Some(Resource::Function(spec)), false) = (after, change.retention.delete.is_empty()) {
+        list.old_versions(spec, bucket);
     }
     list.calls
 }
@@ -282,7 +289,21 @@ impl List<'_> {
             self.code(after);
         }
         self.publish(&arn);
-        // Versions that nobody needs any more.
+    }
+
+    /// Old versions are deleted after another look at what uses them. One that may not be deleted stays.
+    fn old_versions(&mut self, spec: &FunctionSpec, bucket: Option<&BucketName>) {
+        let arn = self.function_arn(spec);
+        self.add(
+            ["lambda:ListVersionsByFunction", "lambda:ListAliases"],
+            &arn,
+        );
+        if let Some(bucket) = bucket {
+            let arn = self.bucket_arn(bucket);
+            self.add(["s3:ListBucket"], &arn);
+            let documents = format!("{arn}/{}*", running::PREFIX);
+            self.add(["s3:GetObject"], &documents);
+        }
         self.add_dispensable("lambda:DeleteFunction", &arn);
     }
 
@@ -326,7 +347,6 @@ impl List<'_> {
             "lambda:PutFunctionEventInvokeConfig",
         ];
         self.add(actions, function);
-        self.add_dispensable("lambda:ListVersionsByFunction", function);
     }
 
     fn upload(&mut self, spec: &SiteSpec, changed: bool, stale: bool) {

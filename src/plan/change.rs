@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::retention::{Retention, Versions};
 use crate::resource::site::SiteManifest;
 use crate::resource::{Address, Resource};
 pub use crate::resource::{FieldChange, FieldValue};
@@ -16,6 +17,8 @@ pub struct Desired {
     pub resources: BTreeMap<Address, Resource>,
     /// Those that are to be protected.
     pub protected: BTreeSet<Address>,
+    /// How many old versions of a function are kept besides the live one; `None` leaves them alone.
+    pub keep_versions: Option<u32>,
 }
 
 /// What the cloud answered just now.
@@ -54,6 +57,8 @@ pub struct Present {
     pub revision: String,
     /// What its service can hold a write to.
     pub precondition: Precondition,
+    /// Of a function: its published versions.
+    pub versions: Versions,
 }
 
 /// What a service can hold a write to: it refuses the write if the object is another by the time it arrives, so that
@@ -137,7 +142,13 @@ pub struct Change {
     /// Whether it is protected, and will be.
     #[serde(default)]
     pub protect: Protection,
+    /// Of a function: what becomes of its old versions.
+    #[serde(default)]
+    pub retention: Retention,
 }
+
+/// The name of the field that shows which old versions of a function stay. It is in no spec either.
+pub const OLD_VERSIONS_FIELD: &str = "old_versions";
 
 /// The name of the field that shows a change of protection. It is in no spec: only the record knows of it.
 pub const PROTECT_FIELD: &str = "protect";

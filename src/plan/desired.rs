@@ -49,6 +49,7 @@ impl Desired {
             .filter(|address| protected(config, address));
         Self {
             protected: protected.cloned().collect(),
+            keep_versions: Some(config.function.keep_versions),
             resources,
         }
     }
@@ -137,7 +138,7 @@ fn functions(
     let environment = function.environment.iter().filter_map(|(name, value)| {
         let value = match value {
             EnvironmentValue::Plain(text) => EnvironmentSpec::Plain(text.clone()),
-            EnvironmentValue::FromEnvironment(_) => {
+            EnvironmentValue::FromEnvironment(_) | EnvironmentValue::FromParameter(_) => {
                 EnvironmentSpec::Secret(Digest::of(ingredients.secrets.get(name)?))
             }
         };

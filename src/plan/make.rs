@@ -15,10 +15,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::change::{
-    Action, Change, Desired, Drift, Observation, Observed, PROTECT_FIELD, Plan, Present, Protection,
+    Action, Change, Desired, Drift, OLD_VERSIONS_FIELD, Observation, Observed, PROTECT_FIELD, Plan,
+    Present, Protection,
 };
 use super::check::{check, check_dependencies};
 use super::error::PlanError;
+use super::retention::Retention;
 use crate::resource::{Address, FieldChange, FieldValue, Resource, ResourceKind, changed_fields};
 use crate::state::{Record, RecordStatus, State};
 
@@ -99,6 +101,7 @@ fn all_changes(
             Some(wanted) => {
                 let requested = replace.contains(address);
                 let change = towards(address, wanted, record, now, requested)?;
+                let change = with_retention(change, now, desired.keep_versions);
                 writes.push(with_protection(change, protect));
             }
             None => deletes.push(Change {
@@ -114,6 +117,36 @@ fn all_changes(
         changes: writes.into_iter().chain(deletes).collect(),
         drift,
     })
+}
+
+/// The change with what becomes of the old versions of a function.
+fn with_retention(mut change: Change, now: &Observation, keep: Option<u32>) -> Change {
+    let (Observation::Present(present), Some(keep)) = (now, keep) else {
+        return change;
+    };
+    if change.address.kind != ResourceKind::Function || change.action == Action::Replace {
+        return change;
+    }
+    let publishes = !change.fields.is_empty();
+    let retention = present.versions.retention(keep, publishes);
+    if !retention.delete.is_empty() {
+        let old = present.versions.old(publishes);
+        let left = old
+            .iter()
+            .filter(|version| !retention.delete.contains(version));
+        let left: Vec<u64> = left.copied().collect();
+        change.fields.push(FieldChange {
+            path: OLD_VERSIONS_FIELD.to_owned(),
+            before: Some(FieldValue::Known(old.into())),
+            after: Some(FieldValue::Known(left.into())),
+            forces_replacement: false,
+        });
+        if change.action == Action::NoOp {
+            change.action = Action::Update;
+        }
+    }
+    change.retention = retention;
+    change
 }
 
 /// The change with the change of protection beside it.
@@ -166,6 +199,7 @@ fn towards(
                 revision: None,
                 replacement_requested: false,
                 protect: Protection::default(),
+                retention: Retention::default(),
             });
         }
         Observation::Present(present) => present,
@@ -194,6 +228,7 @@ fn towards(
         revision: Some(present.revision.clone()),
         replacement_requested: replacement_requested && !forced,
         protect: Protection::default(),
+        retention: Retention::default(),
     })
 }
 
@@ -208,6 +243,7 @@ fn away(address: &Address, now: &Observation) -> Change {
         revision: None,
         replacement_requested: false,
         protect: Protection::default(),
+        retention: Retention::default(),
     };
     match now {
         // What is foreign by now is no longer what we recorded.

@@ -7,6 +7,7 @@ pub mod cost;
 pub mod desired;
 mod error;
 pub mod gate;
+pub mod in_use;
 pub mod loss;
 mod make;
 #[cfg(test)]
@@ -14,6 +15,7 @@ mod model;
 pub mod observe;
 pub mod preflight;
 pub mod request;
+pub mod retention;
 pub mod rollback;
 pub mod saved;
 #[cfg(test)]

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::change::{Action, Change, Desired, Observation, Observed, Plan, Precondition, Present};
 use super::make;
 use super::request::{PlanMode, PlanRequest};
+use super::retention::Versions;
 use super::saved::{Basis, SavedPlan};
 use crate::digest::Digest;
 use crate::resource::{
@@ -136,6 +137,7 @@ fn present(spec: Resource) -> Observation {
         outputs: BTreeMap::new(),
         revision: "r".to_owned(),
         precondition: Precondition::None,
+        versions: Versions::default(),
     }))
 }
 
@@ -215,6 +217,7 @@ proptest! {
                 .filter(|(_, side)| side.desired.is_some() && side.protect.1)
                 .map(|(address, _)| address.clone())
                 .collect(),
+            keep_versions: Some(1),
         };
         let mut state = State {
             deployed_to: Some(identity()),

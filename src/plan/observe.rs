@@ -13,7 +13,9 @@ use futures::future::try_join_all;
 use super::change::{
     Action, AliasRevision, Desired, Observation, Observed, Plan, Precondition, Present, SiteTags,
 };
+use super::in_use;
 use super::loss::{Loss, LossKind, own_prefixes};
+use super::retention::Versions;
 use crate::cloud::{
     BucketPresence, Cloud, CloudError, CloudErrorKind, FunctionDescription, LIVE_ALIAS, STACK_TAG,
     Tags,
@@ -57,10 +59,22 @@ pub async fn observe(
         let wanted = desired.resources.get(address);
         let record = state.records.get(address);
         Ok::<_, CloudError>((address.clone(), observer.either(wanted, record).await?))
-    }))
-    .await?
-    .into_iter()
-    .collect();
+    }));
+    let versions = in_use::versions_of(cloud, desired, state);
+    let (resources, versions) = tokio::try_join!(resources, versions)?;
+    let mut resources: BTreeMap<Address, Observation> = resources.into_iter().collect();
+    for observation in resources.values_mut() {
+        if let Observation::Present(present) = observation
+            && let Resource::Function(spec) = &present.spec
+            && let Some(known) = versions.get(&spec.name)
+        {
+            let live = present.outputs.get("version");
+            present.versions = Versions {
+                live: live.and_then(|version| version.parse().ok()),
+                ..known.clone()
+            };
+        }
+    }
     Ok(Observed {
         identity,
         resources,
@@ -460,6 +474,7 @@ fn present(
         spec,
         outputs,
         precondition,
+        versions: Versions::default(),
     }))
 }
 

@@ -172,8 +172,14 @@ pub struct Need {
 /// Every call of `plan`, each once, sorted by resource.
 pub fn needs(plan: &Plan, surroundings: Surroundings<'_>) -> Vec<Need> {
     let mut needs: Vec<Need> = Vec::new();
+    let specs = plan.changes.iter();
+    let mut specs = specs.filter_map(|change| change.after.as_ref().or(change.before.as_ref()));
+    let bucket = specs.find_map(|spec| match spec {
+        Resource::Bucket(spec) => Some(&spec.name),
+        _ => None,
+    });
     for change in &plan.changes {
-        for call in calls(change, surroundings) {
+        for call in calls(change, surroundings, bucket) {
             let same = |need: &&mut Need| {
                 (need.call.action, &need.call.resource) == (call.action, &call.resource)
             };

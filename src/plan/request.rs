@@ -95,5 +95,6 @@ fn as_observed(observed: &Observed, state: &State) -> Desired {
     Desired {
         resources: resources.collect::<BTreeMap<Address, Resource>>(),
         protected: protected.map(|(address, _)| address.clone()).collect(),
+        keep_versions: None,
     }
 }

@@ -10,7 +10,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::change::{Change, Plan};
+use super::change::{Change, OLD_VERSIONS_FIELD, Plan};
 use super::cost::Estimate;
 use super::loss::Loss;
 use super::preflight::Preflight;
@@ -181,11 +181,20 @@ impl SavedPlan {
                 moved.push(Moved::Appeared(now.address.clone()));
             }
         }
-        if moved.is_empty() && *plan != self.plan {
+        if moved.is_empty() && comparable(plan) != comparable(&self.plan) {
             moved.push(Moved::Other);
         }
         moved
     }
+}
+
+/// The plan without what is only told: which renders keep an old version alive changes nothing of what is done.
+fn comparable(plan: &Plan) -> Plan {
+    let mut plan = plan.clone();
+    for change in &mut plan.changes {
+        change.retention.kept.clear();
+    }
+    plan
 }
 
 fn object(then: &Change, now: Option<&Change>) -> Vec<Moved> {
@@ -206,6 +215,12 @@ fn object(then: &Change, now: Option<&Change>) -> Vec<Moved> {
                 address: address.clone(),
                 fields: fields(before, after),
             },
+        });
+    }
+    if then.retention.delete != now.retention.delete {
+        moved.push(Moved::Changed {
+            address: address.clone(),
+            fields: vec![OLD_VERSIONS_FIELD.to_owned()],
         });
     }
     if then.after != now.after {

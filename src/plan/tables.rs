@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::change::{Action, Desired, Observation, Observed, Plan, Precondition, Present};
 use super::check::{check, check_dependencies};
+use super::retention::Versions;
 use super::{PlanError, make};
 use crate::digest::Digest;
 use crate::resource::{
@@ -101,6 +102,7 @@ fn present(resources: &BTreeMap<Address, Resource>) -> Observed {
             outputs: BTreeMap::from([("version".to_owned(), "3".to_owned())]),
             revision: "r1".to_owned(),
             precondition: Precondition::None,
+            versions: Versions::default(),
         }))
     };
     Observed {

@@ -6,6 +6,8 @@
 //! [`WorkerMessage::Done`] or [`WorkerMessage::Failed`]. A stream that ends without either was cut off:
 //! the worker crashed or timed out.
 
+pub mod running;
+pub mod smoke;
 mod sound;
 
 use std::collections::BTreeMap;
@@ -55,6 +57,9 @@ pub enum WorkerTask {
     /// Render one frame into an image object. Answered with [`Answer::Still`].
     #[serde(rename = "rmx.still")]
     Still(Box<StillTask>),
+    /// Render the built-in composition. Answered with [`Answer::Smoke`].
+    #[serde(rename = "rmx.smoke")]
+    Smoke(smoke::SmokeTask),
 }
 
 /// See [`WorkerTask::Info`].
@@ -72,6 +77,8 @@ pub enum SiteLocation {
     Bucket(SiteObjects),
     /// A public `http(s)` address of a bundle's folder or of its `index.html`.
     Url(String),
+    /// The page within the worker, of the smoke render.
+    BuiltIn,
 }
 
 /// A site that `rmx apply` uploaded.
@@ -319,6 +326,8 @@ pub enum Answer {
         /// Size of the image object.
         size_bytes: u64,
     },
+    /// See [`WorkerTask::Smoke`].
+    Smoke(smoke::SmokeVideo),
 }
 
 /// See [`WorkerTask::Info`].

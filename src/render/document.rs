@@ -15,6 +15,7 @@ use crate::env;
 use crate::media::FrameRange;
 use crate::names::{BucketName, RenderId};
 use crate::protocol::Composition;
+use crate::protocol::running::{self, RunningRender};
 
 use super::chunks::ChunkPlan;
 use super::dispatch::Workers;
@@ -32,6 +33,8 @@ pub(super) struct RenderDocument {
     parts: BTreeMap<String, Digest>,
     /// The composition as it was resolved, before overrides.
     pub(super) composition: Composition,
+    /// What others must leave alone while it may be running.
+    running: RunningRender,
 }
 
 /// A render cannot be taken up again.
@@ -78,11 +81,11 @@ pub fn new_render_id() -> RenderId {
 
 /// Prefix of everything of a render.
 pub(super) fn prefix(id: &RenderId) -> String {
-    format!("renders/{id}/")
+    format!("{}{id}/", running::PREFIX)
 }
 
 fn document_key(id: &RenderId) -> String {
-    format!("{}render.json", prefix(id))
+    format!("{}{}", prefix(id), running::DOCUMENT)
 }
 
 /// Prefix of a render's segments.
@@ -137,15 +140,36 @@ pub(super) fn parts(
     request
 }
 
+/// The versions that `workers` pin, for as long as a render of `chunks` chunks that begins now may take.
+pub(super) fn running(workers: &Workers, chunks: u32, retries_per_chunk: u32) -> RunningRender {
+    let functions = workers.functions.iter();
+    RunningRender {
+        functions: functions
+            .map(|function| (function.name.to_string(), function.version.clone()))
+            .collect(),
+        may_run_until_ms: env::now_ms() + workers.limits(chunks, retries_per_chunk).render_ms,
+    }
+}
+
 impl RenderDocument {
-    pub(super) fn new(parts: BTreeMap<String, Digest>, composition: Composition) -> Self {
+    pub(super) fn new(
+        parts: BTreeMap<String, Digest>,
+        composition: Composition,
+        running: RunningRender,
+    ) -> Self {
         Self {
             format: FORMAT,
             rmx_version: env!("CARGO_PKG_VERSION").to_owned(),
             began_at: env::timestamp(env::now()),
             parts,
             composition,
+            running,
         }
+    }
+
+    /// The same render, taken up now.
+    pub(super) fn again(self, running: RunningRender) -> Self {
+        Self { running, ..self }
     }
 
     /// Writes it, so that the render can be taken up from now on.

@@ -13,6 +13,7 @@ mod progress;
 mod questions;
 pub mod request;
 pub mod scheduler;
+pub mod smoke;
 mod sound;
 pub mod stitch;
 
@@ -210,11 +211,17 @@ async fn begin(
 ) -> Result<Composition, RenderError> {
     let Session { cloud, workers, .. } = session;
     let parts = document::parts(request.identity(), workers);
+    let options = request.options();
+    let running = |settled: &Settled| {
+        document::running(workers, settled.chunks.len(), options.retries_per_chunk)
+    };
     if job.resume {
         let document = RenderDocument::load(cloud, &workers.bucket, &job.id, &parts).await?;
-        return Ok(document.composition);
+        let composition = document.composition.clone();
+        let document = document.again(running(&request.settle(composition.clone())?));
+        document.save(cloud, &workers.bucket, &job.id).await?;
+        return Ok(composition);
     }
-    let options = request.options();
     let question = questions::Question {
         session,
         page: &options.page,
@@ -222,8 +229,8 @@ async fn begin(
     };
     let composition = question.resolve(&options.composition, on_event).await?;
     // What cannot be rendered anyway leaves no document behind.
-    request.settle(composition.clone())?;
-    let document = RenderDocument::new(parts, composition.clone());
+    let settled = request.settle(composition.clone())?;
+    let document = RenderDocument::new(parts, composition.clone(), running(&settled));
     document.save(cloud, &workers.bucket, &job.id).await?;
     Ok(composition)
 }

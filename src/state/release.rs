@@ -36,6 +36,14 @@ impl Record {
         }
     }
 
+    /// Whether the version that the record's outputs name is a release that was not withdrawn.
+    pub fn is_released(&self) -> bool {
+        let mut releases = self.releases.iter();
+        self.version().is_some_and(|version| {
+            releases.any(|release| release.version == version && !release.withdrawn)
+        })
+    }
+
     /// The version that the record's outputs name.
     pub fn version(&self) -> Option<u64> {
         self.outputs.get("version")?.parse().ok()

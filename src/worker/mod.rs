@@ -18,6 +18,7 @@ mod media;
 mod page;
 mod serve;
 mod site;
+mod smoke;
 mod sound;
 mod stack;
 mod task;

@@ -31,10 +31,12 @@ const LOOKUP_VIEWPORT: (u32, u32, f64) = (1280, 720, 1.0);
 /// What outlives a task.
 #[derive(Debug)]
 pub(super) struct Worker {
-    tools: Tools,
+    pub(super) tools: Tools,
     cloud: Option<Cloud>,
     /// The site whose files are kept.
     kept_site: Option<Arc<BucketSite>>,
+    /// The folder of [`SiteLocation::BuiltIn`], while a task uses it.
+    pub(super) built_in: Option<PathBuf>,
     /// Pages that stay open: one in each browser.
     open: Vec<Open>,
     /// Why the browser's framebuffer cannot be used here, once that is known.
@@ -61,6 +63,7 @@ impl Worker {
             tools,
             cloud,
             kept_site: None,
+            built_in: None,
             open: Vec::new(),
             no_framebuffer: None,
         }
@@ -87,20 +90,30 @@ impl Worker {
                 Ok(Answer::Compositions { compositions })
             }
             WorkerTask::Resolve(task) => {
-                let only = Some(task.composition.as_str());
-                let mut found = self.lookup(&task.page, only, messages).await?;
-                let composition = found.pop().ok_or_else(|| {
-                    permanent(
-                        FailureKind::UnknownComposition,
-                        format!("no composition `{}`", task.composition),
-                    )
-                })?;
+                let composition = self.resolve(&task.page, &task.composition, messages);
+                let composition = composition.await?;
                 Ok(Answer::Composition { composition })
             }
             WorkerTask::Chunk(task) => self.chunk(&task, messages).await.map(Answer::Segment),
             WorkerTask::Sound(task) => self.sound(&task).await,
             WorkerTask::Still(task) => self.still(&task, messages).await,
+            WorkerTask::Smoke(task) => self.smoke(&task, messages).await.map(Answer::Smoke),
         }
+    }
+
+    pub(super) async fn resolve(
+        &mut self,
+        page: &PageTask,
+        composition: &str,
+        messages: &Messages,
+    ) -> TaskResult<Composition> {
+        let mut found = self.lookup(page, Some(composition), messages).await?;
+        found.pop().ok_or_else(|| {
+            permanent(
+                FailureKind::UnknownComposition,
+                format!("no composition `{composition}`"),
+            )
+        })
     }
 
     async fn lookup(
@@ -155,6 +168,13 @@ impl Worker {
                 });
             }
             SiteLocation::Bucket(objects) => objects,
+            SiteLocation::BuiltIn => {
+                let folder = self.built_in.clone().map(Site::Folder);
+                return folder.ok_or_else(|| {
+                    let message = "the built-in page is for the smoke render alone";
+                    permanent(FailureKind::BadRequest, message)
+                });
+            }
         };
         let kept = match self.kept_site.take() {
             Some(kept) if kept.objects() == objects => kept,
@@ -461,7 +481,7 @@ fn still_chunk(task: &StillTask) -> ChunkTask {
     }
 }
 
-fn check_protocol(version: u32) -> TaskResult<()> {
+pub(super) fn check_protocol(version: u32) -> TaskResult<()> {
     if version == PROTOCOL_VERSION {
         return Ok(());
     }

@@ -64,3 +64,18 @@ aws("logs", "put-log-events", "--log-group-name", "/farm", "--log-stream-name", 
 same(data("logs", "get-log-events", "--log-group-name", "/farm", "--log-stream-name", "s")["events"][0]["message"], "hello")
 same(data("lambda", "list-functions")["Functions"], [])
 same(data("lambda", "get-account-settings")["AccountLimit"]["ConcurrentExecutions"] > 0, True)
+
+parameter = ["--name", "/farm/token"]
+same(data("ssm", "put-parameter", *parameter, "--type", "SecureString", "--value", "one",
+          "--tags", "Key=team,Value=video")["Version"], 1)
+refused("ParameterAlreadyExists", "ssm", "put-parameter", *parameter, "--type", "SecureString", "--value", "two")
+same(data("ssm", "put-parameter", *parameter, "--value", "two", "--overwrite")["Version"], 2)
+same(data("ssm", "get-parameter", *parameter, "--with-decryption")["Parameter"]["Value"], "two")
+assert data("ssm", "get-parameter", *parameter)["Parameter"]["Value"] != "two"
+found = data("ssm", "get-parameters", "--names", "/farm/token:1", "/none", "--with-decryption")
+same((found["Parameters"][0]["Value"], found["InvalidParameters"]), ("one", ["/none"]))
+resource = ["--resource-type", "Parameter", "--resource-id", "/farm/token"]
+aws("ssm", "add-tags-to-resource", *resource, "--tags", "Key=stage,Value=prod")
+same(len(data("ssm", "list-tags-for-resource", *resource)["TagList"]), 2)
+aws("ssm", "delete-parameter", *parameter)
+refused("ParameterNotFound", "ssm", "get-parameter", *parameter)

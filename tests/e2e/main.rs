@@ -12,4 +12,5 @@ mod compare;
 mod failures;
 mod farm;
 mod peer;
+mod smoke;
 mod sound;

@@ -410,6 +410,7 @@ async fn stopping_says_what_was_not_done() {
         delete_bucket_content: false,
         inline_code_bytes_max: u64::MAX,
         role_patience: Patience::ROLE,
+        smoke: None,
         cloud: &farm.cloud,
         stop: &stop,
     };

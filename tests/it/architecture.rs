@@ -41,13 +41,20 @@ const EXCEPTIONS: &[(&str, &str)] = &[
     ("src/plan/observe.rs", "cloud"),
     ("src/state/s3.rs", "cloud"),
     ("src/state/error.rs", "cloud"),
+    ("src/plan/in_use.rs", "cloud"),
 ];
 
 /// Files over the budget of 500 lines must be able to say why.
-const LONG_FILES: &[(&str, &str)] = &[(
-    "src/config/keys.rs",
-    "one table of every key: whoever looks for one looks in one place",
-)];
+const LONG_FILES: &[(&str, &str)] = &[
+    (
+        "src/config/keys.rs",
+        "one table of every key: whoever looks for one looks in one place",
+    ),
+    (
+        "src/render/stitch/tests.rs",
+        "the cases of one function, each read alone",
+    ),
+];
 
 fn room_of(path: &Path) -> Option<String> {
     let below = path.strip_prefix("src").ok()?;

@@ -186,7 +186,9 @@ impl Deployed {
             match &record.applied {
                 Resource::Function(spec) => {
                     let version = record.outputs.get("version");
-                    let (Some(version), RecordStatus::Complete) = (version, record.status) else {
+                    // A version that did not pass its checks leaves the one before it live.
+                    let usable = record.status == RecordStatus::Complete || record.is_released();
+                    let (Some(version), true) = (version, usable) else {
                         return Err(incomplete(address));
                     };
                     timeout_s = timeout_s.min(spec.timeout_s);

@@ -107,7 +107,7 @@ pub(super) fn loss(loss: &Loss) -> String {
 }
 
 /// What AWS calls it.
-fn cloud_name(resource: &Resource) -> String {
+pub(super) fn cloud_name(resource: &Resource) -> String {
     match resource {
         Resource::LogGroup(spec) => spec.name.to_string(),
         Resource::Role(spec) => spec.name.to_string(),

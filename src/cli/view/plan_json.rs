@@ -6,6 +6,7 @@ use super::advice::preflight_json;
 use super::cost::cost_json;
 use crate::plan::change::{Action, Change, Drift, Protection};
 use crate::plan::gate;
+use crate::plan::retention::Retention;
 use crate::plan::saved::SavedPlan;
 use crate::resource::reach;
 use crate::resource::{Address, FieldChange, FieldValue, Resource};
@@ -118,6 +119,9 @@ fn change(change: &Change) -> Value {
     if change.protect != Protection::default() {
         whole["protect"] =
             json!({ "before": change.protect.recorded, "after": change.protect.wanted });
+    }
+    if change.retention != Retention::default() {
+        whole["old_versions"] = json!(change.retention);
     }
     if change.action == Action::Adopt {
         whole["importing"] = json!({ "id": super::change_name(change) });

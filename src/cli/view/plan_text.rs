@@ -7,7 +7,7 @@ use super::cost::cost_text;
 use super::fields::{Mark, lines};
 use super::{Totals, loss, own_name};
 use crate::cli::ui::{Style, Ui};
-use crate::plan::change::{Action, Change, Drift, PROTECT_FIELD, Plan};
+use crate::plan::change::{Action, Change, Drift, OLD_VERSIONS_FIELD, PROTECT_FIELD, Plan};
 use crate::plan::loss::Loss;
 use crate::plan::request::PlanMode;
 use crate::plan::saved::SavedPlan;
@@ -24,6 +24,7 @@ pub(crate) fn plan_text(plan: &Plan, losses: &[Loss], mode: PlanMode, ui: &Ui) -
     if plan.is_empty() {
         let what = ui.paint(Style::Green, "No changes.");
         push(&mut text, &format!("{what} {}\n", nothing_to_do(mode)));
+        push(&mut text, &kept_text(plan));
         return text;
     }
     push(&mut text, &legend(plan, ui));
@@ -49,8 +50,29 @@ pub(crate) fn plan_text(plan: &Plan, losses: &[Loss], mode: PlanMode, ui: &Ui) -
         }
     }
     let word = ui.paint(Style::Bold, "Plan:");
+    push(&mut text, &kept_text(plan));
     push(&mut text, &format!("\n{word} {}.\n", Totals::of(plan)));
     text
+}
+
+/// Old versions that would go if nothing used them.
+fn kept_text(plan: &Plan) -> String {
+    let kept = plan.changes.iter().flat_map(|change| {
+        let kept = change.retention.kept.iter();
+        kept.map(|(version, users)| {
+            let users: Vec<&str> = users.iter().map(String::as_str).collect();
+            let users = users.join(", ");
+            format!(
+                "Version {version} of {} is kept: in use by {users}.\n",
+                change.address
+            )
+        })
+    });
+    let lines: String = kept.collect();
+    match lines.is_empty() {
+        true => lines,
+        false => format!("\n{lines}"),
+    }
 }
 
 /// A saved plan: where it comes from, then what it would do.
@@ -187,7 +209,8 @@ fn block(
 
 /// Whether a field is no part of the spec: what AWS assigns, or what is a matter of the record.
 fn is_beside_spec(field: &FieldChange) -> bool {
-    field.after == Some(crate::resource::FieldValue::KnownAfterApply) || field.path == PROTECT_FIELD
+    field.after == Some(crate::resource::FieldValue::KnownAfterApply)
+        || [PROTECT_FIELD, OLD_VERSIONS_FIELD].contains(&field.path.as_str())
 }
 
 fn drift_text(drift: &[Drift], ui: &Ui) -> String {

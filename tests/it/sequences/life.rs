@@ -265,6 +265,7 @@ impl<'a> Life<'a> {
             role_patience: Patience::ROLE,
             cloud: &self.sdk,
             stop: &CancellationToken::new(),
+            smoke: None,
         };
         let mut save = async |state: &mut State| Ok(locked.save(state).await?);
         let applied = apply::apply(inputs, &mut state, &mut save, &|_| {}).await;

@@ -296,6 +296,7 @@ impl Farm {
             delete_bucket_content: self.force_destroy,
             inline_code_bytes_max: self.inline_code_bytes_max,
             role_patience: self.role_patience,
+            smoke: None,
             cloud: &self.cloud,
             stop: &stop,
         };

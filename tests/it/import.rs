@@ -1,0 +1,187 @@
+//! Taking over what exists: by name or ARN, never from another deployment by accident, and what the next plan says.
+
+use rmx::cloud::{Cloud, STACK_TAG, Tags};
+use serde_json::Value;
+
+use crate::plan::{CONFIG, apply, changes, project};
+use crate::recovery::behind_its_back;
+use crate::support::TestProject;
+
+const BUCKET: &str = "rmx-hello-000000000000-us-east-1";
+const LOG_GROUP: &str = "/aws/lambda/rmx-hello";
+const ROLE: &str = "rmx-hello-us-east-1";
+
+/// What somebody made by hand: a bucket, a log group as Lambda makes it, a role.
+async fn by_hand(cloud: &Cloud, tags: &Tags) {
+    cloud.create_bucket(&BUCKET.parse().unwrap()).await.unwrap();
+    let kept = Tags::from([("team".to_owned(), "video".to_owned())]);
+    cloud
+        .tag_bucket(&BUCKET.parse().unwrap(), &kept)
+        .await
+        .unwrap();
+    if !tags.is_empty() {
+        cloud
+            .tag_bucket(&BUCKET.parse().unwrap(), tags)
+            .await
+            .unwrap();
+    }
+    let group = LOG_GROUP.parse().unwrap();
+    cloud.create_log_group(&group, tags).await.unwrap();
+    let role = rmx::resource::RoleSpec {
+        name: ROLE.parse().unwrap(),
+        path: "/".to_owned(),
+        permissions_boundary: None,
+        trust_policy: rmx::resource::role::trust_policy(),
+        policy: Value::Null,
+    };
+    cloud.create_role(&role, tags).await.unwrap();
+}
+
+#[track_caller]
+fn import(project: &TestProject, arguments: &[&str], status: i32) -> crate::support::Output {
+    let arguments: Vec<&str> = ["import"].iter().chain(arguments).copied().collect();
+    project.rmx(&arguments).expect_status(status)
+}
+
+#[test]
+fn what_was_made_by_hand_is_taken_over_and_changed_in_place() {
+    let project = project();
+    behind_its_back(&project, async |cloud| by_hand(&cloud, &Tags::new()).await);
+    let output = import(&project, &["bucket.main", BUCKET], 0);
+    assert_eq!(output.stdout, format!("bucket.main: imported {BUCKET}\n"));
+    let arn = format!("arn:aws:logs:us-east-1:000000000000:log-group:{LOG_GROUP}:*");
+    drop(import(&project, &["log_group.main", &arn], 0));
+    let arn = format!("arn:aws:iam::000000000000:role/{ROLE}");
+    drop(import(&project, &["role.main", &arn, "--json"], 0));
+
+    let plan = changes(&project);
+    for line in [
+        "  # log_group.main will be updated in-place\n",
+        "      + retention_days = 14\n",
+        "  # role.main will be updated in-place\n",
+        "  # bucket.main will be updated in-place\n",
+        "Plan: 2 to add, 3 to change, 0 to destroy.",
+    ] {
+        assert!(plan.contains(line), "{line} is missing in\n{plan}");
+    }
+    assert!(!plan.contains("changed outside of rmx"), "{plan}");
+    apply(&project);
+    behind_its_back(&project, async |cloud| {
+        let found = cloud.bucket(&BUCKET.parse().unwrap()).await.unwrap();
+        let rmx::cloud::BucketPresence::Present(found) = found else {
+            panic!("{found:?}")
+        };
+        assert_eq!(found.tags["team"], "video", "other tags stay");
+        assert!(found.tags.contains_key(STACK_TAG));
+    });
+
+    // A function, once nobody records it any more.
+    let output = import(&project, &["function.worker", "rmx-hello"], 1);
+    assert!(output.stderr.contains("records that already"), "{output}");
+    std::fs::remove_dir_all(project.path().join(".rmx/state")).unwrap();
+    let output = import(&project, &["function.worker", "rmx-hello"], 1);
+    assert!(
+        output.stderr.contains("belongs to the deployment"),
+        "{output}"
+    );
+    let output = import(&project, &["function.worker", "rmx-hello", "--force"], 0);
+    assert!(
+        output.stdout.contains("(it belonged to the deployment "),
+        "{output}"
+    );
+    let listed = project.rmx(&["versions", "--json"]).expect_status(0);
+    let document: Value = serde_json::from_str(&listed.stdout).unwrap();
+    assert_eq!(document["functions"][0]["versions"][0]["status"], "live");
+}
+
+#[test]
+fn what_belongs_to_others_is_refused_by_their_name() {
+    let project = project();
+    let tags = Tags::from([(STACK_TAG.to_owned(), "somebody-else".to_owned())]);
+    let theirs = tags.clone();
+    behind_its_back(&project, async move |cloud| by_hand(&cloud, &theirs).await);
+    for (address, id) in [
+        ("bucket.main", BUCKET),
+        ("log_group.main", LOG_GROUP),
+        ("role.main", ROLE),
+    ] {
+        let output = import(&project, &[address, id], 1);
+        for words in ["belongs to the deployment somebody-else", "--force"] {
+            assert!(
+                output.stderr.contains(words),
+                "{words} is missing in\n{output}"
+            );
+        }
+    }
+    assert!(!project.path().join(".rmx/state/default.json").exists());
+    for (address, id) in [
+        ("bucket.main", BUCKET),
+        ("log_group.main", LOG_GROUP),
+        ("role.main", ROLE),
+    ] {
+        drop(import(&project, &[address, id, "--force"], 0));
+    }
+    apply(&project);
+}
+
+#[test]
+fn what_does_not_fit_is_refused_before_anything_is_touched() {
+    let project = project();
+    for (arguments, status, words) in [
+        (
+            &["bucket.main", "another-bucket"][..],
+            64,
+            "set `name = \"another-bucket\"` under [bucket]",
+        ),
+        (&["bucket.main", BUCKET], 1, "there is no such object"),
+        (
+            &["role.main", "arn:aws:s3:::x"],
+            64,
+            "is not the ARN of a role",
+        ),
+        (&["site.page", "page"], 64, "sites are not imported"),
+        (
+            &["function.worker-2", "rmx-hello_2"],
+            64,
+            "declares no `function.worker-2`",
+        ),
+        (&["function", "x"], 64, "is not a resource address"),
+    ] {
+        let output = import(&project, arguments, status);
+        assert!(
+            output.stderr.contains(words),
+            "{words} is missing in\n{output}"
+        );
+    }
+    assert!(!project.path().join(".rmx/state/default.json").exists());
+}
+
+/// The tag is there, the record is not: killed between the two, or the state was put back from a backup.
+#[test]
+fn what_is_ours_by_its_tag_is_adopted() {
+    let project = project();
+    apply(&project);
+    let path = project.path().join(".rmx/state/default.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let mut document: Value = serde_json::from_str(&text).unwrap();
+    let records = document["state"]["records"].as_object_mut().unwrap();
+    records.shift_remove("bucket.main").unwrap();
+    records.shift_remove("function.worker").unwrap();
+    let checksum = rmx::digest::Digest::of(document["state"].to_string());
+    document["checksum"] = checksum.to_string().into();
+    std::fs::write(&path, document.to_string()).unwrap();
+
+    let plan = changes(&project);
+    for line in [
+        "  # bucket.main will be recorded: it exists and is ours\n",
+        "  # function.worker will be recorded: it exists and is ours\n",
+        "Plan: 2 to adopt, 0 to add, 0 to change, 0 to destroy.",
+    ] {
+        assert!(plan.contains(line), "{line} is missing in\n{plan}");
+    }
+    let output = import(&project, &["bucket.main", BUCKET], 0);
+    assert!(output.stdout.contains("(it was ours already)"), "{output}");
+    apply(&project);
+    project.write("remotion.toml", CONFIG);
+    drop(project.rmx(&["destroy", "--auto-approve"]).expect_status(0));
+}

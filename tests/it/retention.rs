@@ -1,0 +1,173 @@
+//! Which old versions go with an apply, and which stay because something uses them.
+
+use bytes::Bytes;
+use rmx::cloud::{Cloud, PutOptions};
+use serde_json::{Value, json};
+
+use crate::plan::{CONFIG, apply, changes, project};
+use crate::recovery::behind_its_back;
+use crate::support::TestProject;
+
+fn declare(project: &TestProject, timeout_s: u32, keep: u32) {
+    let function = format!("[function]\ntimeout_s = {timeout_s}\nkeep_versions = {keep}");
+    project.write("remotion.toml", &CONFIG.replace("[function]", &function));
+}
+
+/// Numbers of the published versions, newest first.
+#[track_caller]
+fn versions(project: &TestProject) -> Vec<u64> {
+    let output = project.rmx(&["versions", "--json"]).expect_status(0);
+    let document: Value = serde_json::from_str(&output.stdout).unwrap();
+    let versions = document["functions"][0]["versions"].as_array().unwrap();
+    let versions = versions.iter().map(|version| version["version"].as_u64());
+    versions.collect::<Option<_>>().unwrap()
+}
+
+async fn put(cloud: &Cloud, key: &str, document: &Value) {
+    let bucket = "rmx-hello-000000000000-us-east-1".parse().unwrap();
+    let body = Bytes::from(document.to_string());
+    let options = PutOptions::default();
+    let written = cloud.put_object(&bucket, key, body, &options).await;
+    written.unwrap();
+}
+
+/// A render's document, as far as it matters here.
+fn running(version: &str, until_ms: u64) -> Value {
+    json!({ "running": { "functions": { "rmx-hello": version }, "may_run_until_ms": until_ms } })
+}
+
+#[test]
+fn old_versions_go_as_the_plan_shows() {
+    let project = project();
+    for timeout_s in 101..=104 {
+        declare(&project, timeout_s, 3);
+        apply(&project);
+    }
+    assert_eq!(versions(&project), [4, 3, 2, 1]);
+
+    declare(&project, 105, 2);
+    let plan = changes(&project);
+    for line in [
+        "      ~ timeout_s    = 104 -> 105\n",
+        "      ~ version      = \"4\" -> (known after apply)\n",
+        "      ~ old_versions = [1, 2, 3, 4] -> [3, 4]\n",
+        "        # (9 unchanged attributes hidden)\n",
+    ] {
+        assert!(plan.contains(line), "{line} is missing in\n{plan}");
+    }
+    let planned = project.rmx(&["plan", "--json"]).expect_status(0);
+    let document: Value = serde_json::from_str(&planned.stdout).unwrap();
+    let function = &document["resource_changes"][3];
+    assert_eq!(function["address"], "function.worker");
+    assert_eq!(
+        function["change"]["old_versions"],
+        json!({ "delete": [1, 2], "kept": {} })
+    );
+    apply(&project);
+    assert_eq!(versions(&project), [5, 4, 3]);
+
+    // Keeping fewer is a change of its own, and publishes nothing.
+    declare(&project, 105, 1);
+    let plan = changes(&project);
+    assert!(
+        plan.contains("      ~ old_versions = [3, 4] -> [4]\n"),
+        "{plan}"
+    );
+    assert!(!plan.contains("known after apply"), "{plan}");
+    apply(&project);
+    assert_eq!(versions(&project), [5, 4]);
+
+    // The live one stays, however old, and what it was before it stays too.
+    drop(
+        project
+            .rmx(&["rollback", "--auto-approve"])
+            .expect_status(0),
+    );
+    declare(&project, 106, 1);
+    apply(&project);
+    assert_eq!(versions(&project), [6, 4]);
+    drop(
+        project
+            .rmx(&["rollback", "--auto-approve"])
+            .expect_status(0),
+    );
+    assert_eq!(versions(&project), [6, 4]);
+}
+
+#[test]
+fn what_a_running_render_or_another_alias_uses_stays() {
+    let project = project();
+    for timeout_s in 101..=106 {
+        declare(&project, timeout_s, 10);
+        apply(&project);
+    }
+    let far = 99_999_999_999_999;
+    behind_its_back(&project, async |cloud| {
+        put(&cloud, "renders/going/render.json", &running("1", far)).await;
+        put(
+            &cloud,
+            "renders/going/segments/0000000-0000019.mp4",
+            &json!(1),
+        )
+        .await;
+        put(&cloud, "renders/over/render.json", &running("2", 1)).await;
+        put(
+            &cloud,
+            "renders/other/render.json",
+            &json!({ "running": { "functions": { "another": "3" }, "may_run_until_ms": far } }),
+        )
+        .await;
+        put(&cloud, "renders/done/out.mp4", &json!(1)).await;
+    });
+    declare(&project, 106, 2);
+    let kept = "Version 1 of function.worker is kept: in use by render going.\n";
+    let plan = changes(&project);
+    assert!(
+        plan.contains("      ~ old_versions = [1, 2, 3, 4, 5] -> [1, 4, 5]\n"),
+        "{plan}"
+    );
+    assert!(plan.contains(kept), "{plan}");
+    drop(project.rmx(&["plan", "--out", "saved"]).expect_status(0));
+
+    // A render that begins after the plan was made keeps its version, whatever the plan says.
+    behind_its_back(&project, async |cloud| {
+        put(&cloud, "renders/late/render.json", &running("3", far)).await;
+    });
+    let stale = project.rmx(&["apply", "saved"]).expect_status(10);
+    assert!(stale.stderr.contains("old_versions"), "{stale}");
+    apply(&project);
+    assert_eq!(versions(&project), [6, 5, 4, 3, 1]);
+    let nothing = project
+        .rmx(&["plan", "--detailed-exitcode"])
+        .expect_status(0);
+    assert!(nothing.stdout.contains(kept), "{nothing}");
+
+    // The renders end, one of them in a way that nobody can read.
+    behind_its_back(&project, async |cloud| {
+        let bucket = "rmx-hello-000000000000-us-east-1".parse().unwrap();
+        let gone = [
+            "renders/going/render.json".to_owned(),
+            "renders/going/segments/0000000-0000019.mp4".to_owned(),
+        ];
+        cloud.delete_objects(&bucket, &gone).await.unwrap();
+        put(
+            &cloud,
+            "renders/late/render.json",
+            &json!({ "from": "another rmx" }),
+        )
+        .await;
+    });
+    let unclear = project
+        .rmx(&["plan", "--detailed-exitcode"])
+        .expect_status(0);
+    assert!(
+        unclear.stdout.contains("in use by render late"),
+        "{unclear}"
+    );
+    behind_its_back(&project, async |cloud| {
+        put(&cloud, "renders/late/render.json", &running("3", 1)).await;
+    });
+    assert!(changes(&project).contains("      ~ old_versions = [1, 3, 4, 5] -> [4, 5]\n"));
+    apply(&project);
+    assert_eq!(versions(&project), [6, 5, 4]);
+}

@@ -1,0 +1,138 @@
+//! The smoke render as a gate: what does not pass it does not go live.
+
+use serde_json::Value;
+
+use crate::plan::project;
+use crate::support::TestProject;
+
+const WORKER: &str = include_str!("smoke/worker.py");
+
+/// A farm whose worker answers the smoke render as `mode` says.
+fn declare(project: &TestProject, mode: &str, gate: bool) {
+    let config = format!(
+        "project = \"hello\"\n[function]\npackage = \"function\"\nsmoke = {gate}\n\
+         environment = {{ SMOKE = \"{mode}\" }}\n[[site]]\nname = \"page\"\nfolder = \"page\"\n"
+    );
+    project.write("remotion.toml", &config);
+}
+
+fn farm(mode: &str, gate: bool) -> TestProject {
+    let project = project();
+    project.write("function/bootstrap", WORKER);
+    declare(&project, mode, gate);
+    project
+}
+
+#[track_caller]
+fn refused(project: &TestProject, arguments: &[&str], words: &[&str]) -> String {
+    let output = project.rmx(arguments).expect_status(15);
+    for words in words {
+        let told = output.stderr.contains(words);
+        assert!(told, "{words} is missing in\n{output}");
+    }
+    output.stderr
+}
+
+#[track_caller]
+fn passes(project: &TestProject, arguments: &[&str]) {
+    drop(project.rmx(arguments).expect_status(0));
+    let again = project.rmx(&["plan", "--detailed-exitcode"]);
+    drop(again.expect_status(0));
+}
+
+/// The version that `live` points to.
+fn live(project: &TestProject) -> Value {
+    let output = project.rmx(&["versions", "--json"]).expect_status(0);
+    let document: Value = serde_json::from_str(&output.stdout).unwrap();
+    document["functions"][0]["live"].clone()
+}
+
+const APPLY: &[&str] = &["apply", "--auto-approve"];
+
+#[test]
+fn a_first_version_that_does_not_pass_gets_no_alias_and_is_tried_again() {
+    let project = farm("fails", true);
+    let words = [
+        "version 1 of `rmx-hello` did not pass its smoke render; there is no `live` alias yet",
+        "starting the browser: there is none",
+        "Not done: function.worker, site.page.",
+        "the version is tried again",
+    ];
+    let said = refused(&project, APPLY, &words);
+    let waits = "function.worker: Waiting for version 1 to pass its smoke render...";
+    assert!(said.contains(waits), "{said}");
+    assert_eq!(live(&project), Value::Null);
+    refused(&project, APPLY, &words);
+    assert_eq!(live(&project), Value::Null);
+
+    declare(&project, "right", true);
+    passes(&project, APPLY);
+    assert_eq!(live(&project), 2);
+}
+
+#[test]
+fn what_is_wrong_with_a_later_version_leaves_live_where_it_is() {
+    let project = farm("right", true);
+    passes(&project, APPLY);
+    for (mode, words) in [
+        (
+            "drops a frame",
+            "the video has 29 frames and should have 30",
+        ),
+        (
+            "doubles a frame",
+            "frame 17 of the video shows something else",
+        ),
+        (
+            "draws something else",
+            "frame 12 of the video shows something else",
+        ),
+        ("crashes", "the function ended with"),
+    ] {
+        declare(&project, mode, true);
+        refused(
+            &project,
+            APPLY,
+            &[words, "`live` still points to version 1"],
+        );
+        assert_eq!(live(&project), 1, "{mode}");
+        // Renders go on with what is live; a rollback knows no release that never was one.
+        let nothing = project.rmx(&["rollback", "--auto-approve", "--to", "2"]);
+        let nothing = nothing.expect_status(1);
+        assert!(nothing.stderr.contains("never released it"), "{nothing}");
+    }
+    let plan = project
+        .rmx(&["plan", "--detailed-exitcode"])
+        .expect_status(2);
+    assert!(
+        plan.stdout.contains("~ published = false -> true"),
+        "{plan}"
+    );
+    declare(&project, "right", true);
+    passes(&project, APPLY);
+    assert_eq!(live(&project), 6);
+}
+
+#[test]
+fn the_gate_is_asked_for_by_the_flag_or_not_at_all() {
+    let project = farm("fails", false);
+    passes(&project, APPLY);
+    assert_eq!(live(&project), 1);
+    declare(&project, "crashes", false);
+    refused(
+        &project,
+        &["apply", "--auto-approve", "--smoke"],
+        &[
+            "version 2 of `rmx-hello`",
+            "`live` still points to version 1",
+        ],
+    );
+    // A saved plan is under the same gate.
+    drop(project.rmx(&["plan", "--out", "saved"]).expect_status(0));
+    refused(&project, &["apply", "saved", "--smoke"], &["version 2"]);
+    assert_eq!(live(&project), 1);
+    passes(&project, APPLY);
+    // What is live already has nothing to prove.
+    passes(&project, &["apply", "--auto-approve", "--smoke"]);
+    assert_eq!(live(&project), 2);
+}
