@@ -1,7 +1,7 @@
 //! Parameters of Systems Manager, decrypted: where the values of secrets come from.
 //!
 //! One operation of one service, called by hand: signed as every SDK client signs, with the credentials, the region and the
-//! endpoint of all the others. Decision 16 says why.
+//! endpoint of all the others. Decision 22 says why.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
