@@ -209,6 +209,9 @@ mod tests {
             "site.name" => "site = [{ name = \"one\", folder = \"f\" }]\n".to_owned(),
             "site.folder" | "site.build" => String::new(),
             "render.site" => "site = [{ name = \"hello\", folder = \"f\" }]\n".to_owned(),
+            "state.backend" | "state.key" | "state.region" => {
+                "state.bucket = \"states\"\n".to_owned()
+            }
             _ => String::new(),
         };
         let text = match path.split_once('.') {
@@ -259,6 +262,7 @@ mod tests {
             }
             let base = |path: &str| match path.split_once('.') {
                 Some(("site", _)) => read("site.name", "\"one\""),
+                Some(("state", key)) if key != "bucket" => read("state.bucket", "\"states\""),
                 Some(("render", "site")) => read("site", "[{ name = \"hello\", folder = \"f\" }]"),
                 _ => read("target", "\"local\""),
             };
