@@ -1,12 +1,23 @@
 //! Files are uploaded as they were planned, or not at all.
 
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
 use super::ChangeError;
 use crate::digest::Digest;
+use crate::names::SiteName;
+
+/// Files that changes upload.
+#[derive(Debug, Clone, Default)]
+pub struct Artefacts {
+    /// The function zip.
+    pub code: Option<PathBuf>,
+    /// The folders of the sites.
+    pub sites: BTreeMap<SiteName, PathBuf>,
+}
 
 /// The size of a file whose content is `planned`.
 ///

@@ -17,7 +17,6 @@ mod site;
 mod smoke;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -25,7 +24,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cloud::wait::Patience;
 use crate::cloud::{Cloud, CloudError, CloudErrorKind, STACK_TAG, Tags};
-use crate::names::SiteName;
 use crate::plan::change::{Action, Change, Observation, Plan, Precondition, Present};
 use crate::plan::observe::Observer;
 use crate::resource::{Address, BucketSpec, Resource, ResourceKind};
@@ -33,6 +31,7 @@ use crate::state::{Record, RecordStatus, State};
 
 pub use error::{ApplyError, ChangeError};
 pub use event::ApplyEvent;
+pub use file::Artefacts;
 use file::check_file;
 pub use import::{Import, ImportError, Imported, import};
 pub use rollback::{Rollback, roll_back};
@@ -67,15 +66,6 @@ pub struct Inputs<'a> {
     pub cloud: &'a Cloud,
     /// Stops between changes, or in a change that takes longer than a moment. What was begun is recorded.
     pub stop: &'a CancellationToken,
-}
-
-/// Files that changes upload.
-#[derive(Debug, Clone, Default)]
-pub struct Artefacts {
-    /// The function zip.
-    pub code: Option<PathBuf>,
-    /// The folders of the sites.
-    pub sites: BTreeMap<SiteName, PathBuf>,
 }
 
 /// A change that came to its end.

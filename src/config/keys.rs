@@ -171,8 +171,10 @@ static FUNCTION: TableRule = TableRule {
                 "{ LOG_LEVEL = \"debug\", TOKEN = { secret = \"env:TOKEN\" } }",
             ),
             doc: "Environment variables of the function: `NAME = \"text\"`, or `NAME = { secret = \"env:OTHER\" }` to \
-                  take the value from the variable `OTHER` that rmx itself finds when it applies, or `NAME = { secret = \
-                  \"ssm:/path/name\" }` for a parameter of AWS Systems Manager, decrypted. Secret values are never recorded, only their digests. Names that Lambda reserves (`AWS_...`, `LAMBDA_...`) are refused.",
+                  take the value from the variable `OTHER` that rmx itself finds when it applies. `\"ssm:/path/name\"` \
+                  in place of `\"env:OTHER\"` takes it from a parameter of AWS Systems Manager, decrypted. Secret \
+                  values are never recorded, only their digests. Names that Lambda reserves (`AWS_...`, `LAMBDA_...`) \
+                  are refused.",
         },
         Key {
             name: "layers",

@@ -153,10 +153,12 @@ impl List<'_> {
             }
             Resource::Function(spec) => {
                 let arn = self.function_arn(spec);
-                self.add(
-                    ["lambda:GetFunction", "lambda:GetFunctionEventInvokeConfig"],
-                    &arn,
-                );
+                let actions = [
+                    "lambda:GetFunction",
+                    "lambda:GetAlias",
+                    "lambda:GetFunctionEventInvokeConfig",
+                ];
+                self.add(actions, &arn);
             }
             Resource::Site(spec) => {
                 let arns = self.site_arns(spec);

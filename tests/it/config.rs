@@ -114,7 +114,7 @@ region = "europe"
 
 [function.environment]
 AWS_REGION = "eu-central-1"
-TOKEN = { secret = "ssm:/token" }
+TOKEN = { secret = "ssm:token/" }
 
 [[site]]
 name = "hello"
@@ -161,10 +161,10 @@ site = "helo"
     error: the variable `TOKEN` is not a valid secret
      --> remotion.toml:6:20
       |
-    6 | TOKEN = { secret = "ssm:/token" }
-      |                    ^^^^^^^^^^^^ references to SSM parameters are not supported yet
+    6 | TOKEN = { secret = "ssm:token/" }
+      |                    ^^^^^^^^^^^^ `ssm:token/` is not a reference
       |
-      = help: use `env:NAME`, and let CI put the parameter's value into that variable
+      = help: allowed: `env:` and the name of a variable that rmx finds when it applies, or `ssm:` and the name of a parameter such as /renders/token
 
     error: `folder` is not a folder
       --> remotion.toml:10:10
