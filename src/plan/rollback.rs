@@ -104,7 +104,8 @@ impl Standing<'_> {
                 }),
             };
         }
-        let interrupted = self.record.status == RecordStatus::Pending;
+        // An apply that was cut off leaves the record open too, but its outputs name a version that stands.
+        let interrupted = self.record.status == RecordStatus::Pending && !self.record.is_released();
         let releases = self.record.releases.iter().rev();
         let mut standing = releases
             .filter(|release| !release.withdrawn && released.contains(&release.version))
@@ -181,6 +182,7 @@ mod tests {
     #[test]
     fn what_was_interrupted_goes_on_and_no_further() {
         let mut record = record(RecordStatus::Complete, &[1, 2, 3]);
+        record.outputs = BTreeMap::from([("version".to_owned(), "3".to_owned())]);
         record.release(2);
         record.status = RecordStatus::Pending;
         assert_eq!(
@@ -193,6 +195,13 @@ mod tests {
             Ok(2),
             "after the call"
         );
+    }
+
+    #[test]
+    fn an_apply_that_was_cut_off_is_no_rollback_that_goes_on() {
+        let mut record = record(RecordStatus::Pending, &[1, 2, 3]);
+        record.outputs = BTreeMap::from([("version".to_owned(), "3".to_owned())]);
+        assert_eq!(target(&record, 3, &[1, 2, 3, 4], None), Ok(2));
     }
 
     #[test]
