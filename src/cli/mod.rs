@@ -49,7 +49,9 @@ use std::time::Duration;
 
 use clap::{CommandFactory as _, FromArgMatches as _};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{EnvFilter, filter_fn};
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::cloud::REQUEST_LOG_TARGETS;
 use crate::env::Env;
@@ -249,20 +251,25 @@ fn start_log(context: &Context) -> Result<(), CommandError> {
             .cause(error)
             .hint("set RMX_LOG=debug, or unset it")
     })?;
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(without_bodies(filter))
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
-        .with_ansi(context.ui.colors_stderr());
+        .with_ansi(context.ui.colors_stderr())
+        .with_filter(filter_fn(holds_no_request));
     // A second initialisation can only happen in tests within one process; the first one stays.
-    drop(log.try_init());
+    drop(
+        tracing_subscriber::registry()
+            .with(filter)
+            .with(lines)
+            .try_init(),
+    );
     Ok(())
 }
 
-/// The SDK's own lines below `info` hold whole requests, and with them the values of secrets.
-fn without_bodies(filter: EnvFilter) -> EnvFilter {
-    let quiet = REQUEST_LOG_TARGETS.iter();
-    let directives = quiet.filter_map(|target| format!("{target}=info").parse().ok());
-    directives.fold(filter, EnvFilter::add_directive)
+/// The SDK's own lines below `info` hold whole requests, and with them the values of secrets: whatever `RMX_LOG` asks for,
+/// they are left out.
+fn holds_no_request(line: &tracing::Metadata<'_>) -> bool {
+    let crate_name = line.target().split("::").next().unwrap_or_default();
+    *line.level() <= tracing::Level::INFO || !REQUEST_LOG_TARGETS.contains(&crate_name)
 }
 
 /// Runs `body`; a panic in it ends the process with the code of a bug in rmx. The hook has told the user by then.

@@ -286,7 +286,10 @@ fn a_parameter_is_missed_by_name_and_its_change_is_seen() {
 #[test]
 fn a_planted_secret_is_found_nowhere() {
     let mut project = project();
-    project.set_variable("RMX_LOG", "trace");
+    project.set_variable(
+        "RMX_LOG",
+        "trace,aws_smithy_runtime::client::orchestrator=trace",
+    );
     project.set_variable("FARM_TOKEN", PLANTED);
     let environment = "environment = { ONE = { secret = \"env:FARM_TOKEN\" }, TWO = { secret = \"ssm:/farm/token\" } }";
     let declare = |project: &TestProject, more: &str| {
