@@ -10,7 +10,7 @@ use crate::digest::Digest;
 use crate::plan::change::Desired;
 use crate::plan::desired::Ingredients;
 use crate::resource::{Address, Resource, ResourceKind};
-use crate::state::{CloudIdentity, State};
+use crate::state::{CloudIdentity, State, StateError};
 
 use super::context::Context;
 use super::error::{CommandError, ExitStatus};
@@ -203,9 +203,12 @@ impl From<ImportError> for CommandError {
                 .cause(error)
                 .hint("pass --force to take it from them: their next plan will want to make another one"),
             ImportError::Site(_) => CommandError::usage("A site is not imported").cause(error),
-            ImportError::SaveState(_) => CommandError::error("Cannot save the state")
-                .cause(error)
-                .hint("make room or make the folder writable, then run the same command again"),
+            ImportError::SaveState(cause) => match cause.downcast::<StateError>() {
+                Ok(error) => (*error).into(),
+                Err(cause) => CommandError::error("Cannot save the state")
+                    .cause(ImportError::SaveState(cause))
+                    .hint("run the same command again: it goes on from there"),
+            },
         }
     }
 }
