@@ -59,7 +59,8 @@ pub(crate) async fn cmd_apply(
         None => args.options.request(),
     };
     let mode = request.mode;
-    let config = planned::configuration(context, &request, saved.is_none()).await?;
+    let mut config = planned::configuration(context, &request, saved.is_none()).await?;
+    config.function.smoke |= args.smoke;
     let farm = farm::connect(context, &config).await?;
     let store = state_store(&config, &farm).await?;
 
@@ -84,7 +85,7 @@ pub(crate) async fn cmd_apply(
             return Ok(ExitStatus::Declined);
         }
 
-        let smoke = args.smoke || config.function.smoke;
+        let smoke = config.function.smoke;
         let applied = carry_out(context, &config, &farm, store, &planned, smoke).await?;
         view::applied(&context.ui, &applied.done, store.state(), mode)
     });

@@ -193,6 +193,7 @@ impl Asker<'_> {
         let surroundings = Surroundings {
             identity: &self.farm.identity,
             code_bucket: bucket.as_ref(),
+            smoke: self.config.function.smoke,
         };
         let needs = preflight::needs(&planned.plan, surroundings);
         let answers = match self.source(principal).await {

@@ -32,6 +32,8 @@ pub struct Surroundings<'a> {
     pub identity: &'a CloudIdentity,
     /// The bucket through which a function's code goes; `None` where it goes within the request.
     pub code_bucket: Option<&'a BucketName>,
+    /// Whether a new version renders something before it goes live.
+    pub smoke: bool,
 }
 
 /// What `change` calls. In the order in which it does, reads before writes. `bucket` is where renders lie.
@@ -349,6 +351,10 @@ impl List<'_> {
             "lambda:PutFunctionEventInvokeConfig",
         ];
         self.add(actions, function);
+        if self.surroundings.smoke {
+            // Of a version, whose number is not known yet.
+            self.add(["lambda:InvokeFunction"], &format!("{function}:*"));
+        }
     }
 
     fn upload(&mut self, spec: &SiteSpec, changed: bool, stale: bool) {

@@ -170,6 +170,7 @@ impl Seen {
         let surroundings = Surroundings {
             identity: &plan.identity,
             code_bucket: bucket.as_ref(),
+            smoke: false,
         };
         let needs = needs(&plan, surroundings);
         for Need { call, addresses } in &needs {
