@@ -148,7 +148,7 @@ impl Executor<'_> {
         let cloud = self.inputs.cloud;
         let name = &spec.name;
         let version = self.publish_version(spec, now).await?;
-        cloud.settled_version(name, &version).await?;
+        sound(cloud.settled_version(name, &version).await?, "publish")?;
         if alias.is_none_or(|alias| alias.version != version) {
             self.require_smoke(name, &version, alias).await?;
             self.move_alias(name, &version, alias).await?;
@@ -236,14 +236,7 @@ impl Executor<'_> {
         name: &FunctionName,
         what: &'static str,
     ) -> Result<FunctionDescription, ChangeError> {
-        let settled = self.inputs.cloud.settled_function(name).await?;
-        let settled = settled.ok_or(ChangeError::Vanished)?;
-        match settled.phase {
-            FunctionPhase::CreateFailed(reason) | FunctionPhase::UpdateFailed(reason) => {
-                Err(ChangeError::Lambda { what, reason })
-            }
-            FunctionPhase::Settled | FunctionPhase::Changing => Ok(settled),
-        }
+        sound(self.inputs.cloud.settled_function(name).await?, what)
     }
 
     /// Turns "the role cannot be used yet" into another look later, saying so the first time.
@@ -365,5 +358,19 @@ fn role_not_ready(settings: &FunctionSettings, patience: Patience) -> ChangeErro
     ChangeError::RoleNotReady {
         role_arn: settings.role_arn.clone(),
         waited: patience.total,
+    }
+}
+
+/// The function, unless Lambda could not make it what it was to be.
+fn sound(
+    settled: Option<FunctionDescription>,
+    what: &'static str,
+) -> Result<FunctionDescription, ChangeError> {
+    let settled = settled.ok_or(ChangeError::Vanished)?;
+    match settled.phase {
+        FunctionPhase::CreateFailed(reason) | FunctionPhase::UpdateFailed(reason) => {
+            Err(ChangeError::Lambda { what, reason })
+        }
+        FunctionPhase::Settled | FunctionPhase::Changing => Ok(settled),
     }
 }

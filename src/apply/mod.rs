@@ -330,6 +330,10 @@ impl Executor<'_> {
             tokio::select! {
                 biased;
                 result = &mut work => {
+                    // A check that was called off says nothing about the version.
+                    if matches!(result, Err(ChangeError::Smoke { .. })) && self.inputs.stop.is_cancelled() {
+                        return Ok(None);
+                    }
                     let elapsed = start.elapsed();
                     (self.on_event)(match result {
                         Ok(_) => ApplyEvent::Done { address, action, elapsed },
