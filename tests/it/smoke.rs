@@ -1,9 +1,12 @@
 //! The smoke render as a gate: what does not pass it does not go live.
 
+use std::process::Stdio;
+
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::plan::project;
-use crate::support::TestProject;
+use crate::support::{TestProject, eventually};
 
 const WORKER: &str = include_str!("smoke/worker.py");
 
@@ -111,6 +114,29 @@ fn what_is_wrong_with_a_later_version_leaves_live_where_it_is() {
     declare(&project, "right", true);
     passes(&project, APPLY);
     assert_eq!(live(&project), 6);
+}
+
+#[test]
+fn a_smoke_render_that_is_interrupted_is_no_failure() {
+    let project = farm("right", true);
+    passes(&project, APPLY);
+    declare(&project, "hangs", true);
+    let log = project.path().join("log");
+    let mut apply = project.spawn(APPLY, Stdio::from(std::fs::File::create(&log).unwrap()));
+    let said = || std::fs::read_to_string(&log).unwrap();
+    eventually(|| {
+        let waits = said().contains("Waiting for version 2 to pass its smoke render");
+        let ended = apply.try_wait().unwrap().is_some();
+        (waits || ended).then_some(())
+    });
+    let id = Pid::from_raw(i32::try_from(apply.id()).unwrap()).unwrap();
+    kill_process(id, Signal::TERM).unwrap();
+    let status = eventually(|| apply.try_wait().unwrap());
+    assert_eq!(status.code(), Some(14), "{}", said());
+    assert_eq!(live(&project), 1);
+
+    declare(&project, "right", true);
+    passes(&project, APPLY);
 }
 
 #[test]

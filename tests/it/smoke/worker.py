@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """A worker without a browser that answers the smoke render as the function's variable SMOKE says."""
-import base64, http.client, json, os
+import base64, http.client, json, os, time
 
 API = os.environ["AWS_LAMBDA_RUNTIME_API"]
 PREFIX = "/2018-06-01/runtime/invocation/"
@@ -32,6 +32,8 @@ def serve(task, say):
     if MODE == "crashes":
         os._exit(3)
     say(type="started", warm=False)
+    if MODE == "hangs":
+        time.sleep(600)
     if MODE == "fails":
         failure = {"kind": "browser", "message": "starting the browser: there is none", "frame": None, "stack": None}
         return say(type="failed", failure=failure | {"retryable": False})
