@@ -125,7 +125,10 @@ async fn decode(ffmpeg: &Path, video: &Path) -> TaskResult<SmokeVideo> {
             format!("decoding the video of the smoke render: {what}"),
         )
     };
-    let scale = format!("scale={COLUMNS}:{ROWS}:flags=area");
+    // To pixels first, each with a colour of its own: scaled down as it is, two cells would share one.
+    let scale = format!(
+        "scale=flags=full_chroma_int+full_chroma_inp+accurate_rnd,format=gbrp,scale={COLUMNS}:{ROWS}:flags=area"
+    );
     let mut child = Command::new(ffmpeg)
         .args(["-hide_banner", "-loglevel", "error", "-nostdin", "-i"])
         .arg(video)
