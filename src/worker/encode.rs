@@ -5,13 +5,14 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::failure::{TaskResult, internal, retryable};
 use super::tools::Tools;
+use super::words::words_of;
 use crate::media::{Fps, ImageFormat};
 use crate::protocol::{EncodeSettings, FailureKind, TaskFailure};
 
@@ -147,11 +148,7 @@ impl Encoder {
             }
             String::new()
         });
-        tasks.spawn(async move {
-            let mut text = Vec::new();
-            let _ = stderr.take(STDERR_BYTES_MAX).read_to_end(&mut text).await;
-            String::from_utf8_lossy(&text).into_owned()
-        });
+        tasks.spawn(words_of(stderr, STDERR_BYTES_MAX));
         Ok(Self {
             frames,
             encoded,

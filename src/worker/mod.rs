@@ -23,6 +23,7 @@ mod sound;
 mod stack;
 mod task;
 mod tools;
+mod words;
 
 use std::process::ExitCode;
 

@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::process::Stdio;
 
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 
 use crate::worker::tools::Tools;
+use crate::worker::words::words_of;
 
 /// More frames than a day of film has.
 const FRAMES_MAX: usize = 10_000_000;
@@ -61,11 +62,7 @@ pub(super) async fn read(tools: &Tools, path: &Path) -> Result<Index, String> {
     let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
         return Err("a pipe is missing".to_owned());
     };
-    let words = async {
-        let mut text = Vec::new();
-        let _ = stderr.take(STDERR_BYTES_MAX).read_to_end(&mut text).await;
-        String::from_utf8_lossy(&text).into_owned()
-    };
+    let words = words_of(stderr, STDERR_BYTES_MAX);
     let (lines, words) = tokio::join!(parse(BufReader::new(stdout).lines()), words);
     let (codec, shown_at) = lines.map_err(|error| format!("reading its frames: {error}"))?;
     if shown_at.is_empty() {

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use super::Wanted;
 use super::index::Index;
 use crate::worker::tools::Tools;
+use crate::worker::words::words_of;
 
 /// How colours are converted: with this, an opaque frame has the official renderer's very pixels.
 const SCALING: &str = "bicubic";
@@ -89,11 +90,7 @@ impl FrameStream {
             return Err(std::io::Error::other("a pipe is missing"));
         };
         let mut words = JoinSet::new();
-        words.spawn(async move {
-            let mut text = Vec::new();
-            let _ = stderr.take(STDERR_BYTES_MAX).read_to_end(&mut text).await;
-            String::from_utf8_lossy(&text).into_owned()
-        });
+        words.spawn(words_of(stderr, STDERR_BYTES_MAX));
         Ok(Self {
             images: BufReader::with_capacity(256 * 1024, stdout),
             png: wanted.transparent,

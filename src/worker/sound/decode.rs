@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use crate::protocol::{FailureKind, Playback};
 use crate::worker::failure::{TaskResult, internal, permanent};
 use crate::worker::tools::Tools;
+use crate::worker::words::words_of;
 
 /// Bytes of a sample: two channels of 16 bit.
 pub(super) const SAMPLE_BYTES: usize = 4;
@@ -124,11 +125,7 @@ impl Decoder {
         let samples = child.stdout.take().ok_or_else(missing)?;
         let stderr = child.stderr.take().ok_or_else(missing)?;
         let mut words = JoinSet::new();
-        words.spawn(async move {
-            let mut text = Vec::new();
-            let _ = stderr.take(STDERR_BYTES_MAX).read_to_end(&mut text).await;
-            String::from_utf8_lossy(&text).into_owned()
-        });
+        words.spawn(words_of(stderr, STDERR_BYTES_MAX));
         Ok(Self {
             samples: Box::new(samples),
             running: Some((child, words)),

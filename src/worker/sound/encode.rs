@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use tokio::io::AsyncReadExt as _;
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::task::JoinSet;
 
 use crate::protocol::{FailureKind, SoundSettings};
 use crate::worker::failure::{TaskResult, internal, retryable};
 use crate::worker::tools::Tools;
+use crate::worker::words::words_of;
 
 const STDERR_BYTES_MAX: u64 = 64 * 1024;
 
@@ -60,11 +60,7 @@ impl SoundEncoder {
         let stdin = child.stdin.take().ok_or_else(missing)?;
         let stderr = child.stderr.take().ok_or_else(missing)?;
         let mut words = JoinSet::new();
-        words.spawn(async move {
-            let mut text = Vec::new();
-            let _ = stderr.take(STDERR_BYTES_MAX).read_to_end(&mut text).await;
-            String::from_utf8_lossy(&text).into_owned()
-        });
+        words.spawn(words_of(stderr, STDERR_BYTES_MAX));
         Ok(Self {
             child,
             stdin,
