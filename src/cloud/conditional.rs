@@ -11,7 +11,7 @@ use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 
 use super::error::cloud_error;
-use super::objects::{quoted, subject, unquoted};
+use super::objects::{Object, collected, quoted, subject, unquoted};
 use super::wait::jittered;
 use super::{Cloud, CloudError, CloudErrorKind};
 use crate::names::BucketName;
@@ -24,15 +24,6 @@ const COLLISION_PAUSE: Duration = Duration::from_millis(50);
 
 /// The longest pause between two attempts.
 const COLLISION_PAUSE_MAX: Duration = Duration::from_secs(2);
-
-/// An object as it was when it was read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TaggedObject {
-    /// Its content.
-    pub content: Bytes,
-    /// Its entity tag without quotes; it differs for every other content.
-    pub etag: String,
-}
 
 /// What must hold for an object to be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +43,7 @@ impl Cloud {
         &self,
         bucket: &BucketName,
         key: &str,
-    ) -> Result<Option<TaggedObject>, CloudError> {
+    ) -> Result<Option<Object>, CloudError> {
         let operation = "read the object";
         let request = self.clients.s3.get_object();
         let answer = request.bucket(bucket.as_str()).key(key).send().await;
@@ -61,19 +52,9 @@ impl Cloud {
             Err(error) if error.code() == Some("NoSuchKey") => return Ok(None),
             Err(error) => return Err(cloud_error(operation, subject(bucket, key), &error)),
         };
-        let etag = unquoted(answer.e_tag);
-        let content = answer.body.collect().await.map_err(|error| {
-            CloudError::own(
-                operation,
-                subject(bucket, key),
-                CloudErrorKind::Unavailable,
-                format!("the connection broke: {error}"),
-            )
-        })?;
-        Ok(Some(TaggedObject {
-            content: content.into_bytes(),
-            etag,
-        }))
+        collected(answer, operation, subject(bucket, key))
+            .await
+            .map(Some)
     }
 
     /// Writes an object if `precondition` holds, and answers its new entity tag; `None` if it does not hold.

@@ -39,7 +39,7 @@ use aws_smithy_types::checksum_config::{RequestChecksumCalculation, ResponseChec
 use crate::names::Region;
 
 pub use bucket::{BucketDescription, BucketLifecycle, BucketPresence};
-pub use conditional::{Precondition, TaggedObject};
+pub use conditional::Precondition;
 use expiry::Expiry;
 
 pub use error::{CloudError, CloudErrorKind};

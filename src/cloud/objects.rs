@@ -5,6 +5,8 @@ use std::ops::Range;
 use std::time::Duration;
 
 use aws_sdk_s3::error::SdkError;
+use aws_sdk_s3::operation::get_object::GetObjectOutput;
+use aws_sdk_s3::operation::list_objects_v2::builders::ListObjectsV2FluentBuilder;
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
@@ -163,19 +165,7 @@ impl Cloud {
             .send()
             .await
             .map_err(|error| cloud_error(operation, subject(bucket, key), &error))?;
-        let etag = unquoted(answer.e_tag);
-        let content = answer.body.collect().await.map_err(|error| {
-            CloudError::own(
-                operation,
-                subject(bucket, key),
-                CloudErrorKind::Unavailable,
-                format!("the connection broke: {error}"),
-            )
-        })?;
-        Ok(Object {
-            content: content.into_bytes(),
-            etag,
-        })
+        collected(answer, operation, subject(bucket, key)).await
     }
 
     /// Opens an object, or the bytes `range` of it, for reading as it arrives.
@@ -252,6 +242,11 @@ impl Cloud {
         }
     }
 
+    fn listing(&self, bucket: &BucketName, prefix: &str) -> ListObjectsV2FluentBuilder {
+        let request = self.clients.s3.list_objects_v2();
+        request.bucket(bucket.as_str()).prefix(prefix)
+    }
+
     /// The folders below `prefix`: keys up to the next `/`, a thousand on each page, and whether those are all.
     pub async fn list_common_prefixes(
         &self,
@@ -262,19 +257,11 @@ impl Cloud {
         let mut prefixes = Vec::new();
         let mut continuation = None;
         for _ in 0..pages_max {
-            let page = self
-                .clients
-                .s3
-                .list_objects_v2()
-                .bucket(bucket.as_str())
-                .prefix(prefix)
-                .delimiter("/")
-                .set_continuation_token(continuation)
-                .send()
-                .await
-                .map_err(|error| {
-                    cloud_error("list the folders", subject(bucket, prefix), &error)
-                })?;
+            let request = self.listing(bucket, prefix).delimiter("/");
+            let page = request.set_continuation_token(continuation).send().await;
+            let page = page.map_err(|error| {
+                cloud_error("list the folders", subject(bucket, prefix), &error)
+            })?;
             let listed = page.common_prefixes.unwrap_or_default().into_iter();
             prefixes.extend(listed.filter_map(|listed| listed.prefix));
             continuation = page.next_continuation_token;
@@ -295,18 +282,11 @@ impl Cloud {
         let mut objects = Vec::new();
         let mut continuation = None;
         for _ in 0..pages_max {
-            let page = self
-                .clients
-                .s3
-                .list_objects_v2()
-                .bucket(bucket.as_str())
-                .prefix(prefix)
-                .set_continuation_token(continuation)
-                .send()
-                .await
-                .map_err(|error| {
-                    cloud_error("list the objects", subject(bucket, prefix), &error)
-                })?;
+            let request = self.listing(bucket, prefix);
+            let page = request.set_continuation_token(continuation).send().await;
+            let page = page.map_err(|error| {
+                cloud_error("list the objects", subject(bucket, prefix), &error)
+            })?;
             objects.extend(
                 page.contents
                     .unwrap_or_default()
@@ -443,6 +423,27 @@ impl Cloud {
 /// `BUCKET/KEY`, as errors name an object.
 pub(super) fn subject(bucket: &BucketName, key: &str) -> String {
     format!("s3://{bucket}/{key}")
+}
+
+/// An answer that carries an object, read to its end.
+pub(super) async fn collected(
+    answer: GetObjectOutput,
+    operation: &'static str,
+    subject: String,
+) -> Result<Object, CloudError> {
+    let etag = unquoted(answer.e_tag);
+    let content = answer.body.collect().await.map_err(|error| {
+        CloudError::own(
+            operation,
+            subject,
+            CloudErrorKind::Unavailable,
+            format!("the connection broke: {error}"),
+        )
+    })?;
+    Ok(Object {
+        content: content.into_bytes(),
+        etag,
+    })
 }
 
 /// The entity tag that a write made, or `None` if it was conditional and there was an object already.

@@ -19,7 +19,7 @@ use super::lease::{self, LeaseTerms};
 use super::store::{BACKUPS_KEPT, unreadable};
 use super::{State, lock::Holder};
 pub(super) use crate::cloud::Precondition;
-use crate::cloud::{Cloud, CloudError, CloudErrorKind, TaggedObject};
+use crate::cloud::{Cloud, CloudError, CloudErrorKind, Object};
 use crate::names::BucketName;
 
 /// How often a write whose answer was lost, or a claim that met other writers, is looked into.
@@ -84,7 +84,7 @@ impl Remote {
         ))
     }
 
-    async fn get(&self, key: &str) -> Result<Option<TaggedObject>, StateError> {
+    async fn get(&self, key: &str) -> Result<Option<Object>, StateError> {
         let S3Location { cloud, bucket, .. } = &self.location;
         let found = cloud.tagged_object(bucket, key).await;
         found.map_err(|error| self.failed(error))
@@ -103,7 +103,7 @@ impl Remote {
         written.map_err(|error| self.failed(error))
     }
 
-    pub(super) async fn lease(&self) -> Result<Option<TaggedObject>, StateError> {
+    pub(super) async fn lease(&self) -> Result<Option<Object>, StateError> {
         self.get(&self.lease_key()).await
     }
 
@@ -124,7 +124,7 @@ impl Remote {
     }
 
     /// The state's bytes and entity tag; `None` if there is none.
-    pub(super) async fn object(&self) -> Result<Option<TaggedObject>, StateError> {
+    pub(super) async fn object(&self) -> Result<Option<Object>, StateError> {
         self.get(&self.location.key).await
     }
 
@@ -136,7 +136,7 @@ impl Remote {
         }
     }
 
-    async fn decode(&self, owner: &Owner, object: &TaggedObject) -> Result<Content, StateError> {
+    async fn decode(&self, owner: &Owner, object: &Object) -> Result<Content, StateError> {
         match file::decode(owner, &object.content) {
             Ok(content) => Ok(content),
             Err(error) => {
