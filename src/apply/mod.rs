@@ -43,7 +43,7 @@ const STILL_RUNNING_EVERY: Duration = Duration::from_secs(10);
 
 /// How long the change under way may go on after it was asked to stop. What is left of `cli`'s second and a half is for
 /// saying how far it came.
-const STOP_GRACE: Duration = Duration::from_millis(1_200);
+pub const STOP_GRACE: Duration = Duration::from_millis(1_200);
 
 /// Everything an apply needs but the state.
 #[derive(Debug, Clone, Copy)]

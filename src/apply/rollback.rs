@@ -1,9 +1,9 @@
 //! Points `live` of functions to versions they were released with before. Journalled like every other change.
 
-use super::{ChangeError, SaveError};
+use super::{ApplyError, ChangeError, Completed, SaveError};
 use crate::cloud::{Cloud, CloudErrorKind};
 use crate::names::FunctionName;
-use crate::plan::change::{Observation, Present};
+use crate::plan::change::{Action, Observation, Present};
 use crate::plan::observe::Observer;
 use crate::resource::{Address, FunctionSpec, Resource};
 use crate::state::{CloudIdentity, RecordStatus, State};
@@ -24,47 +24,94 @@ pub struct Rollback {
 /// themselves. Doing it twice is the same as doing it once.
 ///
 /// # Errors
-/// An alias was moved by somebody else, a function is not ours, a call failed, or the state cannot be saved.
+/// An alias was moved by somebody else, a function is not ours, a call failed, or the state cannot be saved. The error
+/// counts as done those functions whose alias is moved.
 pub async fn roll_back(
     rollbacks: &[Rollback],
     cloud: &Cloud,
     identity: &CloudIdentity,
     state: &mut State,
     save: &mut impl AsyncFnMut(&mut State) -> Result<(), SaveError>,
-) -> Result<(), ChangeError> {
+) -> Result<(), ApplyError> {
+    let Some(first) = rollbacks.first() else {
+        return Ok(());
+    };
     let lineage = state.lineage.clone();
     let observer = Observer {
         cloud,
         identity,
         lineage: &lineage,
     };
+    let mut moved = 0;
+    let failed = |at: &Rollback, moved, cause| failed(rollbacks, at, moved, cause);
     for rollback in rollbacks {
-        look(observer, &spec(state, rollback)?).await?;
+        let looked = async { look(observer, &spec(state, rollback)?).await };
+        let looked = looked.await;
+        looked.map_err(|cause| failed(rollback, moved, cause))?;
     }
     for rollback in rollbacks {
-        let record = state.records.get_mut(&rollback.address);
-        let record = record.ok_or(ChangeError::Vanished)?;
-        record.status = RecordStatus::Pending;
-        record.release(rollback.version);
+        begin(state, rollback).map_err(|cause| failed(rollback, moved, cause))?;
     }
-    save(state).await.map_err(ChangeError::SaveState)?;
+    let saved = save(state).await.map_err(ChangeError::SaveState);
+    saved.map_err(|cause| failed(first, moved, cause))?;
     for rollback in rollbacks {
-        move_alias(cloud, &spec(state, rollback)?.name, rollback).await?;
+        let moving = async { move_alias(cloud, &spec(state, rollback)?.name, rollback).await };
+        let done = moving.await;
+        done.map_err(|cause| failed(rollback, moved, cause))?;
+        moved += 1;
     }
     for rollback in rollbacks {
-        let spec = spec(state, rollback)?;
-        let present = look(observer, &spec).await?;
-        let record = state.records.get_mut(&rollback.address);
-        let record = record.ok_or(ChangeError::Vanished)?;
-        // What somebody else changed of the rest stays to be seen as drift.
-        record.applied = Resource::Function(FunctionSpec {
-            published: matches!(&present.spec, Resource::Function(now) if now.published),
-            ..spec
-        });
-        record.outputs = present.outputs;
-        record.status = RecordStatus::Complete;
+        let ended = end(observer, state, rollback).await;
+        ended.map_err(|cause| failed(rollback, moved, cause))?;
     }
-    save(state).await.map_err(ChangeError::SaveState)
+    let saved = save(state).await.map_err(ChangeError::SaveState);
+    saved.map_err(|cause| failed(first, moved, cause))
+}
+
+fn failed(rollbacks: &[Rollback], at: &Rollback, moved: usize, cause: ChangeError) -> ApplyError {
+    let (done, _) = rollbacks.split_at(moved);
+    let done = done.iter().map(|rollback| Completed {
+        address: rollback.address.clone(),
+        action: Action::Update,
+    });
+    let remaining = rollbacks
+        .iter()
+        .skip_while(|rollback| *rollback != at)
+        .skip(1);
+    ApplyError {
+        address: at.address.clone(),
+        action: Action::Update,
+        cause,
+        done: done.collect(),
+        remaining: remaining.map(|rollback| rollback.address.clone()).collect(),
+    }
+}
+
+fn begin(state: &mut State, rollback: &Rollback) -> Result<(), ChangeError> {
+    let record = state.records.get_mut(&rollback.address);
+    let record = record.ok_or(ChangeError::Vanished)?;
+    record.status = RecordStatus::Pending;
+    record.release(rollback.version);
+    Ok(())
+}
+
+async fn end(
+    observer: Observer<'_>,
+    state: &mut State,
+    rollback: &Rollback,
+) -> Result<(), ChangeError> {
+    let spec = spec(state, rollback)?;
+    let present = look(observer, &spec).await?;
+    let record = state.records.get_mut(&rollback.address);
+    let record = record.ok_or(ChangeError::Vanished)?;
+    // What somebody else changed of the rest stays to be seen as drift.
+    record.applied = Resource::Function(FunctionSpec {
+        published: matches!(&present.spec, Resource::Function(now) if now.published),
+        ..spec
+    });
+    record.outputs = present.outputs;
+    record.status = RecordStatus::Complete;
+    Ok(())
 }
 
 fn spec(state: &State, rollback: &Rollback) -> Result<FunctionSpec, ChangeError> {

@@ -6,7 +6,8 @@ use crate::apply::{self, Applied, ApplyError, ChangeError, Inputs, SmokeCheck};
 use crate::cloud::CloudErrorKind;
 use crate::cloud::wait::Patience;
 use crate::config::Config;
-use crate::state::{LockedStore, State, StateError};
+use crate::resource::Address;
+use crate::state::{LockedStore, State};
 
 use super::context::Context;
 use super::error::{CommandError, CommandErrorKind, ExitStatus};
@@ -138,14 +139,7 @@ pub(super) async fn carry_out(
         return Ok(applied);
     }
     let progress = progress(applied.done.len(), &applied.remaining);
-    if lost.is_cancelled() {
-        return Err(CommandError::from(store.lock_lost()).detail(progress));
-    }
-    Err(
-        CommandError::new(CommandErrorKind::Interrupted, "Interrupted")
-            .detail(progress)
-            .hint("run the same command again: it goes on from there"),
-    )
+    Err(recorded::stopped(store, progress))
 }
 
 /// Whether the user wants it.
@@ -160,7 +154,7 @@ pub(super) async fn approved(
     Ok(answer)
 }
 
-fn progress(done: usize, remaining: &[crate::resource::Address]) -> String {
+fn progress(done: usize, remaining: &[Address]) -> String {
     let names: Vec<String> = remaining.iter().map(ToString::to_string).collect();
     let done = match done {
         0 => "No change is done.".to_owned(),
@@ -190,10 +184,7 @@ impl From<ApplyError> for CommandError {
                  the version is tried again before anything goes live"
             }
             ChangeError::Foreign { .. } => "rename what is wanted, or delete what is there",
-            ChangeError::SaveState(cause) => match cause.downcast_ref::<StateError>() {
-                Some(error) => &recorded::hint(error),
-                None => "run the same command again: it goes on from there",
-            },
+            ChangeError::SaveState(cause) => &recorded::not_recorded(cause).1,
             ChangeError::Cloud(_)
             | ChangeError::Moved
             | ChangeError::Vanished
@@ -208,17 +199,7 @@ impl From<ApplyError> for CommandError {
                 "mend what is named above, then run the same command again: it goes on from there"
             }
         };
-        let kind = match &error.cause {
-            cause if lock_lost(cause) => CommandErrorKind::Locked,
-            _ if !error.done.is_empty() => CommandErrorKind::Partial,
-            // The version is there, and is not live: that is half of the change.
-            ChangeError::Smoke { .. } => CommandErrorKind::Partial,
-            cause if stale(cause) => CommandErrorKind::StalePlan,
-            ChangeError::Cloud(cause) if cause.kind == CloudErrorKind::Credentials => {
-                CommandErrorKind::Credentials
-            }
-            _ => CommandErrorKind::Error,
-        };
+        let kind = kind(&error);
         CommandError::new(kind, "A change failed")
             .detail(detail)
             .cause(error)
@@ -226,17 +207,28 @@ impl From<ApplyError> for CommandError {
     }
 }
 
-/// Whether the state could not be saved because somebody else has its lock by now.
-pub(super) fn lock_lost(cause: &ChangeError) -> bool {
-    let ChangeError::SaveState(cause) = cause else {
-        return false;
+/// What kind of failure it is that a change failed.
+pub(super) fn kind(error: &ApplyError) -> CommandErrorKind {
+    let unrecorded = match &error.cause {
+        ChangeError::SaveState(cause) => Some(recorded::not_recorded(cause).0),
+        _ => None,
     };
-    let cause = cause.downcast_ref::<StateError>();
-    cause.is_some_and(|error| matches!(error, StateError::LockLost { .. }))
+    match &error.cause {
+        // Somebody else is at work: that counts for more than how far this one came.
+        _ if unrecorded == Some(CommandErrorKind::Locked) => CommandErrorKind::Locked,
+        _ if !error.done.is_empty() => CommandErrorKind::Partial,
+        // The version is there, and is not live: that is half of the change.
+        ChangeError::Smoke { .. } => CommandErrorKind::Partial,
+        cause if stale(cause) => CommandErrorKind::StalePlan,
+        ChangeError::Cloud(cause) if cause.kind == CloudErrorKind::Credentials => {
+            CommandErrorKind::Credentials
+        }
+        _ => unrecorded.unwrap_or(CommandErrorKind::Error),
+    }
 }
 
 /// Whether what was planned is not what is there any more.
-fn stale(cause: &ChangeError) -> bool {
+pub(super) fn stale(cause: &ChangeError) -> bool {
     match cause {
         ChangeError::Moved | ChangeError::Artefact { .. } => true,
         // AWS itself found that the object is not the one that was looked at.

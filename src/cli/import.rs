@@ -10,12 +10,12 @@ use crate::digest::Digest;
 use crate::plan::change::Desired;
 use crate::plan::desired::Ingredients;
 use crate::resource::{Address, Resource, ResourceKind};
-use crate::state::{CloudIdentity, State, StateError};
+use crate::state::{CloudIdentity, State};
 
 use super::context::Context;
 use super::error::{CommandError, ExitStatus};
 use super::farm;
-use super::recorded::{state_store, with_lock};
+use super::recorded::{self, state_store, stopped, unless_stopped, with_lock};
 use super::rollback::require_same_cloud;
 use super::view;
 
@@ -62,10 +62,13 @@ pub(crate) async fn cmd_import(
             wanted,
             force: args.force,
         };
+        let lost = store.lost();
         let mut save = async |state: &mut State| Ok(store.save(state).await?);
-        let imported =
-            apply::import(import, &farm.cloud, &farm.identity, &mut state, &mut save).await?;
-        told(context, address, &name, &imported)
+        let importing = apply::import(import, &farm.cloud, &farm.identity, &mut state, &mut save);
+        match unless_stopped(context, &lost, importing).await {
+            Some(imported) => told(context, address, &name, &imported?),
+            None => Err(stopped(store, half_way(address, &name))),
+        }
     });
     let outcome = outcome.await;
     farm.shutdown().await;
@@ -159,6 +162,12 @@ fn require_name(address: &Address, wanted: &Resource, name: &str) -> Result<(), 
     )
 }
 
+fn half_way(address: &Address, name: &str) -> String {
+    format!(
+        "`{name}` may carry this deployment's tag by now, and is not recorded as {address} yet."
+    )
+}
+
 fn told(
     context: &Context,
     address: &Address,
@@ -203,12 +212,12 @@ impl From<ImportError> for CommandError {
                 .cause(error)
                 .hint("pass --force to take it from them: their next plan will want to make another one"),
             ImportError::Site(_) => CommandError::usage("A site is not imported").cause(error),
-            ImportError::SaveState(cause) => match cause.downcast::<StateError>() {
-                Ok(error) => (*error).into(),
-                Err(cause) => CommandError::error("Cannot save the state")
+            ImportError::SaveState(cause) => {
+                let (kind, hint) = recorded::not_recorded(&cause);
+                CommandError::new(kind, "The import could not be recorded")
                     .cause(ImportError::SaveState(cause))
-                    .hint("run the same command again: it goes on from there"),
-            },
+                    .hint(hint)
+            }
         }
     }
 }

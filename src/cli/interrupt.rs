@@ -79,6 +79,11 @@ impl Interrupt {
         }
     }
 
+    /// Whether the verb is being dropped.
+    pub(crate) fn leaves(&self) -> bool {
+        self.leaving.is_cancelled()
+    }
+
     /// Does `work`, which takes a moment, to its end: the first signal waits for it.
     pub(crate) async fn to_the_end<T>(&self, work: impl Future<Output = T>) -> T {
         self.watched.store(true, Ordering::SeqCst);

@@ -1,6 +1,9 @@
 //! The recorded state of a verb's project: where it is, how it is locked, and what helps when it cannot be used.
 
-use crate::cloud::{Cloud, Connection};
+use tokio_util::sync::CancellationToken;
+
+use crate::apply::{STOP_GRACE, SaveError};
+use crate::cloud::{Cloud, CloudErrorKind, Connection};
 use crate::config::{Config, ResourceNames, StateConfig};
 use crate::state::{
     Backup, Holder, LeaseTerms, LockedStore, S3Location, State, StateError, StateStore,
@@ -120,8 +123,18 @@ pub(crate) async fn with_lock<T>(
     work: impl AsyncFnOnce(&mut LockedStore) -> Result<T, CommandError>,
 ) -> Result<T, CommandError> {
     let interrupt = &context.interrupt;
-    let lock = async { Ok(store.lock(&Holder::new(&context.env, command)).await?) };
-    let mut locked = interrupt.or_leave(lock).await?;
+    let holder = Holder::new(&context.env, command);
+    let lock = async { Ok(store.lock(&holder).await?) };
+    let mut locked = match interrupt.or_leave(lock).await {
+        Ok(locked) => locked,
+        Err(error) => {
+            if interrupt.leaves() {
+                // It may have been taken without our being told. What cannot be let go of now ends by itself.
+                let _ = store.unlock(&holder.id).await;
+            }
+            return Err(error);
+        }
+    };
     if let Some(holder) = locked.taken_from() {
         let told = "the lock had run out and was taken over from";
         context.ui.warn(format_args!("{told} {holder}"));
@@ -134,16 +147,66 @@ pub(crate) async fn with_lock<T>(
     result
 }
 
+/// Does `work`, which changes the cloud and records it before and after, so that it may be left at any moment. `None` if
+/// the user wanted to stop, or the lock was lost, and it did not come to its end within a moment.
+pub(crate) async fn unless_stopped<T>(
+    context: &Context,
+    lost: &CancellationToken,
+    work: impl Future<Output = T>,
+) -> Option<T> {
+    let stop = context.interrupt.stop();
+    let stopped = async {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = lost.cancelled() => {}
+        }
+        tokio::time::sleep(STOP_GRACE).await;
+    };
+    tokio::select! {
+        biased;
+        done = work => Some(done),
+        () = stopped => None,
+    }
+}
+
+/// The error of one who stopped before everything was done, with how far it came.
+pub(crate) fn stopped(store: &LockedStore, progress: String) -> CommandError {
+    if store.lost().is_cancelled() {
+        return CommandError::from(store.lock_lost()).detail(progress);
+    }
+    CommandError::new(CommandErrorKind::Interrupted, "Interrupted")
+        .detail(progress)
+        .hint("run the same command again: it goes on from there")
+}
+
+/// What it means that a change could not be recorded, and what helps.
+pub(crate) fn not_recorded(cause: &SaveError) -> (CommandErrorKind, String) {
+    match cause.downcast_ref::<StateError>() {
+        Some(error) => (kind(error), hint(error)),
+        None => (
+            CommandErrorKind::Error,
+            "run the same command again: it goes on from there".to_owned(),
+        ),
+    }
+}
+
+fn kind(error: &StateError) -> CommandErrorKind {
+    match error {
+        StateError::Locked { .. } | StateError::LockLost { .. } => CommandErrorKind::Locked,
+        StateError::Cloud { source, .. } if source.kind == CloudErrorKind::Credentials => {
+            CommandErrorKind::Credentials
+        }
+        _ => CommandErrorKind::Error,
+    }
+}
+
 impl From<StateError> for CommandError {
     fn from(error: StateError) -> Self {
         let hint = hint(&error);
         if let StateError::Cloud { source, place } = &error {
             return CommandError::from((**source).clone()).detail(format!("The state is {place}."));
         }
-        let kind = match &error {
-            StateError::Locked { .. } | StateError::LockLost { .. } => CommandErrorKind::Locked,
-            _ => CommandErrorKind::Error,
-        };
+        let kind = kind(&error);
         let holder = match &error {
             StateError::Locked { holder, .. }
             | StateError::LockLost { holder, .. }
@@ -250,6 +313,9 @@ pub(crate) fn hint(error: &StateError) -> String {
             "make room or make the folder writable, then run the same command again"
         }
         StateError::NotMigrated { .. } => "move it with `rmx state migrate`",
+        StateError::Cloud { source, .. } if source.kind == CloudErrorKind::Credentials => {
+            "log in again, then run the same command again: it goes on from there"
+        }
         StateError::Nothing { .. } => "there is nothing to move; `rmx apply` begins a state",
         StateError::OtherLineage { .. } => {
             "keep them apart: give one of them another key, stage or folder"

@@ -2,17 +2,17 @@
 
 use serde_json::json;
 
-use crate::apply::{self, ChangeError, Rollback};
-use crate::cloud::{Cloud, CloudErrorKind};
+use crate::apply::{self, ApplyError, ChangeError, Rollback};
+use crate::cloud::Cloud;
 use crate::plan::rollback::{RollbackError, Standing};
 use crate::resource::{Address, Resource, ResourceKind};
 use crate::state::{CloudIdentity, Record, RecordStatus, State};
 
-use super::apply::{approved, lock_lost};
+use super::apply::{approved, kind, stale};
 use super::context::Context;
-use super::error::{CommandError, CommandErrorKind, ExitStatus};
+use super::error::{CommandError, ExitStatus};
 use super::farm;
-use super::recorded::{state_store, with_lock};
+use super::recorded::{self, state_store, stopped, unless_stopped, with_lock};
 
 /// Point `live` to the version that was released before
 ///
@@ -65,14 +65,15 @@ pub(crate) async fn cmd_rollback(
             return Ok(ExitStatus::Declined);
         }
 
-        // What is under way comes to its end at the first signal: it is a few calls.
-        let _stop = context.interrupt.stop();
         let rollbacks: Vec<Rollback> = steps.iter().map(|step| step.rollback.clone()).collect();
+        let lost = store.lost();
         let mut save = async |state: &mut State| Ok(store.save(state).await?);
-        let cloud = &farm.cloud;
-        apply::roll_back(&rollbacks, cloud, &farm.identity, &mut state, &mut save)
-            .await
-            .map_err(|error| failed(&rollbacks, error))?;
+        let (cloud, identity) = (&farm.cloud, &farm.identity);
+        let rolling_back = apply::roll_back(&rollbacks, cloud, identity, &mut state, &mut save);
+        match unless_stopped(context, &lost, rolling_back).await {
+            Some(rolled_back) => rolled_back.map_err(|error| failed(&rollbacks, error))?,
+            None => return Err(stopped(store, targets(&rollbacks))),
+        }
         told(context, &state, &steps)
     });
     let outcome = outcome.await;
@@ -196,31 +197,35 @@ fn told(context: &Context, state: &State, steps: &[Step]) -> Result<ExitStatus, 
     Ok(ExitStatus::Success)
 }
 
-fn failed(rollbacks: &[Rollback], error: ChangeError) -> CommandError {
-    let stale = matches!(&error, ChangeError::Cloud(cause)
-        if cause.kind == CloudErrorKind::PreconditionFailed);
-    let (kind, hint) = match stale {
-        true => (
-            CommandErrorKind::StalePlan,
-            "somebody else moved `live` at the same time: look at `rmx versions`, then name the version with --to",
-        ),
-        false if lock_lost(&error) => (
-            CommandErrorKind::Locked,
-            "look at `rmx versions`: somebody else took the lock of the state over",
-        ),
-        false => (
-            CommandErrorKind::Error,
-            "mend what is named above, then run the same command again: it goes on to the same versions",
-        ),
+fn failed(rollbacks: &[Rollback], error: ApplyError) -> CommandError {
+    let hint = match &error.cause {
+        ChangeError::SaveState(cause) => recorded::not_recorded(cause).1,
+        cause if stale(cause) => {
+            "somebody else moved `live` at the same time: look at `rmx versions`, then name the version with --to".to_owned()
+        }
+        _ => "mend what is named above, then run the same command again: it goes on to the same versions".to_owned(),
     };
-    let targets = rollbacks
-        .iter()
-        .map(|one| format!("{} to version {}", one.address, one.version));
-    let targets: Vec<String> = targets.collect();
-    CommandError::new(kind, "The rollback failed")
-        .detail(format!("`live` was to move: {}.", targets.join(", ")))
+    let moved = error.done.iter().map(|done| done.address.to_string());
+    let moved: Vec<_> = moved.collect();
+    let progress = match moved.is_empty() {
+        true => "It has not moved anywhere.".to_owned(),
+        false => format!("It has moved for {}.", moved.join(", ")),
+    };
+    CommandError::new(kind(&error), "The rollback failed")
+        .detail(format!("{} {progress}", targets(rollbacks)))
         .cause(error)
         .hint(hint)
+}
+
+/// What was wanted.
+fn targets(rollbacks: &[Rollback]) -> String {
+    let all = rollbacks
+        .iter()
+        .map(|one| format!("{} to version {}", one.address, one.version));
+    format!(
+        "`live` was to move: {}.",
+        all.collect::<Vec<_>>().join(", ")
+    )
 }
 
 impl From<RollbackError> for CommandError {

@@ -85,10 +85,10 @@ pub enum StateError {
         #[source]
         source: io::Error,
     },
-    /// The lock ran out, or was removed, and the state is not as this process left it. Nothing of it was overwritten.
+    /// The lock ran out, or was removed: somebody else has it, or may have it. Nothing of theirs was overwritten.
     #[error("the lock of the state {place} was lost{}", match holder {
         Some(holder) => format!(": it is held by {holder} by now"),
-        None => ": the state was written, or removed, by somebody else".to_owned(),
+        None => ": it could not be renewed in time, or somebody else removed it".to_owned(),
     })]
     LockLost {
         /// Where the state is.

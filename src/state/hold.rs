@@ -113,7 +113,7 @@ impl Hold {
         }
     }
 
-    /// Cancelled once somebody else holds the lock. A kernel's lock is not lost.
+    /// Cancelled once somebody else holds the lock, or may. A kernel's lock is not lost.
     pub(super) fn lost(&self) -> CancellationToken {
         match &self.place {
             Place::Folder { .. } => CancellationToken::new(),

@@ -39,8 +39,8 @@ pub struct LeaseTerms {
 }
 
 impl Default for LeaseTerms {
-    /// A minute: three renewals may fail before the next one decides, and a job that is started again after its
-    /// runner was killed does not wait for long.
+    /// A minute: three renewals may fail before it ends, and a job that is started again after its runner was killed
+    /// does not wait for long.
     fn default() -> Self {
         Self {
             lasts: Duration::from_secs(60),
@@ -69,8 +69,7 @@ pub(super) struct LeaseDocument {
 }
 
 impl LeaseDocument {
-    fn new(remote: &Remote, holder: &Holder) -> Self {
-        let expires = (remote.terms.clock)() + remote.terms.lasts;
+    fn new(holder: &Holder, expires: OffsetDateTime) -> Self {
         Self {
             holder: holder.clone(),
             expires: expires.format(&Rfc3339).unwrap_or_default(),
@@ -107,12 +106,18 @@ pub(super) struct Lease {
 struct Held {
     remote: Remote,
     holder: Holder,
-    /// The entity tag of the lease as we wrote it last.
-    etag: Mutex<String>,
-    /// Somebody else has it.
+    /// The lease as we wrote it last.
+    written: Mutex<Written>,
+    /// Somebody else has it, or may take it.
     lost: CancellationToken,
     /// We want it no more.
     ended: CancellationToken,
+}
+
+#[derive(Debug, Clone)]
+struct Written {
+    etag: String,
+    expires: OffsetDateTime,
 }
 
 impl Lease {
@@ -125,24 +130,25 @@ impl Lease {
         holder: &Holder,
     ) -> Result<(Self, Option<Holder>), StateError> {
         for _ in 0..ATTEMPTS_MAX {
-            let document = LeaseDocument::new(remote, holder).bytes();
-            let created = remote.put_lease(document, Precondition::Absent).await?;
-            if let Some(etag) = created {
-                return Ok((Self::held(remote, holder, etag), None));
+            let expires = (remote.terms.clock)() + remote.terms.lasts;
+            let held = |etag| Self::held(remote, holder, Written { etag, expires });
+            let document = LeaseDocument::new(holder, expires).bytes();
+            let created = remote.put_lease(document.clone(), Precondition::Absent);
+            if let Some(etag) = created.await? {
+                return Ok((held(etag), None));
             }
             let Some((found, etag)) = read(remote).await? else {
                 continue; // released a moment ago
             };
             if found.holder.id == holder.id {
-                return Ok((Self::held(remote, holder, etag), None)); // the answer was lost
+                return Ok((held(etag), None)); // the answer was lost
             }
             if !found.has_expired((remote.terms.clock)()) {
                 return Err(found.locked(remote));
             }
-            let document = LeaseDocument::new(remote, holder).bytes();
             let still = Precondition::Unchanged(&etag);
             if let Some(etag) = remote.put_lease(document, still).await? {
-                return Ok((Self::held(remote, holder, etag), Some(found.holder)));
+                return Ok((held(etag), Some(found.holder)));
             }
         }
         Err(StateError::Locked {
@@ -152,11 +158,11 @@ impl Lease {
         })
     }
 
-    fn held(remote: &Remote, holder: &Holder, etag: String) -> Self {
+    fn held(remote: &Remote, holder: &Holder, written: Written) -> Self {
         let held = Arc::new(Held {
             remote: remote.clone(),
             holder: holder.clone(),
-            etag: Mutex::new(etag),
+            written: Mutex::new(written),
             lost: CancellationToken::new(),
             ended: CancellationToken::new(),
         });
@@ -168,7 +174,7 @@ impl Lease {
         }
     }
 
-    /// Cancelled once somebody else has it.
+    /// Cancelled once somebody else has it, or may have it because it could not be renewed in time.
     pub(super) fn lost(&self) -> CancellationToken {
         self.held.lost.clone()
     }
@@ -181,9 +187,9 @@ impl Lease {
         self.held.ended.cancel();
         let release = async {
             // A renewal under way comes to its end first.
-            let etag = self.held.etag.lock().await.clone();
+            let written = self.held.written.lock().await.clone();
             let remote = &self.held.remote;
-            if remote.delete_lease(&etag).await? {
+            if remote.delete_lease(&written.etag).await? {
                 return Ok(());
             }
             match read(remote).await? {
@@ -201,35 +207,54 @@ impl Lease {
 }
 
 impl Held {
-    /// Renews the lease until it ends or is lost.
+    /// Renews the lease until it ends or is lost. Whoever cannot renew it stops when it runs out, as the one who may
+    /// then take it expects.
     async fn keep(self: Arc<Self>) {
         loop {
+            let next = self.remote.terms.renewed_every.min(self.left().await);
             tokio::select! {
                 () = self.ended.cancelled() => return,
-                () = tokio::time::sleep(self.remote.terms.renewed_every) => {}
+                () = tokio::time::sleep(next) => {}
             }
-            match self.renew().await {
-                Ok(true) => {}
-                Ok(false) => return self.lost.cancel(),
-                // The next one may get through. If none does, the lease runs out, and somebody may take it.
-                Err(error) => tracing::warn!(%error, "the lock of the state could not be renewed"),
+            // In the last moment one more try would tell nothing any more.
+            match tokio::time::timeout(self.left().await, self.renew()).await {
+                Ok(Ok(true)) => {}
+                Ok(Ok(false)) => return self.lost.cancel(),
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "the lock of the state could not be renewed");
+                }
+                Err(_) => tracing::warn!("the lock of the state was not renewed before it ran out"),
+            }
+            if self.left().await.is_zero() {
+                return self.lost.cancel();
             }
         }
     }
 
+    /// How long it lasts from now on.
+    async fn left(&self) -> Duration {
+        let expires = self.written.lock().await.expires;
+        let left = expires - (self.remote.terms.clock)();
+        left.try_into().unwrap_or(Duration::ZERO)
+    }
+
     /// Whether it still is ours.
     async fn renew(&self) -> Result<bool, StateError> {
-        let mut etag = self.etag.lock().await;
-        let document = LeaseDocument::new(&self.remote, &self.holder).bytes();
-        let still = Precondition::Unchanged(&etag);
-        if let Some(renewed) = self.remote.put_lease(document, still).await? {
-            *etag = renewed;
+        let mut written = self.written.lock().await;
+        let expires = (self.remote.terms.clock)() + self.remote.terms.lasts;
+        let document = LeaseDocument::new(&self.holder, expires).bytes();
+        let still = Precondition::Unchanged(&written.etag);
+        if let Some(etag) = self.remote.put_lease(document, still).await? {
+            *written = Written { etag, expires };
             return Ok(true);
         }
         match read(&self.remote).await? {
             // An answer was lost: this one's, or an earlier one's.
-            Some((found, present)) if found.holder.id == self.holder.id => {
-                *etag = present;
+            Some((found, etag)) if found.holder.id == self.holder.id => {
+                written.etag = etag;
+                if let Ok(expires) = OffsetDateTime::parse(&found.expires, &Rfc3339) {
+                    written.expires = expires;
+                }
                 Ok(true)
             }
             _ => Ok(false),

@@ -42,7 +42,8 @@ impl LockedStore {
         self.hold.taken_from.as_ref()
     }
 
-    /// Cancelled once somebody else has taken the lock. Nothing can be saved any more.
+    /// Cancelled once somebody else has taken the lock, or may have, because it could not be renewed in time. From then on
+    /// nothing is to be changed.
     pub fn lost(&self) -> CancellationToken {
         self.hold.lost()
     }

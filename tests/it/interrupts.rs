@@ -9,14 +9,15 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use rmx::cloud::Tags;
 use rmx::local::{Fault, FaultKind, Moment};
-use rmx::state::StateStore;
+use rmx::state::{StateError, StateStore};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::support::TestProject;
-use crate::support::cloud::TestCloud;
+use crate::support::cloud::{TestCloud, make_bucket};
 
 /// No step of a test may take longer. A hanging call takes for ever, and rmx gives up waiting for it after a minute.
 const STEP_TIME_MAX: Duration = Duration::from_secs(45);
@@ -94,7 +95,11 @@ impl Setup {
     /// Whether the state can be read, if there is one.
     async fn state_is_in_order(&self) {
         let store = StateStore::new(self.project.path(), &"hello".parse().unwrap(), None);
-        store.load().await.unwrap();
+        match store.load().await {
+            // It is in S3; the next command reads it there.
+            Err(StateError::Moved { .. }) => {}
+            found => drop(found.unwrap()),
+        }
     }
 
     /// From now on the `call`th call is not answered.
@@ -199,6 +204,40 @@ async fn an_interrupted_destroy_ends_whichever_call_hangs() {
     let arguments = ["destroy", "--auto-approve"];
     let calls = start.copy().await.calls_of(&arguments).await;
     sweep(&start, &arguments, (1..=calls).step_by(5).collect()).await;
+}
+
+/// The state is in S3: a lock that was not let go of would refuse the next command.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_rollback_lets_go_of_its_lock_and_is_finished_by_the_next() {
+    let start = Setup::new().await;
+    let state = "[state]\nbackend = \"s3\"\nbucket = \"rmx-test-states\"\n";
+    start
+        .project
+        .write("remotion.toml", &format!("{CONFIG}{state}"));
+    make_bucket(&start.cloud.connect().await, "rmx-test-states").await;
+    start.apply().await;
+    let changed = CONFIG.replace("[function]", "[function]\nmemory_mb = 3008");
+    start
+        .project
+        .write("remotion.toml", &format!("{changed}{state}"));
+    start.apply().await;
+    let arguments = ["rollback", "--to", "1", "--auto-approve"];
+    let calls = start.copy().await.calls_of(&arguments).await;
+    sweep(&start, &arguments, (1..=calls).collect()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_import_is_finished_by_the_next() {
+    let start = Setup::new().await;
+    let (group, nobody) = ("/aws/lambda/rmx-hello", Tags::new());
+    let cloud = start.cloud.connect().await;
+    cloud
+        .create_log_group(&group.parse().unwrap(), &nobody)
+        .await
+        .unwrap();
+    let arguments = ["import", "log_group.main", group];
+    let calls = start.copy().await.calls_of(&arguments).await;
+    sweep(&start, &arguments, (1..=calls).collect()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

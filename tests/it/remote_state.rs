@@ -277,6 +277,43 @@ async fn a_lease_is_renewed_and_runs_out_when_nobody_renews_it() {
     );
 }
 
+/// Whether the cloud hangs or refuses: before the lease ends, its holder is told to stop.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_cannot_renew_the_lease_stops_before_somebody_else_may_take_it() {
+    let (test_cloud, cloud) = cloud_with_bucket().await;
+    for (kind, key) in [
+        (FaultKind::Silence, "hangs.json"),
+        (FaultKind::Denied, "refuses.json"),
+    ] {
+        let machine = tempfile::tempdir().unwrap();
+        let terms = LeaseTerms {
+            lasts: Duration::from_secs(2),
+            renewed_every: Duration::from_millis(20),
+            ..LeaseTerms::default()
+        };
+        let mut held = store(&cloud, key, &machine, terms.clone())
+            .lock(&holder("cut off"))
+            .await
+            .unwrap();
+        mark(&mut held, "one").await.unwrap();
+        let lost = held.lost();
+        assert!(!lost.is_cancelled());
+        test_cloud
+            .faults()
+            .schedule(faults(1..=10_000, Moment::Before, kind));
+        tokio::time::timeout(Duration::from_secs(60), lost.cancelled())
+            .await
+            .expect("the holder is told");
+        test_cloud.faults().schedule(None);
+
+        let other = store(&cloud, key, &machine, terms);
+        let other = other.lock(&holder("other")).await.unwrap();
+        assert_eq!(other.taken_from().unwrap().who, "cut off");
+        assert_eq!(marks(other.state()), BTreeSet::from(["one".to_owned()]));
+        other.release().await.unwrap();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lock_is_removed_by_its_id_and_its_holder_notices() {
     let (_test_cloud, cloud) = cloud_with_bucket().await;
