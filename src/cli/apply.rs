@@ -12,9 +12,10 @@ use crate::state::{LockedStore, State};
 use super::context::Context;
 use super::error::{CommandError, CommandErrorKind, ExitStatus};
 use super::farm::{self, Farm};
+use super::lock::{self, LockOptions, with_lock};
 use super::planned::{self, GateOptions, Planned, RequestOptions};
 use super::preflight::{PreflightOptions, require_possible};
-use super::recorded::{self, state_store, with_lock};
+use super::recorded::{self, state_store};
 use super::saved_plan;
 use super::smoke;
 use super::view;
@@ -38,6 +39,8 @@ pub(crate) struct ApplyArgs {
     gate: GateOptions,
     #[command(flatten)]
     preflight: PreflightOptions,
+    #[command(flatten)]
+    lock: LockOptions,
     /// Have each new version of the function render a built-in composition before `live` moves to it, as `smoke = true`
     /// under [function] does
     #[arg(long)]
@@ -65,7 +68,7 @@ pub(crate) async fn cmd_apply(
     let farm = farm::connect(context, &config).await?;
     let store = state_store(&config, &farm).await?;
 
-    let outcome = with_lock(context, &store, "rmx apply", async |store| {
+    let outcome = with_lock(context, &store, "rmx apply", &args.lock, async |store| {
         let mut planned = planned::make(context, &config, &farm, store.state(), request).await?;
         if let Some(saved) = &saved {
             saved_plan::require_same(saved, &planned)?;
@@ -139,7 +142,7 @@ pub(super) async fn carry_out(
         return Ok(applied);
     }
     let progress = progress(applied.done.len(), &applied.remaining);
-    Err(recorded::stopped(store, progress))
+    Err(lock::stopped(store, progress))
 }
 
 /// Whether the user wants it.

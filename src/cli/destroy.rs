@@ -6,9 +6,10 @@ use super::apply::{approved, carry_out};
 use super::context::Context;
 use super::error::{CommandError, ExitStatus};
 use super::farm;
+use super::lock::{LockOptions, with_lock};
 use super::planned::{self, ConsentOptions, GateOptions};
 use super::preflight::{PreflightOptions, require_possible};
-use super::recorded::{state_store, with_lock};
+use super::recorded::state_store;
 use super::view;
 
 /// Delete everything that rmx made
@@ -26,6 +27,8 @@ pub(crate) struct DestroyArgs {
     gate: GateOptions,
     #[command(flatten)]
     preflight: PreflightOptions,
+    #[command(flatten)]
+    lock: LockOptions,
 }
 
 pub(crate) async fn cmd_destroy(
@@ -42,7 +45,7 @@ pub(crate) async fn cmd_destroy(
     let farm = farm::connect(context, &config).await?;
     let store = state_store(&config, &farm).await?;
 
-    let outcome = with_lock(context, &store, "rmx destroy", async |store| {
+    let outcome = with_lock(context, &store, "rmx destroy", &args.lock, async |store| {
         let mut planned = planned::make(context, &config, &farm, store.state(), request).await?;
         let preflight = args.preflight.check(context, &config, &farm, &mut planned);
         preflight.await;

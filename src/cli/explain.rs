@@ -140,7 +140,7 @@ fn of_failure(kind: CommandErrorKind) -> Option<(&'static str, &'static str, &'s
             "somebody else holds the state's lock",
             "Another rmx works on the same project and stage. Who, where and since when is told. Nothing was done; if the lock was \
              lost on the way, what was done until then is told.",
-            "wait until it is done, then run the same command again; a lock in S3 whose holder is gone runs out within a minute",
+            "wait until it is done, then run the same command again, or let it wait with `--lock-timeout SECONDS`; a lock in S3 whose holder is gone runs out within a minute",
         ),
         CommandErrorKind::Credentials => (
             "no usable credentials",

@@ -15,7 +15,8 @@ use crate::state::{CloudIdentity, State};
 use super::context::Context;
 use super::error::{CommandError, ExitStatus};
 use super::farm;
-use super::recorded::{self, state_store, stopped, unless_stopped, with_lock};
+use super::lock::{LockOptions, stopped, unless_stopped, with_lock};
+use super::recorded::{self, state_store};
 use super::rollback::require_same_cloud;
 use super::view;
 
@@ -33,6 +34,8 @@ pub(crate) struct ImportArgs {
     /// Take it even if it belongs to another deployment of rmx
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    lock: LockOptions,
 }
 
 pub(crate) async fn cmd_import(
@@ -42,7 +45,7 @@ pub(crate) async fn cmd_import(
     let config = context.config()?;
     let farm = farm::connect(context, &config).await?;
     let store = state_store(&config, &farm).await?;
-    let outcome = with_lock(context, &store, "rmx import", async |store| {
+    let outcome = with_lock(context, &store, "rmx import", &args.lock, async |store| {
         let mut state = store.state().clone();
         require_same_cloud(&state, &farm.identity)?;
         let address = &args.address;

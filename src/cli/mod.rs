@@ -20,6 +20,7 @@ mod import;
 mod init;
 mod interrupt;
 mod local;
+mod lock;
 mod plan;
 mod planned;
 mod preflight;

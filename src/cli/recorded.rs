@@ -1,13 +1,9 @@
-//! The recorded state of a verb's project: where it is, how it is locked, and what helps when it cannot be used.
+//! The recorded state of a verb's project: where it is, and what helps when it cannot be used.
 
-use tokio_util::sync::CancellationToken;
-
-use crate::apply::{STOP_GRACE, SaveError};
+use crate::apply::SaveError;
 use crate::cloud::{Cloud, CloudErrorKind, Connection};
 use crate::config::{Config, ResourceNames, StateConfig};
-use crate::state::{
-    Backup, Holder, LeaseTerms, LockedStore, S3Location, State, StateError, StateStore,
-};
+use crate::state::{Backup, LeaseTerms, S3Location, State, StateError, StateStore};
 
 use super::context::Context;
 use super::error::{CommandError, CommandErrorKind};
@@ -110,73 +106,6 @@ pub(crate) async fn recorded_state(
     let state = recorded.store.load().await;
     recorded.close().await;
     Ok(state?)
-}
-
-/// Does `work` with the state locked by `command`, and lets go of the lock whatever comes of it.
-///
-/// # Errors
-/// The state cannot be locked, or what `work` says.
-pub(crate) async fn with_lock<T>(
-    context: &Context,
-    store: &StateStore,
-    command: &str,
-    work: impl AsyncFnOnce(&mut LockedStore) -> Result<T, CommandError>,
-) -> Result<T, CommandError> {
-    let interrupt = &context.interrupt;
-    let holder = Holder::new(&context.env, command);
-    let lock = async { Ok(store.lock(&holder).await?) };
-    let mut locked = match interrupt.or_leave(lock).await {
-        Ok(locked) => locked,
-        Err(error) => {
-            if interrupt.leaves() {
-                // It may have been taken without our being told. What cannot be let go of now ends by itself.
-                let _ = store.unlock(&holder.id).await;
-            }
-            return Err(error);
-        }
-    };
-    if let Some(holder) = locked.taken_from() {
-        let told = "the lock had run out and was taken over from";
-        context.ui.warn(format_args!("{told} {holder}"));
-    }
-    let result = interrupt.or_leave(work(&mut locked)).await;
-    if let Err(error) = locked.release().await {
-        let told = "the lock could not be released and ends by itself within a minute";
-        context.ui.warn(format_args!("{told}: {error}"));
-    }
-    result
-}
-
-/// Does `work`, which changes the cloud and records it before and after, so that it may be left at any moment. `None` if
-/// the user wanted to stop, or the lock was lost, and it did not come to its end within a moment.
-pub(crate) async fn unless_stopped<T>(
-    context: &Context,
-    lost: &CancellationToken,
-    work: impl Future<Output = T>,
-) -> Option<T> {
-    let stop = context.interrupt.stop();
-    let stopped = async {
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = lost.cancelled() => {}
-        }
-        tokio::time::sleep(STOP_GRACE).await;
-    };
-    tokio::select! {
-        biased;
-        done = work => Some(done),
-        () = stopped => None,
-    }
-}
-
-/// The error of one who stopped before everything was done, with how far it came.
-pub(crate) fn stopped(store: &LockedStore, progress: String) -> CommandError {
-    if store.lost().is_cancelled() {
-        return CommandError::from(store.lock_lost()).detail(progress);
-    }
-    CommandError::new(CommandErrorKind::Interrupted, "Interrupted")
-        .detail(progress)
-        .hint("run the same command again: it goes on from there")
 }
 
 /// What it means that a change could not be recorded, and what helps.

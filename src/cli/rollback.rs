@@ -12,7 +12,8 @@ use super::apply::{approved, kind, stale};
 use super::context::Context;
 use super::error::{CommandError, ExitStatus};
 use super::farm;
-use super::recorded::{self, state_store, stopped, unless_stopped, with_lock};
+use super::lock::{LockOptions, stopped, unless_stopped, with_lock};
+use super::recorded::{self, state_store};
 
 /// Point `live` to the version that was released before
 ///
@@ -31,6 +32,8 @@ pub(crate) struct RollbackArgs {
     /// Do not ask
     #[arg(long)]
     auto_approve: bool,
+    #[command(flatten)]
+    lock: LockOptions,
 }
 
 /// Where one function's `live` goes.
@@ -48,7 +51,7 @@ pub(crate) async fn cmd_rollback(
     let config = context.config()?;
     let farm = farm::connect(context, &config).await?;
     let store = state_store(&config, &farm).await?;
-    let outcome = with_lock(context, &store, "rmx rollback", async |store| {
+    let outcome = with_lock(context, &store, "rmx rollback", &args.lock, async |store| {
         let mut state = store.state().clone();
         require_same_cloud(&state, &farm.identity)?;
 

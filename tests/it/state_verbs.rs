@@ -335,6 +335,46 @@ fn a_lock_of_the_kernel_is_told_and_cannot_be_removed() {
     apply(&project);
 }
 
+/// Runs an apply that may wait, lets go of the lock once it says that it waits, and requires that it gets its turn.
+#[track_caller]
+fn waits_for_its_turn(project: &TestProject, let_go: impl FnOnce()) {
+    let at_once = project.rmx(&["apply", "--auto-approve"]).expect_status(11);
+    has(&at_once, &["is locked by `rmx destroy` of"]);
+    let wait = ["apply", "--auto-approve", "--lock-timeout", "600"];
+    let mut waiting = project.spawn(&wait, Stdio::piped());
+    let mut said = BufReader::new(waiting.stderr.take().unwrap()).lines();
+    let told = said
+        .by_ref()
+        .find(|line| line.as_ref().unwrap().contains("Waiting up to 600 s"));
+    assert!(told.unwrap().unwrap().contains("rmx destroy"));
+    assert!(waiting.try_wait().unwrap().is_none());
+    let_go();
+    let said: Vec<String> = said.map(Result::unwrap).collect();
+    assert_eq!(waiting.wait().unwrap().code(), Some(0), "{said:?}");
+}
+
+#[test]
+fn who_may_wait_gets_the_lock_once_it_is_free() {
+    let surroundings = rmx::env::Env::read().unwrap();
+    let holder = Holder::new(&surroundings, "rmx destroy");
+    let in_folder = project();
+    apply(&in_folder);
+    let store = StateStore::new(in_folder.path(), &"hello".parse().unwrap(), None);
+    let locked = block_on(store.lock(&holder)).unwrap();
+    waits_for_its_turn(&in_folder, || drop(locked));
+
+    let in_s3 = project_in_s3();
+    apply(&in_s3);
+    behind_its_back(&in_s3, async |cloud| {
+        let store = remote_store(&in_s3, cloud);
+        drop(store.lock(&holder).await.unwrap()); // as if killed
+    });
+    waits_for_its_turn(&in_s3, || {
+        let unlock = in_s3.rmx(&["state", "unlock", &holder.id, "--force"]);
+        drop(unlock.expect_status(0));
+    });
+}
+
 #[test]
 fn of_two_applies_at_once_one_goes_on() {
     let project = project_in_s3();

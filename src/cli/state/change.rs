@@ -10,7 +10,8 @@ use crate::resource::{Address, ResourceKind};
 
 use super::super::context::Context;
 use super::super::error::{CommandError, ExitStatus};
-use super::super::recorded::{Recorded, with_lock};
+use super::super::lock::{LockOptions, with_lock};
+use super::super::recorded::Recorded;
 use super::not_recorded;
 
 pub(super) async fn remove(
@@ -18,16 +19,23 @@ pub(super) async fn remove(
     addresses: &[Address],
 ) -> Result<ExitStatus, CommandError> {
     let recorded = Recorded::open(context, &context.config()?).await?;
-    let removed = with_lock(context, &recorded.store, "rmx state rm", async |store| {
-        let mut state = store.state().clone();
-        for address in addresses {
-            if state.records.remove(address).is_none() {
-                return Err(not_recorded(address));
+    let at_once = LockOptions::default();
+    let removed = with_lock(
+        context,
+        &recorded.store,
+        "rmx state rm",
+        &at_once,
+        async |store| {
+            let mut state = store.state().clone();
+            for address in addresses {
+                if state.records.remove(address).is_none() {
+                    return Err(not_recorded(address));
+                }
             }
-        }
-        store.save(&mut state).await?;
-        Ok(state.serial)
-    });
+            store.save(&mut state).await?;
+            Ok(state.serial)
+        },
+    );
     let removed = removed.await;
     recorded.close().await;
     let serial = removed?;
@@ -50,21 +58,28 @@ pub(super) async fn rename(
     let config = context.config()?;
     check_rename(&config, from, to)?;
     let recorded = Recorded::open(context, &config).await?;
-    let moved = with_lock(context, &recorded.store, "rmx state mv", async |store| {
-        let mut state = store.state().clone();
-        let record = state
-            .records
-            .remove(from)
-            .ok_or_else(|| not_recorded(from))?;
-        if state.records.contains_key(to) {
-            return Err(CommandError::error("The new address is taken")
-                .detail(format!("The state records a `{to}` already."))
-                .hint(format!("`rmx state rm {to}` forgets that one")));
-        }
-        state.records.insert(to.clone(), record);
-        store.save(&mut state).await?;
-        Ok(state.serial)
-    });
+    let at_once = LockOptions::default();
+    let moved = with_lock(
+        context,
+        &recorded.store,
+        "rmx state mv",
+        &at_once,
+        async |store| {
+            let mut state = store.state().clone();
+            let record = state
+                .records
+                .remove(from)
+                .ok_or_else(|| not_recorded(from))?;
+            if state.records.contains_key(to) {
+                return Err(CommandError::error("The new address is taken")
+                    .detail(format!("The state records a `{to}` already."))
+                    .hint(format!("`rmx state rm {to}` forgets that one")));
+            }
+            state.records.insert(to.clone(), record);
+            store.save(&mut state).await?;
+            Ok(state.serial)
+        },
+    );
     let moved = moved.await;
     recorded.close().await;
     let serial = moved?;
@@ -144,10 +159,17 @@ pub(super) async fn push(
     let recorded = Recorded::open(context, &context.config()?).await?;
     let pushed = async {
         let given = recorded.store.parse(&bytes, &file.display().to_string())?;
-        with_lock(context, &recorded.store, "rmx state push", async |store| {
-            store.push(given, force).await?;
-            Ok(store.state().serial)
-        })
+        let at_once = LockOptions::default();
+        with_lock(
+            context,
+            &recorded.store,
+            "rmx state push",
+            &at_once,
+            async |store| {
+                store.push(given, force).await?;
+                Ok(store.state().serial)
+            },
+        )
         .await
     };
     let pushed: Result<u64, CommandError> = pushed.await;
