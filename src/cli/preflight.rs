@@ -195,7 +195,9 @@ impl Asker<'_> {
             code_bucket: bucket.as_ref(),
             smoke: self.config.function.smoke,
         };
-        let needs = preflight::needs(&planned.plan, surroundings);
+        let mut needs = preflight::needs(&planned.plan, surroundings);
+        let state = desired::state_needs(self.config, &self.farm.identity);
+        needs.extend(preflight::needs_of_nobody(state));
         let answers = match self.source(principal).await {
             Ok(source) => ask(&self.farm.cloud, &source, &needs).await,
             Err(reason) => vec![Answer::Unknown(reason.to_owned()); needs.len()],
@@ -220,7 +222,7 @@ impl Asker<'_> {
     /// Whether the role of the workers lets them work; `None` where neither it nor its use changes.
     async fn worker_role(&self, plan: &Plan) -> Option<Check> {
         let needs = desired::worker_needs(self.config, &self.farm.identity);
-        let needs = preflight::worker_needs(needs);
+        let needs = preflight::needs_of_nobody(needs);
         let cloud = &self.farm.cloud;
         let (who, answers) = match &self.config.role {
             RoleConfig::Managed { .. } => {

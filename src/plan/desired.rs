@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::change::Desired;
 use crate::bundle::SiteBundle;
-use crate::config::{Config, EnvironmentValue, LogsConfig, ResourceNames, RoleConfig};
+use crate::config::{Config, EnvironmentValue, LogsConfig, ResourceNames, RoleConfig, StateConfig};
 use crate::digest::Digest;
 use crate::names::SiteName;
 use crate::resource::role::{self, WorkerAccess};
@@ -12,7 +12,7 @@ use crate::resource::{
     Address, BucketSpec, EnvironmentSpec, FunctionSpec, LogGroupSpec, Resource, ResourceKind,
     RoleReference, RoleSpec, SiteSpec,
 };
-use crate::state::CloudIdentity;
+use crate::state::{CloudIdentity, StateStore};
 
 /// Parts of uploads that nobody completed are paid for until they are removed. No upload takes days.
 const ABORT_UPLOADS_DAYS: u32 = 1;
@@ -101,6 +101,20 @@ fn role(config: &Config, names: &ResourceNames, identity: &CloudIdentity) -> Opt
 pub fn worker_needs(config: &Config, identity: &CloudIdentity) -> Vec<(&'static str, String)> {
     let names = ResourceNames::derive(config, &identity.account, &identity.region);
     role::worker_needs(&access(config, &names, identity))
+}
+
+/// What a command that changes the state does where that is kept in S3; nothing where it is in a folder.
+pub fn state_needs(config: &Config, identity: &CloudIdentity) -> Vec<(&'static str, String)> {
+    let StateConfig::S3 { bucket, key, .. } = &config.state else {
+        return Vec::new();
+    };
+    let default_key = || StateStore::default_key(&config.project, config.stage.as_ref());
+    let key = key.clone().unwrap_or_else(default_key);
+    let partition = role::partition(&identity.region);
+    let objects = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"];
+    let objects = objects.map(|action| (action, format!("arn:{partition}:s3:::{bucket}/{key}*")));
+    let list = ("s3:ListBucket", format!("arn:{partition}:s3:::{bucket}"));
+    objects.into_iter().chain([list]).collect()
 }
 
 fn access<'a>(

@@ -201,8 +201,8 @@ pub fn needs(plan: &Plan, surroundings: Surroundings<'_>) -> Vec<Need> {
     needs
 }
 
-/// What workers need, as [`Need`]s of nobody's change.
-pub fn worker_needs(needs: Vec<(&'static str, String)>) -> Vec<Need> {
+/// What is called for another reason than a change, as [`Need`]s.
+pub fn needs_of_nobody(needs: Vec<(&'static str, String)>) -> Vec<Need> {
     let needs = needs.into_iter().map(|(action, resource)| Need {
         call: Call {
             action,

@@ -118,6 +118,26 @@ async fn what_is_denied_is_told_before_anything_is_touched_and_granting_it_is_en
     drop(aws.rmx(&["destroy", "--auto-approve"]).expect_status(0));
 }
 
+/// Whoever applies has to lock and write the state as well.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_in_s3_that_could_not_be_written_is_told() {
+    let mut aws = AwsProject::start("[state]\nbucket = \"my-states\"\n").await;
+    drop(aws.rmx(&["state", "create-bucket"]).expect_status(0));
+    let mut granted = vec![allow(&READING), allow(&["iam:Simulate*"])];
+    let deployer = aws.role("deploy", "/ci/", json!(granted)).await;
+    aws.become_role(&deployer).await;
+    let refused = aws.rmx(&["plan", "--json"]).expect_status(13);
+    for action in ["s3:PutObject", "s3:DeleteObject"] {
+        let resource = "arn:aws:s3:::my-states/rmx/hello/default.json*";
+        let missing = json!({ "Effect": "Allow", "Action": action, "Resource": resource });
+        let denied = denied(&refused.stderr);
+        assert!(denied.contains(&missing), "{denied:?}");
+    }
+    granted.extend(denied(&refused.stderr));
+    aws.allow("deploy", json!(granted)).await;
+    drop(aws.rmx(&["apply", "--auto-approve"]).expect_status(0));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_told_is_not_checked_and_not_refused() {
     let mut aws = AwsProject::start("").await;
