@@ -1,10 +1,14 @@
 //! What rmx writes for programs is what its JSON Schemas say.
 
+use std::time::Duration;
+
+use rmx::local::{Fault, FaultKind, Moment};
 use serde_json::Value;
 
 use crate::plan::{CONFIG, apply, project};
 use crate::recovery::behind_its_back;
 use crate::support::TestProject;
+use crate::support::aws::AwsProject;
 
 fn schema(project: &TestProject, of: &str) -> jsonschema::Validator {
     let text = project.rmx(&["schema", of]).expect_status(0).stdout;
@@ -125,6 +129,11 @@ fn plans_and_states_are_what_their_schemas_say() {
 fn stream(project: &TestProject, arguments: &[&str], status: i32) -> Vec<Value> {
     let schema = schema(project, "events");
     let text = project.rmx(arguments).expect_status(status).stdout;
+    conforming(&schema, &text)
+}
+
+#[track_caller]
+fn conforming(schema: &jsonschema::Validator, text: &str) -> Vec<Value> {
     let lines: Vec<Value> = text
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
@@ -181,6 +190,36 @@ fn every_line_of_a_stream_is_what_its_schema_says() {
     assert!(schema.is_valid(&line));
     line["more"] = 1.into();
     assert!(!schema.is_valid(&line));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_fails_is_told_as_the_schema_says() {
+    let aws = AwsProject::start("").await;
+    let schema = schema(&aws.project, "events");
+    // Every call from the one that makes the bucket on.
+    let trace = aws.test_cloud.faults().trace().clone();
+    trace.begin(Duration::ZERO);
+    drop(aws.rmx(&["apply", "--auto-approve"]).expect_status(0));
+    let calls = trace.end();
+    let makes_bucket = calls.iter().position(|call| {
+        let mut permissions = call.permissions.iter();
+        permissions.any(|permission| permission.action == "s3:CreateBucket")
+    });
+    drop(aws.rmx(&["destroy", "--auto-approve"]).expect_status(0));
+    let first = u64::try_from(makes_bucket.unwrap()).unwrap() + 1;
+    let denied = (first..first + 1_000).map(|call| Fault {
+        call,
+        moment: Moment::Before,
+        kind: FaultKind::Denied,
+    });
+    aws.test_cloud.faults().schedule(denied);
+    let failed = aws
+        .rmx(&["apply", "--auto-approve", "--json"])
+        .expect_status(15);
+    aws.test_cloud.faults().schedule(None);
+    let lines = conforming(&schema, &failed.stdout);
+    let errored = lines.iter().find(|line| line["type"] == "apply_errored");
+    assert!(errored.is_some(), "{failed}");
 }
 
 #[test]

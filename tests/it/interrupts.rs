@@ -226,6 +226,60 @@ async fn an_interrupted_rollback_lets_go_of_its_lock_and_is_finished_by_the_next
     sweep(&start, &arguments, (1..=calls).collect()).await;
 }
 
+/// Killed at every call of the move of a state to S3: there is one state or a signpost to it at any time, and the same command
+/// finishes the move.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_migration_is_finished_by_the_next() {
+    let start = Setup::new().await;
+    make_bucket(&start.cloud.connect().await, "rmx-test-states").await;
+    start.apply().await;
+    let state = "[state]\nbackend = \"s3\"\nbucket = \"rmx-test-states\"\n";
+    start
+        .project
+        .write("remotion.toml", &format!("{CONFIG}{state}"));
+    let arguments = ["state", "migrate"];
+    let calls = start.copy().await.calls_of(&arguments).await;
+    assert!(calls >= 5, "{calls}");
+    let runs = futures::stream::iter(1..=calls).map(|call| {
+        let start = &start;
+        async move {
+            let setup = start.copy().await;
+            let moment = match call % 2 {
+                0 => Moment::Before,
+                _ => Moment::After,
+            };
+            setup.hang_at(call, moment);
+            let mut child = setup.start(&arguments, None);
+            let hangs = tokio::select! {
+                () = setup.cloud.faults().struck() => true,
+                _ = child.wait() => false,
+            };
+            if hangs {
+                send(&child, Signal::KILL);
+            }
+            let _ = ended(child).await;
+            setup.cloud.faults().schedule(None);
+            let (mut status, mut said) = setup.rmx(&["state", "migrate", "--json"]).await;
+            if status.code() == Some(11) {
+                // The lease of the killed one lasts for a minute; nobody is at work.
+                let told: serde_json::Value =
+                    serde_json::from_str(said.lines().last().unwrap()).unwrap();
+                let id = told["diagnostics"][0]["id"].as_str().unwrap().to_owned();
+                let unlock = ["state", "unlock", &id, "--force"];
+                let (unlocked, said_of_it) = setup.rmx(&unlock).await;
+                assert_eq!(unlocked.code(), Some(0), "call {call}: {said_of_it}");
+                (status, said) = setup.rmx(&arguments).await;
+            }
+            assert_eq!(status.code(), Some(0), "call {call}: {said}");
+            let (status, said) = setup.rmx(&["plan", "--detailed-exitcode"]).await;
+            assert_eq!(status.code(), Some(0), "call {call}: {said}");
+            usize::from(hangs)
+        }
+    });
+    let killed: Vec<usize> = runs.buffer_unordered(AT_ONCE).collect().await;
+    assert!(killed.iter().sum::<usize>() * 2 >= killed.len());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_interrupted_import_is_finished_by_the_next() {
     let start = Setup::new().await;
