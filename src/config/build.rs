@@ -13,7 +13,6 @@ use super::{
     PolicyConfig, RenderDefaults, RoleConfig, SiteConfig, Target, VpcConfig,
 };
 use crate::digest::Digest;
-use crate::media::{Codec, PixelFormat};
 use crate::names::StageName;
 
 /// Notes site names that appear twice among `[[site]]` tables that are written side by side.
@@ -242,10 +241,10 @@ fn role(table: &Table) -> RoleConfig {
 fn render(table: &Table) -> RenderDefaults {
     RenderDefaults {
         site: table.parsed("site"),
-        codec: table.parsed("codec").unwrap_or(Codec::H264),
+        codec: table.parsed("codec"),
         crf: table.whole("crf"),
         x264_preset: table.parsed("x264_preset"),
-        pixel_format: table.parsed("pixel_format").unwrap_or(PixelFormat::Yuv420p),
+        pixel_format: table.parsed("pixel_format"),
         image_format: table.parsed("image_format"),
         jpeg_quality: table.whole("jpeg_quality").unwrap_or(80),
         scale: table.number("scale").unwrap_or(1.0),

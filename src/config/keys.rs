@@ -420,14 +420,20 @@ static RENDER: TableRule = TableRule {
         Key {
             name: "codec",
             kind: Kind::Word(|| Codec::ALL.iter().map(|word| word.as_str()).collect()),
-            default: Default::Value("\"h264\""),
-            doc: "The codec of the video.",
+            default: Default::Words(
+                "what the output file's ending means, else `h264`",
+                "\"vp9\"",
+            ),
+            doc: "The codec. `crf`, `x264_preset` and `pixel_format` count for it alone.",
         },
         Key {
             name: "crf",
-            kind: Kind::Whole { min: 0, max: 51 },
-            default: Default::Words("16, or 18 if `x264_preset` is set", "18"),
-            doc: "Constant rate factor: 0 is lossless, less is better and larger. With neither this nor `x264_preset`, 16.",
+            kind: Kind::Whole { min: 0, max: 63 },
+            default: Default::Words(
+                "16, or 18 if `x264_preset` is set; of other codecs Remotion's",
+                "18",
+            ),
+            doc: "Constant rate factor: less is better and larger. 0 to 51 for `h264` and `h265`, 4 to 63 for `vp8`, 0 to 63 for `vp9`.",
         },
         Key {
             name: "x264_preset",
@@ -441,8 +447,8 @@ static RENDER: TableRule = TableRule {
         Key {
             name: "pixel_format",
             kind: Kind::Word(|| PixelFormat::ALL.iter().map(|word| word.as_str()).collect()),
-            default: Default::Value("\"yuv420p\""),
-            doc: "The pixel format of the video.",
+            default: Default::Words("`yuv420p`; `yuv422p10le` for `prores`", "\"yuv444p\""),
+            doc: "The pixel format of the video. `yuva420p` and `yuva444p10le` are transparent.",
         },
         Key {
             name: "image_format",

@@ -232,14 +232,14 @@ pub struct SiteConfig {
 pub struct RenderDefaults {
     /// The site, if not the only one.
     pub site: Option<SiteName>,
-    /// Codec.
-    pub codec: Codec,
+    /// Codec; what the output file's ending means where absent.
+    pub codec: Option<Codec>,
     /// Constant rate factor; the codec's default where absent.
     pub crf: Option<u8>,
     /// libx264 preset.
     pub x264_preset: Option<X264Preset>,
-    /// Pixel format.
-    pub pixel_format: PixelFormat,
+    /// Pixel format; the codec's default where absent.
+    pub pixel_format: Option<PixelFormat>,
     /// How frames leave the browser; the composition's own wish, then JPEG, where absent.
     pub image_format: Option<ImageFormat>,
     /// JPEG quality, 0 to 100.

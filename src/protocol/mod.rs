@@ -6,6 +6,7 @@
 //! [`WorkerMessage::Done`] or [`WorkerMessage::Failed`]. A stream that ends without either was cut off:
 //! the worker crashed or timed out.
 
+mod encode;
 pub mod running;
 pub mod smoke;
 mod sound;
@@ -15,16 +16,17 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::media::{CaptureMethod, Codec, Fps, FrameRange, ImageFormat, PixelFormat, X264Preset};
+use crate::media::{CaptureMethod, Fps, FrameRange, ImageFormat};
 use crate::names::{BucketName, RenderId};
 
+pub use encode::{EncodeSettings, Quality, X264_DEFAULT};
 pub use sound::{
     AUDIO_BITRATE_DEFAULT, MediaSource, Playback, SAMPLE_RATE_DEFAULT, SoundLine, SoundSamples,
     SoundSettings, SoundTask, SoundTrack,
 };
 
 /// Raised whenever a message changes its meaning. A worker refuses a task of another version by name.
-pub const PROTOCOL_VERSION: u32 = 3;
+pub const PROTOCOL_VERSION: u32 = 4;
 
 /// Lambda gives a function one processor for each so many MB of its memory (Lambda developer guide, "Configure function
 /// memory").
@@ -174,41 +176,6 @@ pub struct CaptureSettings {
     pub sample_rate: u32,
 }
 
-/// Remotion's default for H.264.
-pub const CRF_DEFAULT_H264: u8 = 18;
-
-/// What H.264 is encoded with if nobody says anything: as good as Remotion's default (`medium` at 18) for about half the
-/// work, in files that are a fifth larger (decision 13).
-pub const X264_DEFAULT: (X264Preset, u8) = (X264Preset::Veryfast, 16);
-
-/// How frames are encoded. The same for every chunk of a render, whatever the cuts.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct EncodeSettings {
-    /// The codec.
-    pub codec: Codec,
-    /// Constant rate factor, 0 (lossless) to 51. Remotion's default for H.264 is 18.
-    pub crf: u8,
-    /// libx264's preset.
-    pub x264_preset: X264Preset,
-    /// Pixel format of the stream.
-    pub pixel_format: PixelFormat,
-    /// Keyframe distance in frames, or the encoder's default.
-    pub gop_size: Option<u32>,
-}
-
-impl Default for EncodeSettings {
-    /// Remotion's defaults for H.264.
-    fn default() -> Self {
-        Self {
-            codec: Codec::H264,
-            crf: CRF_DEFAULT_H264,
-            x264_preset: X264Preset::Medium,
-            pixel_format: PixelFormat::Yuv420p,
-            gop_size: None,
-        }
-    }
-}
-
 /// See [`WorkerTask::Chunk`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ChunkTask {
@@ -227,8 +194,8 @@ pub struct ChunkTask {
     pub frames: FrameRange,
     /// How frames leave the browser.
     pub capture: CaptureSettings,
-    /// How they are encoded.
-    pub encode: EncodeSettings,
+    /// How they are encoded. Nothing if only their sound counts: then no picture is taken and the segment is empty.
+    pub encode: Option<EncodeSettings>,
     /// Where the segment goes. Written once, by conditional put.
     pub bucket: BucketName,
     /// Key of the segment.
@@ -356,8 +323,8 @@ pub struct Segment {
     pub frame_count: u32,
     /// Whether this copy lost the race: the object had been written by an earlier copy of the chunk.
     pub already_there: bool,
-    /// How its frames were captured.
-    pub captured: Captured,
+    /// How its frames were captured; nothing if only their sound counted.
+    pub captured: Option<Captured>,
     /// Where the worker's time went.
     pub timings: ChunkTimings,
     /// SHA-256 of every captured frame in order, if asked for.

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::SiteLocation;
-use crate::media::{Fps, FrameRange};
+use crate::media::{AudioCodec, Container, Fps, FrameRange};
 use crate::names::{BucketName, RenderId};
 
 /// One line of a chunk's report.
@@ -99,9 +99,13 @@ pub struct SoundTask {
 /// How sound is encoded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SoundSettings {
+    /// The codec.
+    pub codec: AudioCodec,
+    /// The kind of file that is made, for the sound alone.
+    pub container: Container,
     /// Samples a second.
     pub sample_rate: u32,
-    /// As ffmpeg writes it: `320k`.
+    /// As ffmpeg writes it: `320k`. Of no meaning to samples that are not compressed.
     pub bitrate: String,
 }
 

@@ -8,14 +8,20 @@ pub(super) fn method(
     asked: Option<CaptureMethod>,
     image_format: ImageFormat,
     pixel_format: PixelFormat,
+    sides: [u32; 2],
 ) -> (CaptureMethod, Option<&'static str>) {
     let why_not = match (asked, image_format, pixel_format) {
         (Some(CaptureMethod::Screenshot), _, _) => "screenshots were asked for",
         (_, ImageFormat::Png, _) => "PNG frames were asked for",
-        (_, _, PixelFormat::Yuv422p | PixelFormat::Yuv444p) => {
+        (_, ImageFormat::Jpeg, PixelFormat::Yuv420p) => {
+            if sides.iter().all(|side| side.is_multiple_of(2)) {
+                return (CaptureMethod::Framebuffer, None);
+            }
+            "frames of the framebuffer need an even width and height"
+        }
+        (_, ImageFormat::Jpeg, _) => {
             "frames of the framebuffer are made yuv420p, which is not the video's pixel format"
         }
-        (_, ImageFormat::Jpeg, PixelFormat::Yuv420p) => return (CaptureMethod::Framebuffer, None),
     };
     (CaptureMethod::Screenshot, Some(why_not))
 }
@@ -68,7 +74,7 @@ mod tests {
     fn the_framebuffer_is_used_where_it_is_what_was_asked_for() {
         use CaptureMethod::{Framebuffer, Screenshot};
         use ImageFormat::{Jpeg, Png};
-        use PixelFormat::{Yuv420p, Yuv422p, Yuv444p};
+        use PixelFormat::{Yuv420p, Yuv422p, Yuv422p10, Yuv444p};
         for (asked, image, pixels, settled) in [
             (None, Jpeg, Yuv420p, Framebuffer),
             (Some(Framebuffer), Jpeg, Yuv420p, Framebuffer),
@@ -77,11 +83,14 @@ mod tests {
             (Some(Framebuffer), Png, Yuv420p, Screenshot),
             (None, Jpeg, Yuv422p, Screenshot),
             (None, Jpeg, Yuv444p, Screenshot),
+            (None, Jpeg, Yuv422p10, Screenshot),
         ] {
-            let (method, why_not) = method(asked, image, pixels);
+            let (method, why_not) = method(asked, image, pixels, [1280, 720]);
             assert_eq!(method, settled, "{asked:?} {image} {pixels}");
             assert_eq!(why_not.is_some(), settled == Screenshot);
         }
+        let (odd, why_not) = method(None, Jpeg, Yuv420p, [1281, 720]);
+        assert_eq!((odd, why_not.is_some()), (Screenshot, true));
     }
 
     #[test]

@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize};
 use crate::cloud::{Cloud, CloudError, PutOptions};
 use crate::digest::Digest;
 use crate::env;
-use crate::media::FrameRange;
+use crate::media::{Container, FrameRange};
 use crate::names::{BucketName, RenderId};
-use crate::protocol::Composition;
 use crate::protocol::running::{self, RunningRender};
+use crate::protocol::{Composition, EncodeSettings};
 
 use super::chunks::ChunkPlan;
 use super::dispatch::Workers;
@@ -93,13 +93,20 @@ pub(super) fn segment_prefix(id: &RenderId) -> String {
     format!("{}segments/", prefix(id))
 }
 
-/// Key of the segment with these frames. Numbers are padded so that listings are in the order of the video.
-pub(super) fn segment_key(id: &RenderId, frames: FrameRange) -> String {
+/// Key of the segment with these frames. Numbers are padded so that listings are in the order of the video. A chunk of
+/// which only the sound counts leaves an empty object.
+pub(super) fn segment_key(
+    id: &RenderId,
+    frames: FrameRange,
+    encode: Option<&EncodeSettings>,
+) -> String {
+    let pictures = encode.and_then(|encode| encode.codec.rules().pictures);
     format!(
-        "{}{:07}-{:07}.mp4",
+        "{}{:07}-{:07}.{}",
         segment_prefix(id),
         frames.start(),
-        frames.last()
+        frames.last(),
+        pictures.map_or("heard", |pictures| pictures.segment.as_str())
     )
 }
 
@@ -119,8 +126,8 @@ pub(super) fn report_key(id: &RenderId, frames: FrameRange) -> String {
 }
 
 /// Key of the sound of the whole video.
-pub(super) fn sound_key(id: &RenderId) -> String {
-    format!("{}.m4a", sound_prefix(id))
+pub(super) fn sound_key(id: &RenderId, container: Container) -> String {
+    format!("{}.{container}", sound_prefix(id))
 }
 
 /// The parts of a request together with the workers that serve it.
@@ -236,6 +243,7 @@ pub(super) async fn segments_there(
     bucket: &BucketName,
     id: &RenderId,
     chunks: &ChunkPlan,
+    encode: Option<&EncodeSettings>,
 ) -> Result<Vec<Option<u64>>, CloudError> {
     let objects: BTreeMap<String, u64> = cloud
         .list_objects(bucket, &segment_prefix(id))
@@ -245,7 +253,10 @@ pub(super) async fn segments_there(
         .collect();
     Ok(chunks
         .chunks()
-        .map(|chunk| objects.get(&segment_key(id, chunk.frames)).copied())
+        .map(|chunk| {
+            let key = segment_key(id, chunk.frames, encode);
+            objects.get(&key).copied()
+        })
         .collect())
 }
 
@@ -274,7 +285,13 @@ mod tests {
     #[test]
     fn keys_sort_as_the_video_runs() {
         let id: RenderId = "abc".parse().unwrap();
-        let key = |start, end| segment_key(&id, FrameRange::new(start, end).unwrap());
+        let encode = EncodeSettings::default();
+        let frames = |start, end| FrameRange::new(start, end).unwrap();
+        let key = |start, end| segment_key(&id, frames(start, end), Some(&encode));
+        assert_eq!(
+            segment_key(&id, frames(0, 20), None),
+            "renders/abc/segments/0000000-0000019.heard"
+        );
         assert_eq!(key(0, 20), "renders/abc/segments/0000000-0000019.mp4");
         assert!(key(9_980, 10_000) < key(10_000, 10_020));
     }

@@ -8,6 +8,7 @@ pub mod chunks;
 pub mod dispatch;
 mod document;
 pub mod invocation;
+mod join;
 pub mod output;
 mod progress;
 mod questions;
@@ -32,10 +33,11 @@ use document::RenderDocument;
 use output::{OutputError, OutputFile};
 use request::{RenderRequest, RequestError, Settled};
 use scheduler::{ChunkFailure, RenderFailure};
-use stitch::{SegmentSource, SoundSource, StitchError};
+use stitch::{SegmentSource, SoundSource};
 
 pub use captured::CaptureReport;
 pub use document::{ResumeError, new_render_id};
+pub use join::{JoinError, Joining};
 pub use progress::{Progress, RenderEvent};
 pub use questions::{compositions, still};
 
@@ -50,6 +52,8 @@ pub struct RenderJob {
     pub keep_segments: bool,
     /// Where the video goes.
     pub output: OutputFile,
+    /// ffmpeg on this machine, if it has one: see [`Joining::needs_ffmpeg`].
+    pub ffmpeg: Option<PathBuf>,
 }
 
 /// A finished render.
@@ -127,7 +131,7 @@ pub enum RenderError {
     Cloud(#[from] CloudError),
     /// The segments do not make a video.
     #[error(transparent)]
-    Stitch(#[from] StitchError),
+    Join(#[from] JoinError),
     /// The output cannot be written.
     #[error(transparent)]
     Output(#[from] OutputError),
@@ -154,12 +158,16 @@ pub async fn render(
     mut on_event: impl FnMut(RenderEvent<'_>),
 ) -> Result<RenderOutput, RenderError> {
     let began = Instant::now();
+    if request.joining().needs_ffmpeg() && job.ffmpeg.is_none() {
+        return Err(JoinError::NoFfmpeg(request.options().encode.container).into());
+    }
     let composition = begin(request, &job, session, &mut on_event).await?;
     let settled = request.settle(composition)?;
     on_event(RenderEvent::Planned {
         composition: &settled.composition,
         chunks: &settled.chunks,
-        encode: &settled.encode,
+        codec: settled.codec,
+        encode: settled.encode.as_ref(),
     });
     let resolved = Instant::now();
 
@@ -175,7 +183,7 @@ pub async fn render(
     let size_bytes = tokio::select! {
         biased;
         () = session.cancel.cancelled() => return Err(RenderError::cancelled("stitching")),
-        stitched = segments.stitch(sound.as_ref(), &job, session, &settled, &mut on_event) => stitched?,
+        joined = segments.join(sound.as_ref(), &job, session, &settled, &mut on_event) => joined?,
     };
     let path = job.output.commit()?;
     if !job.keep_segments
@@ -255,6 +263,7 @@ impl Segments {
                 &session.workers.bucket,
                 &job.id,
                 &settled.chunks,
+                settled.encode.as_ref(),
             )
             .await?
         } else {
@@ -286,6 +295,7 @@ impl Segments {
             })
             .collect();
         let options = request.options();
+        let encode = settled.encode.as_ref();
         let task = |index: u32, attempt| {
             let chunk = chunks[index as usize];
             WorkerTask::Chunk(Box::new(ChunkTask {
@@ -298,7 +308,7 @@ impl Segments {
                 capture: settled.capture.clone(),
                 encode: settled.encode.clone(),
                 bucket: session.workers.bucket.clone(),
-                segment_key: document::segment_key(&job.id, chunk.frames),
+                segment_key: document::segment_key(&job.id, chunk.frames, encode),
                 sound_key: document::report_key(&job.id, chunk.frames),
                 digest_frames: false,
             }))
@@ -321,7 +331,9 @@ impl Segments {
                 None => {}
                 Some(Answer::Segment(segment)) => {
                     *size = Some(segment.size_bytes);
-                    self.captured.add(segment.captured);
+                    if let Some(captured) = segment.captured {
+                        self.captured.add(captured);
+                    }
                 }
                 Some(_) => return Err(RenderError::Answer),
             }
@@ -329,20 +341,20 @@ impl Segments {
         Ok(tally)
     }
 
-    async fn stitch(
+    async fn join(
         &self,
         sound: Option<&SoundSource>,
         job: &RenderJob,
         session: Session<'_>,
         settled: &Settled,
         on_event: &mut impl FnMut(RenderEvent<'_>),
-    ) -> Result<u64, StitchError> {
+    ) -> Result<u64, JoinError> {
         let sources: Vec<SegmentSource> = settled
             .chunks
             .chunks()
             .zip(&self.sizes)
             .map(|(chunk, size)| SegmentSource {
-                key: document::segment_key(&job.id, chunk.frames),
+                key: document::segment_key(&job.id, chunk.frames, settled.encode.as_ref()),
                 size_bytes: size.unwrap_or(0),
                 frame_count: chunk.frames.len(),
             })
@@ -356,15 +368,23 @@ impl Segments {
             frames: 0,
             frames_total,
         });
-        let fps = settled.composition.fps;
-        let stitched = stitch::stitch(&sources, sound, fps, &open, job.output.part(), |frames| {
+        let parts = join::Parts {
+            codec: settled.codec,
+            container: settled.container,
+            fps: settled.composition.fps,
+            segments: &sources,
+            sound,
+            open: &open,
+            path: job.output.part(),
+            scratch: &job.output.scratch(),
+        };
+        join::join(settled.joining, parts, job.ffmpeg.as_deref(), |frames| {
             on_event(RenderEvent::Stitching {
                 frames,
                 frames_total,
             });
         })
-        .await?;
-        Ok(stitched.size_bytes)
+        .await
     }
 }
 

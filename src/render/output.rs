@@ -84,6 +84,13 @@ impl OutputFile {
         &self.part
     }
 
+    /// A folder beside it, for what is needed until it is whole.
+    pub fn scratch(&self) -> PathBuf {
+        let mut scratch = self.path.clone().into_os_string();
+        scratch.push(".rmx-segments");
+        PathBuf::from(scratch)
+    }
+
     /// Where it will be.
     pub fn path(&self) -> &Path {
         &self.path

@@ -1,7 +1,7 @@
 //! How far a render has come, from what its workers say.
 
 use crate::cloud::CloudError;
-use crate::media::FrameRange;
+use crate::media::{Codec, FrameRange};
 use crate::protocol::{Composition, EncodeSettings, WorkerMessage};
 
 use super::chunks::{Chunk, ChunkPlan};
@@ -38,8 +38,10 @@ pub enum RenderEvent<'a> {
         composition: &'a Composition,
         /// The chunks.
         chunks: &'a ChunkPlan,
-        /// How it is encoded.
-        encode: &'a EncodeSettings,
+        /// Its codec.
+        codec: Codec,
+        /// How pictures are encoded, if there are any.
+        encode: Option<&'a EncodeSettings>,
     },
     /// It has come further.
     Progress(Progress),

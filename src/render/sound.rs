@@ -25,7 +25,7 @@ pub(super) async fn make(
         return Ok(None);
     };
     let bucket = &session.workers.bucket;
-    let key = document::sound_key(&job.id);
+    let key = document::sound_key(&job.id, sound.encode.container);
     let objects = session
         .cloud
         .list_objects(bucket, &document::sound_prefix(&job.id))

@@ -131,7 +131,7 @@ async fn capture_frames(
             muted: capture.muted,
             sample_rate: SAMPLE_RATE_DEFAULT,
         },
-        encode: EncodeSettings::default(),
+        encode: None,
         bucket: "capture".parse().map_err(bad)?,
         segment_key: String::new(),
         sound_key: String::new(),
@@ -142,9 +142,11 @@ async fn capture_frames(
         Some(file) if file.extension().is_some_and(|extension| extension == "mp4") => {
             let writing = |error| internal(&format!("writing {}", file.display()), error);
             let scratch = tempfile::tempdir().map_err(writing)?;
-            let encoded = worker.encode(&task, scratch.path(), &messages).await?;
+            let encoded = worker
+                .encode(&task, &EncodeSettings::default(), scratch.path(), &messages)
+                .await?;
             std::fs::copy(encoded.segment, file).map_err(writing)?;
-            if let Some(reason) = encoded.captured.reason {
+            if let Some(reason) = encoded.captured.and_then(|captured| captured.reason) {
                 tracing::warn!("captured as screenshots: {reason}");
             }
             encoded.timings

@@ -10,11 +10,11 @@ use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::failure::{TaskResult, internal, retryable};
+use super::failure::{TaskResult, internal, permanent, retryable};
 use super::tools::Tools;
 use super::words::words_of;
-use crate::media::{Fps, ImageFormat};
-use crate::protocol::{EncodeSettings, FailureKind, TaskFailure};
+use crate::media::{Codec, Container, Fps, ImageFormat, Pictures, ProResProfile};
+use crate::protocol::{EncodeSettings, FailureKind, Quality, TaskFailure};
 
 /// Frames that wait for the encoder; beyond that the capture waits.
 const FRAMES_WAITING_MAX: usize = 8;
@@ -62,41 +62,78 @@ impl Input {
 /// Everything ffmpeg is told. The same for every chunk of a render, but for the paths.
 fn arguments(
     settings: &EncodeSettings,
+    pictures: Pictures,
     input: Input,
     fps: Fps,
     threads: u32,
     output: &Path,
 ) -> Vec<String> {
-    // Closed groups of pictures and headers that do not depend on the content: segments can be joined.
-    let mut x264 = "open-gop=0:stitchable=1".to_owned();
-    if let Some(gop) = settings.gop_size {
-        x264.push_str(&format!(":keyint={gop}"));
-    }
-    let text = format!(
+    let mut text = format!(
         "-hide_banner -loglevel error -nostats -progress pipe:1 \
          {} -framerate {fps} -i - -an \
-         -c:v libx264 -preset {} -crf {} -pix_fmt {} -color_range tv -colorspace bt470bg -x264-params {x264} \
-         -threads {threads} -video_track_timescale {} -fps_mode passthrough -map_metadata -1 -f mp4 -y",
+         -c:v {} -pix_fmt {} -color_range tv -colorspace bt470bg -threads {threads}",
         input.arguments(),
-        settings.x264_preset,
-        settings.crf,
+        pictures.encoder,
         settings.pixel_format,
-        timescale(fps),
     );
+    let mut add = |option: &str, value: &dyn std::fmt::Display| {
+        text.push_str(&format!(" {option} {value}"));
+    };
+    match &settings.quality {
+        Some(Quality::Crf(factor)) => add("-crf", factor),
+        Some(Quality::Bitrate(rate)) => add("-b:v", rate),
+        None => {}
+    }
+    if let Some(size) = &settings.buffer_size {
+        add("-bufsize", size);
+    }
+    if let Some(rate) = &settings.max_rate {
+        add("-maxrate", rate);
+    }
+    if let Some(gop) = settings.gop_size {
+        add("-g", &gop);
+    }
+    if let Some(preset) = settings.x264_preset {
+        add("-preset", &preset);
+    }
+    if let Some(profile) = settings.pro_res_profile {
+        add("-profile:v", &profile_number(profile));
+    }
+    // Closed groups of pictures and headers that do not depend on the content: segments can be joined.
+    match settings.codec {
+        Codec::H264 | Codec::H264Mkv => add("-x264-params", &"open-gop=0:stitchable=1"),
+        Codec::H265 => {
+            add("-x265-params", &"open-gop=0:log-level=error");
+            add("-tag:v", &"hvc1");
+        }
+        // libvpx shows nothing of what is transparent in frames that it keeps for reference alone.
+        Codec::Vp8 | Codec::Vp9 if settings.pixel_format.is_transparent() => {
+            add("-auto-alt-ref", &"0");
+        }
+        Codec::Vp8 | Codec::Vp9 | Codec::ProRes | Codec::Mp3 | Codec::Aac | Codec::Wav => {}
+    }
+    if matches!(pictures.segment, Container::Mp4 | Container::Mov) {
+        add("-video_track_timescale", &fps.timescale());
+    }
+    add(
+        "-fps_mode passthrough -map_metadata -1 -f",
+        &pictures.segment.muxer(),
+    );
+    add("-y", &"");
     let mut arguments: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
     arguments.push(output.display().to_string());
     arguments
 }
 
-/// Ticks a second in which a frame lasts a whole number of them: 90 000 where that works, as the official renderer
-/// has it, else the rate's own numerator.
-fn timescale(fps: Fps) -> u32 {
-    const USUAL: u32 = 90_000;
-    let ticks = u64::from(USUAL) * u64::from(fps.denominator());
-    if ticks.is_multiple_of(u64::from(fps.numerator())) {
-        USUAL
-    } else {
-        fps.numerator()
+/// prores_ks's number of it.
+fn profile_number(profile: ProResProfile) -> u32 {
+    match profile {
+        ProResProfile::Proxy => 0,
+        ProResProfile::Light => 1,
+        ProResProfile::Standard => 2,
+        ProResProfile::Hq => 3,
+        ProResProfile::P4444 => 4,
+        ProResProfile::P4444Xq => 5,
     }
 }
 
@@ -108,8 +145,13 @@ impl Encoder {
         fps: Fps,
         output: PathBuf,
     ) -> TaskResult<Self> {
+        let pictures = settings.codec.rules().pictures.ok_or_else(|| {
+            let message = format!("encoding: {} makes no pictures", settings.codec);
+            permanent(FailureKind::BadRequest, message)
+        })?;
+        let arguments = arguments(settings, pictures, input, fps, tools.cores, &output);
         let mut child = Command::new(&tools.ffmpeg)
-            .args(arguments(settings, input, fps, tools.cores, &output))
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -224,16 +266,6 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
-    use crate::media::{Codec, PixelFormat, X264Preset};
-
-    #[test]
-    fn a_frame_lasts_a_whole_number_of_ticks() {
-        for rate in [12.5, 23.976, 25.0, 29.97, 30.0, 59.94, 60.0, 144.0] {
-            let fps = Fps::from_number(rate).unwrap();
-            let ticks = u64::from(timescale(fps)) * u64::from(fps.denominator());
-            assert_eq!(ticks % u64::from(fps.numerator()), 0, "{rate}");
-        }
-    }
 
     #[tokio::test]
     async fn an_encoder_that_never_ends_is_ended() {
@@ -248,13 +280,7 @@ mod tests {
             cores: 1,
             browsers: 1,
         };
-        let settings = EncodeSettings {
-            codec: Codec::H264,
-            crf: 18,
-            x264_preset: X264Preset::Medium,
-            pixel_format: PixelFormat::Yuv420p,
-            gop_size: None,
-        };
+        let settings = EncodeSettings::default();
         let fps = Fps::from_number(30.0).unwrap();
         let output = folder.path().join("segment.mp4");
         let encoder = Encoder::start(

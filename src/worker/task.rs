@@ -17,12 +17,12 @@ use super::sound::{self, Report};
 use super::tools::Tools;
 use crate::cloud::{Cloud, PutOptions, PutOutcome};
 use crate::digest::Digest;
-use crate::media::{CaptureMethod, FrameRange, ImageFormat, device_pixels};
+use crate::media::{CaptureMethod, ImageFormat, device_pixels};
 use crate::names::BucketName;
 use crate::protocol::{
     Answer, Captured, ChunkTask, ChunkTimings, Composition, EncodeSettings, FailureKind,
-    PROTOCOL_VERSION, PageTask, SAMPLE_RATE_DEFAULT, Segment, SiteLocation, SoundTask, StillTask,
-    WorkerInfo, WorkerMessage, WorkerTask,
+    PROTOCOL_VERSION, PageTask, SAMPLE_RATE_DEFAULT, Segment, SiteLocation, SoundTask, WorkerInfo,
+    WorkerMessage, WorkerTask,
 };
 
 /// A page for a composition lookup has the browser's own default size, as the official renderer opens it.
@@ -38,7 +38,7 @@ pub(super) struct Worker {
     /// The folder of [`SiteLocation::BuiltIn`], while a task uses it.
     pub(super) built_in: Option<PathBuf>,
     /// Pages that stay open: one in each browser.
-    open: Vec<Open>,
+    pub(super) open: Vec<Open>,
     /// Why the browser's framebuffer cannot be used here, once that is known.
     no_framebuffer: Option<String>,
 }
@@ -48,10 +48,11 @@ pub(super) struct Worker {
 pub(super) struct Encoded {
     pub(super) segment: PathBuf,
     /// What is heard meanwhile; nothing if the chunk is silent.
-    report: Option<PathBuf>,
-    pub(super) captured: Captured,
+    pub(super) report: Option<PathBuf>,
+    /// Nothing if no picture was taken.
+    pub(super) captured: Option<Captured>,
     pub(super) timings: ChunkTimings,
-    digests: Vec<Digest>,
+    pub(super) digests: Vec<Digest>,
 }
 
 /// Where a task says how far it is.
@@ -191,7 +192,7 @@ impl Worker {
         Ok(Site::Bucket(kept))
     }
 
-    fn cloud(&self) -> TaskResult<&Cloud> {
+    pub(super) fn cloud(&self) -> TaskResult<&Cloud> {
         self.cloud
             .as_ref()
             .ok_or_else(|| internal("reaching the bucket", "this worker has no cloud"))
@@ -206,7 +207,10 @@ impl Worker {
             captured,
             mut timings,
             digests,
-        } = self.encode(task, folder.path(), messages).await?;
+        } = match &task.encode {
+            Some(encode) => self.encode(task, encode, folder.path(), messages).await?,
+            None => self.listen(task, folder.path(), messages).await?,
+        };
         let started = Instant::now();
         // Who finds a segment must find its report as well, so that goes first.
         if let Some(report) = report {
@@ -218,8 +222,12 @@ impl Worker {
             )
             .await?;
         }
+        let pictures = task.encode.as_ref();
+        let pictures = pictures.and_then(|encode| encode.codec.rules().pictures);
+        let media_type = pictures.map(|pictures| pictures.segment.media_type());
+        let media_type = media_type.unwrap_or("application/octet-stream");
         let (size_bytes, outcome) = self
-            .put(&task.bucket, &task.segment_key, &segment, "video/mp4")
+            .put(&task.bucket, &task.segment_key, &segment, media_type)
             .await?;
         timings.upload_ms = milliseconds(started);
         Ok(Segment {
@@ -241,7 +249,12 @@ impl Worker {
         let files = MediaFiles::new(self.site(&task.site)?, folder.path())?;
         let made = sound::make(&self.tools, self.cloud()?, &files, task, folder.path()).await?;
         let (size_bytes, _) = self
-            .put(&task.bucket, &task.key, &made, "audio/mp4")
+            .put(
+                &task.bucket,
+                &task.key,
+                &made,
+                task.encode.container.media_type(),
+            )
             .await?;
         Ok(Answer::Sound { size_bytes })
     }
@@ -284,12 +297,13 @@ impl Worker {
     pub(super) async fn encode(
         &mut self,
         task: &ChunkTask,
+        encode: &EncodeSettings,
         folder: &Path,
         messages: &Messages,
     ) -> TaskResult<Encoded> {
         let asked = task.capture.method;
         if asked == CaptureMethod::Framebuffer && self.no_framebuffer.is_none() {
-            match self.encode_by(asked, task, folder, messages).await {
+            match self.encode_by(asked, task, encode, folder, messages).await {
                 Err(failure) if failure.kind == FailureKind::Capture => {
                     tracing::warn!("frames are captured as screenshots: {failure}");
                     self.no_framebuffer = Some(failure.message);
@@ -298,9 +312,9 @@ impl Worker {
             }
         }
         let safe = CaptureMethod::Screenshot;
-        let mut encoded = self.encode_by(safe, task, folder, messages).await?;
-        if asked != safe {
-            encoded.captured.reason.clone_from(&self.no_framebuffer);
+        let mut encoded = self.encode_by(safe, task, encode, folder, messages).await?;
+        if let (true, Some(captured)) = (asked != safe, &mut encoded.captured) {
+            captured.reason.clone_from(&self.no_framebuffer);
         }
         Ok(encoded)
     }
@@ -309,6 +323,7 @@ impl Worker {
         &mut self,
         method: CaptureMethod,
         task: &ChunkTask,
+        encode: &EncodeSettings,
         folder: &Path,
         messages: &Messages,
     ) -> TaskResult<Encoded> {
@@ -325,12 +340,13 @@ impl Worker {
         let reporting = |error| internal("writing down what is heard", error);
         let mut encoder = Encoder::start(
             &self.tools,
-            &task.encode,
+            encode,
             input,
             composition.fps,
-            folder.join("segment.mp4"),
+            folder.join("segment"),
         )?;
-        let mut lanes = self.lanes(method, task, messages).await?;
+        let taken = taken(method, task);
+        let mut lanes = self.lanes(taken, task, messages).await?;
         let mut open_ms = None;
         let mut digests = Vec::new();
         for frame in task.frames.frames() {
@@ -360,19 +376,19 @@ impl Worker {
         Ok(Encoded {
             segment,
             report: report.finish().map_err(reporting)?,
-            captured: Captured {
+            captured: Some(Captured {
                 method,
                 reason: None,
-            },
+            }),
             timings,
             digests,
         })
     }
 
     /// The chunk's frames, drawn by as many browsers as the worker has processors.
-    async fn lanes(
+    pub(super) async fn lanes(
         &mut self,
-        method: CaptureMethod,
+        capture: Capture,
         task: &ChunkTask,
         messages: &Messages,
     ) -> TaskResult<Lanes> {
@@ -380,35 +396,11 @@ impl Worker {
             tools: self.tools.clone(),
             site: self.site(&task.page.site)?,
             task: Arc::new(task.clone()),
-            setup: setup(method, task),
+            setup: setup(capture, task),
             messages: messages.clone(),
         };
         let open = std::mem::take(&mut self.open);
         Ok(Lanes::start(drawing, self.tools.browsers, open).await)
-    }
-
-    async fn still(&mut self, task: &StillTask, messages: &Messages) -> TaskResult<Answer> {
-        check_protocol(task.page.protocol)?;
-        let method = CaptureMethod::Screenshot;
-        let mut lanes = self.lanes(method, &still_chunk(task), messages).await?;
-        let drawn = lanes.next().await.map_err(at_frame(task.frame))?;
-        let picture = drawn.picture;
-        self.open = lanes.finish().await;
-        let size_bytes = picture.len() as u64;
-        let content_type = match task.capture.image_format {
-            ImageFormat::Jpeg => "image/jpeg",
-            ImageFormat::Png => "image/png",
-        };
-        let options = PutOptions {
-            content_type: Some(content_type.to_owned()),
-            ..PutOptions::default()
-        };
-        let written = self
-            .cloud()?
-            .put_object(&task.bucket, &task.key, picture, &options)
-            .await;
-        written.map_err(|error| storage(&error))?;
-        Ok(Answer::Still { size_bytes })
     }
 
     /// Takes pictures of `task.frames` and hands each to `keep`, in order. Returns where the time went.
@@ -420,7 +412,8 @@ impl Worker {
     ) -> TaskResult<ChunkTimings> {
         let started = Instant::now();
         let mut open_ms = None;
-        let mut lanes = self.lanes(task.capture.method, task, messages).await?;
+        let taken = taken(task.capture.method, task);
+        let mut lanes = self.lanes(taken, task, messages).await?;
         for frame in task.frames.frames() {
             let drawn = lanes.next().await.map_err(at_frame(frame))?;
             open_ms.get_or_insert_with(|| milliseconds(started));
@@ -443,41 +436,27 @@ impl Worker {
     }
 }
 
-fn setup(method: CaptureMethod, task: &ChunkTask) -> Setup {
-    let (composition, capture) = (&task.composition, &task.capture);
+/// How pictures leave the browser.
+pub(super) fn taken(method: CaptureMethod, task: &ChunkTask) -> Capture {
+    match method {
+        CaptureMethod::Screenshot => {
+            Capture::Screenshots(task.capture.image_format, task.capture.jpeg_quality)
+        }
+        CaptureMethod::Framebuffer => Capture::Framebuffer,
+    }
+}
+
+fn setup(capture: Capture, task: &ChunkTask) -> Setup {
+    let composition = &task.composition;
     Setup {
         input_props: task.page.input_props.clone(),
         environment: task.page.environment.clone(),
         timeout_ms: task.page.timeout_ms,
-        viewport: (composition.width, composition.height, capture.scale),
-        capture: match method {
-            CaptureMethod::Screenshot => {
-                Capture::Screenshots(capture.image_format, capture.jpeg_quality)
-            }
-            CaptureMethod::Framebuffer => Capture::Framebuffer,
-        },
-        muted: capture.muted,
-        sample_rate: capture.sample_rate,
+        viewport: (composition.width, composition.height, task.capture.scale),
+        capture,
+        muted: task.capture.muted,
+        sample_rate: task.capture.sample_rate,
         initial_frame: task.frames.start(),
-    }
-}
-
-/// A still is drawn as the one frame of a chunk that is never encoded.
-fn still_chunk(task: &StillTask) -> ChunkTask {
-    ChunkTask {
-        page: task.page.clone(),
-        render_id: task.render_id.clone(),
-        chunk: 0,
-        attempt: 1,
-        composition: task.composition.clone(),
-        frames: FrameRange::new(task.frame, task.frame.saturating_add(1))
-            .unwrap_or_else(|_| FrameRange::new(0, 1).expect("one frame")),
-        capture: task.capture.clone(),
-        encode: EncodeSettings::default(),
-        bucket: task.bucket.clone(),
-        segment_key: task.key.clone(),
-        sound_key: String::new(),
-        digest_frames: false,
     }
 }
 
@@ -492,6 +471,6 @@ pub(super) fn check_protocol(version: u32) -> TaskResult<()> {
     Err(permanent(FailureKind::BadRequest, message))
 }
 
-fn milliseconds(since: Instant) -> u64 {
+pub(super) fn milliseconds(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }

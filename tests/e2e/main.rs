@@ -11,6 +11,7 @@
 mod compare;
 mod failures;
 mod farm;
+mod formats;
 mod peer;
 mod smoke;
 mod sound;

@@ -62,7 +62,7 @@ async fn what_cannot_be_rendered_is_refused_by_name() {
         ),
         (&["Title", "--crf", "52"], 64, &["0 to 51"]),
         (
-            &["Title", "--codec", "vp9"],
+            &["Title", "--codec", "av1"],
             64,
             &["does not do this yet", "h264"],
         ),
@@ -76,7 +76,12 @@ async fn what_cannot_be_rendered_is_refused_by_name() {
             1,
             &["exists", "--overwrite"],
         ),
-        (&["Title", "out.webm"], 64, &[".webm", ".mp4"]),
+        (&["Title", "out.avi"], 64, &[".avi", ".mp4"]),
+        (
+            &["Title", "out.webm", "--codec=h264"],
+            64,
+            &[".webm", "h264", ".mp4"],
+        ),
         (&["Title", "--env-file", "absent"], 1, &["absent"]),
     ] {
         // The site is given by `SITE`, unless it is what is wrong.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rmx::cloud::{Cloud, Connection, FunctionCode, FunctionSettings, StaticCredentials};
 use rmx::digest::Digest;
 use rmx::local::LocalOptions;
-use rmx::media::{Codec, PixelFormat};
+use rmx::media::{Codec, Container};
 use rmx::names::{BucketName, Region, RenderId};
 use rmx::protocol::SiteLocation;
 use rmx::render::chunks::ChunkLength;
@@ -146,9 +146,14 @@ impl Scene {
             },
             encode: EncodeOptions {
                 codec: Codec::H264,
+                container: Container::Mp4,
                 crf: None,
+                video_bitrate: None,
+                buffer_size: None,
+                max_rate: None,
                 x264_preset: None,
-                pixel_format: PixelFormat::Yuv420p,
+                pro_res_profile: None,
+                pixel_format: None,
                 gop_size: None,
             },
             sound: SoundOptions::default(),
@@ -160,6 +165,7 @@ impl Scene {
             resume,
             keep_segments: false,
             output: OutputFile::create(&self.output(), true).unwrap(),
+            ffmpeg: None,
         };
         let cancel = CancellationToken::new();
         let session = Session {

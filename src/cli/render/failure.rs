@@ -6,7 +6,7 @@ use crate::render::output::OutputError;
 use crate::render::request::RequestError;
 use crate::render::scheduler::{ChunkFailure, RenderFailure};
 use crate::render::stitch::StitchError;
-use crate::render::{RenderError, ResumeError};
+use crate::render::{JoinError, RenderError, ResumeError};
 
 use crate::cli::error::{CommandError, CommandErrorKind};
 
@@ -31,17 +31,7 @@ pub(in crate::cli) fn shown(
         RenderError::Answer => CommandError::error("A worker gave an unexpected answer")
             .cause(RenderError::Answer)
             .hint("run `rmx apply` to deploy the workers of this rmx"),
-        RenderError::Stitch(error @ (StitchError::Output { .. } | StitchError::Tables(_))) => {
-            resume(CommandError::error("The video cannot be written").cause(error))
-        }
-        RenderError::Stitch(error @ (StitchError::Cloud(_) | StitchError::Read { .. })) => {
-            resume(CommandError::error("A segment cannot be read").cause(error))
-        }
-        RenderError::Stitch(error @ StitchError::Segment { .. }) => {
-            CommandError::error("The segments do not make one video")
-                .cause(error)
-                .hint("render again; if it stays so, please report it with the text above")
-        }
+        RenderError::Join(error) => join(error, resume),
         RenderError::Work {
             what,
             frames,
@@ -92,6 +82,31 @@ pub(in crate::cli) fn shown(
                 chunk(*failure, &format!("{place}{tries}"), resume)
             }
         },
+    }
+}
+
+fn join(error: JoinError, resume: impl FnOnce(CommandError) -> CommandError) -> CommandError {
+    match error {
+        JoinError::NoFfmpeg(_) => CommandError::error("ffmpeg is missing on this machine")
+            .cause(error)
+            .hint(
+                "install the package `ffmpeg`, or set RMX_FFMPEG to its path; H.264 and HEVC in .mp4 do without it",
+            ),
+        JoinError::Stitch(StitchError::Output { .. } | StitchError::Tables(_))
+        | JoinError::Scratch { .. } => {
+            resume(CommandError::error("The video cannot be written").cause(error))
+        }
+        JoinError::Stitch(StitchError::Cloud(_) | StitchError::Read { .. }) => {
+            resume(CommandError::error("A segment cannot be read").cause(error))
+        }
+        JoinError::Stitch(StitchError::Segment { .. }) => {
+            CommandError::error("The segments do not make one video")
+                .cause(error)
+                .hint("render again; if it stays so, please report it with the text above")
+        }
+        JoinError::Ffmpeg { .. } => {
+            resume(CommandError::error("ffmpeg could not join the segments").cause(error))
+        }
     }
 }
 

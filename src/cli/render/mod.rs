@@ -10,7 +10,12 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use crate::media::{CaptureMethod, Codec, FrameSelection, ImageFormat, PixelFormat, X264Preset};
+use crate::config::RenderDefaults;
+use crate::env::Tool;
+use crate::media::{
+    AudioCodec, CaptureMethod, Codec, Container, FrameSelection, ImageFormat, PixelFormat,
+    ProResProfile, X264Preset,
+};
 use crate::names::RenderId;
 use crate::render::chunks::ChunkLength;
 use crate::render::dispatch::Session;
@@ -37,7 +42,7 @@ pub(super) use failure::shown as failure_shown;
 pub(crate) struct RenderArgs {
     /// The composition's id
     composition: String,
-    /// The file to write [default: out/COMPOSITION.mp4]
+    /// The file to write; its ending chooses the codec where --codec does not [default: out/COMPOSITION.mp4]
     out: Option<PathBuf>,
     #[command(flatten)]
     page: PageArgs,
@@ -52,16 +57,29 @@ pub(crate) struct RenderArgs {
     /// Cut into this many chunks, all rendered at the same time; on the embedded cloud no more than it has processors for
     #[arg(long, value_name = "N")]
     concurrency: Option<u32>,
-    /// Codec of the video: h264
+    /// Codec: h264, h264-mkv, h265, vp8, vp9, prores, or mp3, aac, wav for sound alone [default: what OUT's ending means, else h264]
     #[arg(long, value_parser = options::parse_codec)]
     codec: Option<Codec>,
-    /// Constant rate factor: 0 is lossless, 51 is worst [default: 16; 18 with --x264-preset]
+    /// Constant rate factor: less is better and larger [default: 16 for h264 and 18 with --x264-preset, 23 for h265, 9 for vp8,
+    /// 28 for vp9]
     #[arg(long, value_name = "N")]
     crf: Option<u8>,
+    /// Bits a second instead of a constant rate factor, such as 1500K
+    #[arg(long, value_name = "RATE")]
+    video_bitrate: Option<String>,
+    /// The encoder's buffer, such as 3M
+    #[arg(long, value_name = "SIZE")]
+    buffer_size: Option<String>,
+    /// The most bits a second over the length of that buffer, such as 2M
+    #[arg(long, value_name = "RATE")]
+    max_rate: Option<String>,
     /// libx264's preset [default: veryfast, at a rate factor that makes it as good as Remotion's medium at 18]
     #[arg(long, value_name = "PRESET", value_parser = options::parse_preset)]
     x264_preset: Option<X264Preset>,
-    /// Pixel format of the video
+    /// Kind of ProRes: proxy, light, standard, hq, 4444 or 4444-xq [default: hq]
+    #[arg(long, value_name = "PROFILE", value_parser = options::parse_profile)]
+    prores_profile: Option<ProResProfile>,
+    /// Pixel format of the video; yuva420p and yuva444p10le are transparent [default: yuv420p; yuv422p10le for prores]
     #[arg(long, value_name = "FORMAT", value_parser = options::parse_pixel_format)]
     pixel_format: Option<PixelFormat>,
     /// Keyframe distance in frames
@@ -85,6 +103,9 @@ pub(crate) struct RenderArgs {
     /// Give the video a sound track even if nothing is heard in it
     #[arg(long, conflicts_with = "muted")]
     enforce_audio_track: bool,
+    /// Codec of the sound: aac, mp3, opus or pcm-16 [default: what goes with codec and container]
+    #[arg(long, value_name = "CODEC", value_parser = options::parse_audio_codec)]
+    audio_codec: Option<AudioCodec>,
     /// Bit rate of the sound, such as 128K [default: 320k]
     #[arg(long, value_name = "RATE")]
     audio_bitrate: Option<String>,
@@ -115,14 +136,16 @@ pub(crate) async fn cmd_render(
     args: &RenderArgs,
 ) -> Result<ExitStatus, CommandError> {
     let deployed = Deployed::load(context, &args.page).await?;
-    let request = request(context, args, &deployed)?;
-    let path = output_path(context, args)?;
+    let format = Format::new(args, &deployed.config.render)?;
+    let request = request(context, args, &deployed, format)?;
+    let path = output_path(context, args, format);
     let shown = shown_path(context, &path);
     let job = RenderJob {
         id: args.resume.clone().unwrap_or_else(new_render_id),
         resume: args.resume.is_some(),
         keep_segments: args.keep_segments,
         output: OutputFile::create(&path, args.overwrite)?,
+        ffmpeg: context.env.find_tool(Tool::Ffmpeg),
     };
     let id = job.id.clone();
     let cancel = context.interrupt.stop().child_token();
@@ -162,8 +185,12 @@ fn request(
     context: &Context,
     args: &RenderArgs,
     deployed: &Deployed,
+    format: Format,
 ) -> Result<RenderRequest, CommandError> {
     let defaults = &deployed.config.render;
+    // What is configured of an encoder counts for the configured codec alone.
+    let configured = format.codec == defaults.codec.unwrap_or(Codec::H264);
+    let encoder = configured.then_some(defaults);
     // A length on the command line takes the place of either one in the configuration.
     let chunk_length = match (args.frames_per_lambda, args.concurrency) {
         (Some(frames), _) => ChunkLength::Frames(frames),
@@ -188,13 +215,26 @@ fn request(
             muted: args.muted,
         },
         encode: EncodeOptions {
-            codec: args.codec.unwrap_or(defaults.codec),
-            crf: args.crf.or(defaults.crf),
-            x264_preset: args.x264_preset.or(defaults.x264_preset),
-            pixel_format: args.pixel_format.unwrap_or(defaults.pixel_format),
+            codec: format.codec,
+            container: format.container,
+            crf: match &args.video_bitrate {
+                None => args.crf.or(encoder.and_then(|defaults| defaults.crf)),
+                Some(_) => args.crf,
+            },
+            video_bitrate: args.video_bitrate.clone(),
+            buffer_size: args.buffer_size.clone(),
+            max_rate: args.max_rate.clone(),
+            x264_preset: args
+                .x264_preset
+                .or(encoder.and_then(|defaults| defaults.x264_preset)),
+            pro_res_profile: args.prores_profile,
+            pixel_format: args
+                .pixel_format
+                .or(encoder.and_then(|defaults| defaults.pixel_format)),
             gop_size: args.gop,
         },
         sound: SoundOptions {
+            codec: args.audio_codec,
             sample_rate: args.sample_rate,
             bitrate: args.audio_bitrate.clone(),
             always: args.enforce_audio_track,
@@ -204,24 +244,51 @@ fn request(
     Ok(request?)
 }
 
-/// The file to write. Its ending must not promise another container than it gets.
-fn output_path(context: &Context, args: &RenderArgs) -> Result<PathBuf, CommandError> {
-    let Some(out) = &args.out else {
-        return Ok(context.path(&default_output(&args.composition, "mp4")));
-    };
-    let ending = out
-        .extension()
-        .map(|extension| extension.to_string_lossy().to_lowercase());
-    match ending.as_deref() {
-        None | Some("mp4" | "m4v") => Ok(context.path(out)),
-        Some(other) => Err(CommandError::usage(
-            "The output file's ending is not that of an MP4 file",
-        )
-        .detail(format!(
-            "`{}` ends in .{other}; rmx writes H.264 in MP4.",
-            out.display()
-        ))
-        .hint("give the file a name that ends in .mp4")),
+/// What kind of file it is to be.
+#[derive(Debug, Clone, Copy)]
+struct Format {
+    codec: Codec,
+    container: Container,
+}
+
+impl Format {
+    /// By --codec and the file's ending; either may say nothing.
+    fn new(args: &RenderArgs, defaults: &RenderDefaults) -> Result<Self, CommandError> {
+        let ending = args.out.as_ref().and_then(|out| out.extension());
+        let ending = ending.map(|ending| ending.to_string_lossy().to_lowercase());
+        let named = match ending.as_deref() {
+            None => None,
+            Some(ending) => Some(Container::of_ending(ending).ok_or_else(|| no_such(ending))?),
+        };
+        let meant = named.map(Codec::of_container);
+        let codec = match (args.codec, meant, defaults.codec) {
+            (Some(codec), _, _) => codec,
+            (None, Some(possible), Some(codec)) if possible.contains(&codec) => codec,
+            (None, Some(possible), _) => possible[0],
+            (None, None, codec) => codec.unwrap_or(Codec::H264),
+        };
+        Ok(Self {
+            codec,
+            container: named.unwrap_or_else(|| codec.container_with(args.audio_codec)),
+        })
+    }
+}
+
+fn no_such(ending: &str) -> CommandError {
+    let possible: Vec<String> = Container::ALL.iter().map(|c| format!(".{c}")).collect();
+    CommandError::usage("The output file's ending is not that of a file rmx can write").detail(
+        format!("It is .{ending}; possible are {}.", possible.join(", ")),
+    )
+}
+
+/// The file to write.
+fn output_path(context: &Context, args: &RenderArgs, format: Format) -> PathBuf {
+    match &args.out {
+        Some(out) => context.path(out),
+        None => context.path(&default_output(
+            &args.composition,
+            format.container.as_str(),
+        )),
     }
 }
 

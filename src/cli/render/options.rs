@@ -9,7 +9,9 @@ use crate::cli::context::Context;
 use crate::cli::error::CommandError;
 use crate::cli::recorded::recorded_state;
 use crate::config::{Config, Target};
-use crate::media::{CaptureMethod, Codec, Fps, ImageFormat, PixelFormat, X264Preset};
+use crate::media::{
+    AudioCodec, CaptureMethod, Codec, Fps, ImageFormat, PixelFormat, ProResProfile, X264Preset,
+};
 use crate::names::SiteName;
 use crate::protocol::{SiteLocation, SiteObjects, browsers};
 use crate::render::dispatch::Workers;
@@ -112,10 +114,15 @@ where
 }
 
 pub(in crate::cli) fn parse_codec(text: &str) -> Result<Codec, String> {
-    const ELSEWHERE: &[&str] = &[
-        "h265", "vp8", "vp9", "av1", "prores", "gif", "h264-mkv", "h264-ts", "mp3", "wav", "aac",
-    ];
-    known(text, ELSEWHERE)
+    known(text, &["av1", "gif", "h264-ts"])
+}
+
+pub(in crate::cli) fn parse_audio_codec(text: &str) -> Result<AudioCodec, String> {
+    known(text, &[])
+}
+
+pub(in crate::cli) fn parse_profile(text: &str) -> Result<ProResProfile, String> {
+    known(text, &[])
 }
 
 pub(in crate::cli) fn parse_capture_method(text: &str) -> Result<CaptureMethod, String> {
@@ -127,14 +134,7 @@ pub(in crate::cli) fn parse_image_format(text: &str) -> Result<ImageFormat, Stri
 }
 
 pub(in crate::cli) fn parse_pixel_format(text: &str) -> Result<PixelFormat, String> {
-    const ELSEWHERE: &[&str] = &[
-        "yuva420p",
-        "yuv420p10le",
-        "yuv422p10le",
-        "yuv444p10le",
-        "yuva444p10le",
-    ];
-    known(text, ELSEWHERE)
+    known(text, &[])
 }
 
 pub(in crate::cli) fn parse_preset(text: &str) -> Result<X264Preset, String> {
@@ -444,7 +444,7 @@ mod tests {
     #[test]
     fn what_others_can_do_is_named_as_such() {
         assert!(
-            parse_codec("gif")
+            parse_codec("av1")
                 .unwrap_err()
                 .starts_with("rmx does not do this yet")
         );

@@ -10,7 +10,7 @@ use crate::cli::context::Context;
 use crate::cli::error::CommandError;
 use crate::cli::ui::{Style, Ui};
 use crate::env;
-use crate::media::FrameRange;
+use crate::media::{Codec, FrameRange};
 use crate::names::RenderId;
 use crate::protocol::{CompositionDefaults, EncodeSettings};
 use crate::render::scheduler::Note;
@@ -160,6 +160,7 @@ impl View {
             RenderEvent::Planned {
                 composition,
                 chunks,
+                codec,
                 encode,
             } => {
                 self.planned = true;
@@ -184,7 +185,7 @@ impl View {
                     "frames_per_chunk": chunks.frames_per_chunk(),
                 });
                 self.say("render_planned", &text, fields);
-                self.other_wishes(&composition.defaults, encode);
+                self.other_wishes(&composition.defaults, *codec, *encode);
             }
             RenderEvent::Progress(progress) => self.progress(*progress),
             RenderEvent::ChunkDone { chunk, took_ms } => {
@@ -217,15 +218,18 @@ impl View {
     }
 
     /// Says what the composition asks for and does not get.
-    fn other_wishes(&mut self, wishes: &CompositionDefaults, encode: &EncodeSettings) {
-        for (what, wish, given) in [
-            ("codec", &wishes.codec, encode.codec.to_string()),
-            (
-                "pixel format",
-                &wishes.pixel_format,
-                encode.pixel_format.to_string(),
-            ),
-        ] {
+    fn other_wishes(
+        &mut self,
+        wishes: &CompositionDefaults,
+        codec: Codec,
+        encode: Option<&EncodeSettings>,
+    ) {
+        let mut given = vec![("codec", &wishes.codec, codec.to_string())];
+        if let Some(encode) = encode {
+            let pixel_format = encode.pixel_format.to_string();
+            given.push(("pixel format", &wishes.pixel_format, pixel_format));
+        }
+        for (what, wish, given) in given {
             if let Some(wish) = wish.as_ref().filter(|wish| **wish != given) {
                 let text = format!(
                     "Note: the composition's own {what} is {wish}; this video gets {given}"

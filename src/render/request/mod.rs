@@ -1,25 +1,31 @@
 //! What is asked for, checked: first what can be told without the composition, then with it.
 
+mod encode;
 mod overrides;
 mod sound;
+mod still;
 
 use std::collections::BTreeMap;
 
 use crate::digest::Digest;
 use crate::media::{
-    CaptureMethod, Codec, FrameRange, FrameSelection, ImageFormat, PixelFormat, X264Preset,
+    CaptureMethod, Codec, Container, FrameRange, FrameSelection, ImageFormat, Pictures,
+    PixelFormat, device_pixels,
 };
 use crate::protocol::{
-    CRF_DEFAULT_H264, CaptureSettings, Composition, EncodeSettings, PROTOCOL_VERSION, PageTask,
-    SAMPLE_RATE_DEFAULT, SiteLocation, X264_DEFAULT,
+    CaptureSettings, Composition, EncodeSettings, PROTOCOL_VERSION, PageTask, SAMPLE_RATE_DEFAULT,
+    SiteLocation,
 };
 
 use super::captured;
 use super::chunks::{ChunkLength, ChunkPlan, ChunkPlanError};
 use super::invocation::TASK_BYTES_MAX;
+use super::join::Joining;
+pub use encode::EncodeOptions;
 pub use overrides::Overrides;
 pub(super) use sound::Sound;
 pub use sound::SoundOptions;
+pub use still::{StillOptions, StillRequest};
 
 /// The largest picture libx264 takes is 16384 pixels a side; Chromium's software surface ends there as well.
 const SIDE_MAX: u32 = 16_384;
@@ -102,49 +108,15 @@ impl CaptureOptions {
         method: CaptureMethod,
         image_format: ImageFormat,
         sample_rate: u32,
+        muted: bool,
     ) -> CaptureSettings {
         CaptureSettings {
             method,
-            image_format: self.image_format.unwrap_or(image_format),
+            image_format,
             jpeg_quality: self.jpeg_quality,
             scale: self.scale,
-            muted: self.muted,
+            muted,
             sample_rate,
-        }
-    }
-}
-
-/// How the video is encoded, as far as it was said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EncodeOptions {
-    /// The codec.
-    pub codec: Codec,
-    /// Constant rate factor. Where absent, what goes with the preset: see [`EncodeOptions::settle`].
-    pub crf: Option<u8>,
-    /// libx264's preset.
-    pub x264_preset: Option<X264Preset>,
-    /// Pixel format of the stream.
-    pub pixel_format: PixelFormat,
-    /// Keyframe distance in frames.
-    pub gop_size: Option<u32>,
-}
-
-impl EncodeOptions {
-    /// Who says nothing gets rmx's default; who says one of preset and rate factor gets Remotion's meaning of it.
-    fn settle(&self) -> EncodeSettings {
-        let (x264_preset, crf) = match (self.x264_preset, self.crf) {
-            (None, None) => X264_DEFAULT,
-            (preset, crf) => (
-                preset.unwrap_or(X264_DEFAULT.0),
-                crf.unwrap_or(CRF_DEFAULT_H264),
-            ),
-        };
-        EncodeSettings {
-            codec: self.codec,
-            crf,
-            x264_preset,
-            pixel_format: self.pixel_format,
-            gop_size: self.gop_size,
         }
     }
 }
@@ -176,27 +148,6 @@ pub struct RenderOptions {
 #[derive(Debug, Clone, PartialEq)]
 pub struct RenderRequest(RenderOptions);
 
-/// One frame to be rendered into an image.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StillOptions {
-    /// The composition's id.
-    pub composition: String,
-    /// The page.
-    pub page: PageOptions,
-    /// Values in place of the composition's own.
-    pub overrides: Overrides,
-    /// The frame; negative numbers count from the end.
-    pub frame: i64,
-    /// How it leaves the browser.
-    pub capture: CaptureOptions,
-    /// Retries.
-    pub retries: u32,
-}
-
-/// [`StillOptions`] that are right as far as can be told without the composition.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StillRequest(StillOptions);
-
 /// What is asked for cannot be done.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum RequestError {
@@ -210,6 +161,21 @@ pub enum RequestError {
         /// What is possible.
         allowed: &'static str,
     },
+    /// Two things that were asked for exclude each other.
+    #[error("{what} does not go with{with}; possible: {allowed}")]
+    Unfit {
+        /// Option and value.
+        what: String,
+        /// With, or without, what it does not go: what follows the word `with`.
+        with: String,
+        /// What does.
+        allowed: String,
+    },
+    /// A file of sound alone, without sound.
+    #[error(
+        "the codec {0} makes sound alone, and --muted leaves it out: there would be nothing in the file"
+    )]
+    Nothing(Codec),
     /// The frames are not all in the composition.
     #[error("the composition `{composition}` has the frames 0-{last}, and {asked} was asked for")]
     Frames {
@@ -262,7 +228,11 @@ pub(super) struct Settled {
     pub(super) capture: CaptureSettings,
     /// Why frames are not read from the framebuffer.
     pub(super) no_framebuffer: Option<&'static str>,
-    pub(super) encode: EncodeSettings,
+    pub(super) codec: Codec,
+    /// Nothing if only sound is wanted.
+    pub(super) encode: Option<EncodeSettings>,
+    pub(super) container: Container,
+    pub(super) joining: Joining,
     /// Nothing if the video is to be silent.
     pub(super) sound: Option<Sound>,
 }
@@ -277,22 +247,11 @@ impl RenderRequest {
         options.capture.check()?;
         options.chunk_length.check()?;
         options.sound.check()?;
-        let crf_max = match options.encode.codec {
-            Codec::H264 => 51,
-        };
-        if options.encode.crf.is_some_and(|crf| crf > crf_max) {
-            return Err(RequestError::OutOfRange {
-                what: "crf",
-                found: options.encode.crf.unwrap_or_default().to_string(),
-                allowed: "0 to 51",
-            });
-        }
-        if options.encode.gop_size == Some(0) {
-            return Err(RequestError::OutOfRange {
-                what: "keyframe distance",
-                found: "0".to_owned(),
-                allowed: "1 or more",
-            });
+        let EncodeOptions { codec, .. } = options.encode;
+        options.encode.check()?;
+        options.encode.audio_codec(options.sound.codec)?;
+        if options.capture.muted && codec.rules().pictures.is_none() {
+            return Err(RequestError::Nothing(codec));
         }
         options.overrides.check()?;
         Ok(Self(options))
@@ -328,31 +287,65 @@ impl RenderRequest {
                 })?
             }
         };
-        check_size(
-            &composition,
-            options.capture.scale,
-            options.encode.pixel_format,
-        )?;
+        let encode = options.encode.settle();
+        let container = options.encode.container;
+        let scale = options.capture.scale;
+        match &encode {
+            // libvpx and prores_ks complete the last column and row themselves.
+            Some(encode) if encode.codec.rules().pictures.is_some_and(takes_even_sides) => {
+                check_size(&composition, scale, encode.pixel_format)?;
+            }
+            Some(_) | None => check_size(&composition, scale, PixelFormat::Yuv444p)?,
+        }
         let wished = composition.defaults.image_format.as_deref();
         let wished = wished.and_then(|text| text.parse().ok());
-        let image_format = options.capture.image_format.or(wished);
-        let image_format = image_format.unwrap_or(ImageFormat::Jpeg);
-        let (method, no_framebuffer) = captured::method(
-            options.capture.method,
-            image_format,
-            options.encode.pixel_format,
-        );
-        let sound = options.sound.settle(composition.defaults.sample_rate);
+        let image_format = options
+            .encode
+            .image_format(options.capture.image_format, wished)?;
+        let (method, no_framebuffer) = match &encode {
+            None => (CaptureMethod::Screenshot, None),
+            Some(encode) => captured::method(
+                options.capture.method,
+                image_format,
+                encode.pixel_format,
+                [composition.width, composition.height].map(|side| device_pixels(side, scale)),
+            ),
+        };
+        let audio_codec = options.encode.audio_codec(options.sound.codec)?;
+        let audio_codec = audio_codec.filter(|_| !options.capture.muted);
+        let wished_rate = composition.defaults.sample_rate;
+        let sound = audio_codec.map(|codec| match &encode {
+            Some(_) => options.sound.settle(codec, codec.container(), wished_rate),
+            // All that there is to be heard is the file.
+            None => Sound {
+                always: true,
+                ..options.sound.settle(codec, container, wished_rate)
+            },
+        });
+        let sample_rate = sound.as_ref().map(|sound| sound.encode.sample_rate);
         Ok(Settled {
             chunks: ChunkPlan::new(frames, options.chunk_length)?,
-            capture: options
-                .capture
-                .settle(method, image_format, sound.encode.sample_rate),
+            capture: options.capture.settle(
+                method,
+                image_format,
+                sample_rate.unwrap_or(SAMPLE_RATE_DEFAULT),
+                sound.is_none(),
+            ),
             no_framebuffer,
-            encode: options.encode.settle(),
-            sound: (!options.capture.muted).then_some(sound),
+            codec: options.encode.codec,
+            encode,
+            container,
+            joining: self.joining(),
+            sound,
             composition,
         })
+    }
+
+    /// How its segments become a file.
+    pub fn joining(&self) -> Joining {
+        let RenderOptions { encode, sound, .. } = &self.0;
+        let audio_codec = encode.audio_codec(sound.codec).unwrap_or(None);
+        Joining::of(encode.codec, encode.container, audio_codec)
     }
 
     /// The parts of the request on which its frames depend, each with a digest. Two requests with equal parts make
@@ -387,56 +380,6 @@ impl RenderRequest {
     }
 }
 
-impl StillRequest {
-    /// Checks what can be told without the composition.
-    ///
-    /// # Errors
-    /// A value is out of range.
-    pub fn new(options: StillOptions) -> Result<Self, RequestError> {
-        options.page.check()?;
-        options.capture.check()?;
-        options.overrides.check()?;
-        Ok(Self(options))
-    }
-
-    /// What was asked for.
-    pub fn options(&self) -> &StillOptions {
-        &self.0
-    }
-
-    /// The composition as it is to be rendered, the frame, and how it leaves the browser.
-    pub(super) fn settle(
-        &self,
-        mut composition: Composition,
-    ) -> Result<(Composition, u32, CaptureSettings), RequestError> {
-        let options = &self.0;
-        composition.default_props.clear();
-        check_task_size(json(&options.page.task()).len() + json(&composition).len())?;
-        options.overrides.apply(&mut composition);
-        let duration = i64::from(composition.duration_in_frames);
-        let frame = match options.frame {
-            frame @ 0.. => frame,
-            from_end => duration.saturating_add(from_end),
-        };
-        let frame = u32::try_from(frame)
-            .ok()
-            .filter(|frame| *frame < composition.duration_in_frames)
-            .ok_or_else(|| RequestError::Frames {
-                composition: composition.id.clone(),
-                last: composition.duration_in_frames.saturating_sub(1),
-                asked: format!("frame {}", options.frame),
-            })?;
-        check_size(&composition, options.capture.scale, PixelFormat::Yuv444p)?;
-        // Remotion's default for stills.
-        let capture = options.capture.settle(
-            CaptureMethod::Screenshot,
-            ImageFormat::Png,
-            SAMPLE_RATE_DEFAULT,
-        );
-        Ok((composition, frame, capture))
-    }
-}
-
 fn json(value: &impl serde::Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("what has string keys only can be written as JSON")
 }
@@ -451,6 +394,11 @@ fn check_task_size(variable_bytes: usize) -> Result<(), RequestError> {
         size_bytes,
         size_bytes_max: TASK_BYTES_MAX,
     })
+}
+
+/// Whether the encoder refuses pictures with a row or column too many.
+fn takes_even_sides(pictures: Pictures) -> bool {
+    matches!(pictures.encoder, "libx264" | "libx265")
 }
 
 /// The sides must be whole numbers of pixels, and even where two pixels share their colour.
@@ -468,12 +416,12 @@ fn check_size(
     } else if !divisible(width, 1.0) || !divisible(height, 1.0) {
         "both must be whole numbers: choose another scale"
     } else {
-        match pixel_format {
-            PixelFormat::Yuv420p if !divisible(width, 2.0) || !divisible(height, 2.0) => {
+        match pixel_format.shared() {
+            (2, 2) if !divisible(width, 2.0) || !divisible(height, 2.0) => {
                 "yuv420p needs an even width and height"
             }
-            PixelFormat::Yuv422p if !divisible(width, 2.0) => "yuv422p needs an even width",
-            PixelFormat::Yuv420p | PixelFormat::Yuv422p | PixelFormat::Yuv444p => return Ok(()),
+            (2, _) if !divisible(width, 2.0) => "yuv422p needs an even width",
+            _ => return Ok(()),
         }
     };
     let shown = |side: f64| (side * 100.0).round() / 100.0;

@@ -1,11 +1,14 @@
 //! What is asked for of the sound.
 
 use super::RequestError;
+use crate::media::{AudioCodec, Container};
 use crate::protocol::{AUDIO_BITRATE_DEFAULT, SAMPLE_RATE_DEFAULT, SoundSettings};
 
 /// How sound is made, as far as it was said.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SoundOptions {
+    /// How it is encoded; what codec and container prefer where absent.
+    pub codec: Option<AudioCodec>,
     /// Samples a second; the composition's own wish, then Remotion's default, where absent.
     pub sample_rate: Option<u32>,
     /// As ffmpeg writes it, such as `320k`; Remotion's default where absent.
@@ -34,12 +37,19 @@ impl SoundOptions {
     }
 
     /// Fills in the composition's own wish for the sample rate, and Remotion's defaults.
-    pub(super) fn settle(&self, wished_rate: Option<u32>) -> Sound {
+    pub(super) fn settle(
+        &self,
+        codec: AudioCodec,
+        container: Container,
+        wished_rate: Option<u32>,
+    ) -> Sound {
         let wished_rate = wished_rate.filter(|rate| SAMPLE_RATES.contains(rate));
         let sample_rate = self.sample_rate.or(wished_rate);
         let bitrate = self.bitrate.as_deref().unwrap_or(AUDIO_BITRATE_DEFAULT);
         Sound {
             encode: SoundSettings {
+                codec,
+                container,
                 sample_rate: sample_rate.unwrap_or(SAMPLE_RATE_DEFAULT),
                 bitrate: bitrate.to_owned(),
             },
@@ -55,7 +65,7 @@ const SAMPLE_RATES: &[u32] = &[
 ];
 
 /// Whether Remotion would take this for a bit rate: digits, and `k`, `K` or `M`.
-fn is_bitrate(text: &str) -> bool {
+pub(super) fn is_bitrate(text: &str) -> bool {
     let digits = text.trim_end_matches(['k', 'K', 'M']);
     text.len() == digits.len() + 1 && digits.parse::<u32>().is_ok_and(|number| number > 0)
 }

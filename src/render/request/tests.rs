@@ -1,8 +1,8 @@
 //! What is refused, and what the composition fills in.
 
 use super::*;
-use crate::media::Fps;
-use crate::protocol::CompositionDefaults;
+use crate::media::{AudioCodec, Fps, ProResProfile, X264Preset};
+use crate::protocol::{CompositionDefaults, Quality};
 
 fn options() -> RenderOptions {
     RenderOptions {
@@ -25,9 +25,14 @@ fn options() -> RenderOptions {
         },
         encode: EncodeOptions {
             codec: Codec::H264,
+            container: Container::Mp4,
             crf: None,
+            video_bitrate: None,
+            buffer_size: None,
+            max_rate: None,
             x264_preset: None,
-            pixel_format: PixelFormat::Yuv420p,
+            pro_res_profile: None,
+            pixel_format: None,
             gop_size: None,
         },
         sound: SoundOptions::default(),
@@ -63,7 +68,7 @@ fn what_is_out_of_range_is_refused() {
     for (error, expected) in [
         (
             refused(|o| o.encode.crf = Some(52)),
-            "a crf of 52 is out of range: 0 to 51 is possible",
+            "--crf 52 does not go with the codec h264; possible: 0 to 51",
         ),
         (
             refused(|o| o.capture.jpeg_quality = 101),
@@ -105,6 +110,130 @@ fn what_is_out_of_range_is_refused() {
     ] {
         assert_eq!(error, expected);
     }
+}
+
+#[test]
+fn what_does_not_go_together_is_refused_with_what_does() {
+    let of = |codec, container, change: fn(&mut RenderOptions)| {
+        refused(|options| {
+            (options.encode.codec, options.encode.container) = (codec, container);
+            change(options);
+        })
+    };
+    let (h264, webm, mov) = (Codec::H264, Container::Webm, Container::Mov);
+    for (error, expected) in [
+        (
+            of(h264, webm, |_| {}),
+            "the ending .webm does not go with the codec h264; possible: .mp4, .mkv, .mov",
+        ),
+        (
+            of(h264, Container::Mp4, |o| {
+                o.sound.codec = Some(AudioCodec::Pcm16);
+            }),
+            "--audio-codec pcm-16 does not go with the codec h264 in .mp4; possible: aac, mp3",
+        ),
+        (
+            of(h264, Container::Mp4, |o| {
+                o.encode.pixel_format = Some(PixelFormat::Yuva420p);
+            }),
+            "--pixel-format yuva420p does not go with the codec h264; possible: yuv420p, yuv422p, yuv444p, yuv420p10le, \
+             yuv422p10le, yuv444p10le",
+        ),
+        (
+            of(h264, Container::Mp4, |o| {
+                o.encode.pro_res_profile = Some(ProResProfile::Hq);
+            }),
+            "--prores-profile hq does not go with the codec h264; possible: leaving it out",
+        ),
+        (
+            of(Codec::ProRes, mov, |o| o.encode.crf = Some(18)),
+            "--crf 18 does not go with the codec prores; possible: leaving it out",
+        ),
+        (
+            of(Codec::Vp8, webm, |o| o.encode.crf = Some(3)),
+            "--crf 3 does not go with the codec vp8; possible: 4 to 63",
+        ),
+        (
+            of(Codec::Vp8, webm, |o| {
+                o.encode.x264_preset = Some(X264Preset::Fast);
+            }),
+            "--x264-preset fast does not go with the codec vp8; possible: leaving it out",
+        ),
+        (
+            of(Codec::Vp9, webm, |o| {
+                o.encode.pixel_format = Some(PixelFormat::Yuva420p);
+                o.capture.image_format = Some(ImageFormat::Jpeg);
+            }),
+            "--image-format jpeg does not go with the pixel format yuva420p, which is transparent; possible: png",
+        ),
+        (
+            of(h264, Container::Mp4, |o| {
+                o.encode.crf = Some(18);
+                o.encode.video_bitrate = Some("1M".to_owned());
+            }),
+            "--video-bitrate 1M does not go with --crf 18; possible: one of both",
+        ),
+        (
+            of(h264, Container::Mp4, |o| {
+                o.encode.video_bitrate = Some("1000".to_owned());
+            }),
+            "a video bit rate of 1000 is out of range: a number with K or M behind it, such as 1500K, is possible",
+        ),
+        (
+            of(h264, Container::Mp4, |o| {
+                o.encode.max_rate = Some("1M".to_owned());
+            }),
+            "--max-rate 1M does not go without --buffer-size; possible: both together",
+        ),
+        (
+            of(Codec::Mp3, Container::Mp3, |o| o.encode.crf = Some(18)),
+            "--crf 18 does not go with the codec mp3, which makes sound alone; possible: leaving it out",
+        ),
+        (
+            of(Codec::Wav, Container::Wav, |o| o.capture.muted = true),
+            "the codec wav makes sound alone, and --muted leaves it out: there would be nothing in the file",
+        ),
+    ] {
+        assert_eq!(error, expected);
+    }
+}
+
+#[test]
+fn what_was_not_said_follows_from_the_codec() {
+    let settled = |codec, container, change: fn(&mut RenderOptions)| {
+        let mut options = options();
+        (options.encode.codec, options.encode.container) = (codec, container);
+        change(&mut options);
+        let request = RenderRequest::new(options).unwrap();
+        request.settle(composition()).unwrap()
+    };
+    let vp9 = settled(Codec::Vp9, Container::Webm, |o| {
+        o.encode.pixel_format = Some(PixelFormat::Yuva420p);
+    });
+    let encode = vp9.encode.unwrap();
+    assert_eq!(encode.quality, Some(Quality::Crf(28)));
+    assert_eq!(encode.x264_preset, None);
+    assert_eq!(vp9.capture.image_format, ImageFormat::Png);
+    assert_eq!(vp9.sound.unwrap().encode.codec, AudioCodec::Opus);
+
+    let pro_res = settled(Codec::ProRes, Container::Mov, |_| {});
+    let encode = pro_res.encode.unwrap();
+    assert_eq!(
+        (encode.quality, encode.pixel_format),
+        (None, PixelFormat::Yuv422p10)
+    );
+    assert_eq!(encode.pro_res_profile, Some(ProResProfile::Hq));
+    assert_eq!(pro_res.capture.method, CaptureMethod::Screenshot);
+
+    let matroska = settled(Codec::Vp9, Container::Mkv, |_| {});
+    assert_eq!(matroska.sound.unwrap().encode.codec, AudioCodec::Pcm16);
+    assert_eq!(matroska.capture.method, CaptureMethod::Framebuffer);
+
+    let mp3 = settled(Codec::Mp3, Container::Mp3, |_| {});
+    assert_eq!(mp3.encode, None);
+    let sound = mp3.sound.unwrap();
+    assert!(sound.always, "there is a file even if nothing is heard");
+    assert_eq!(sound.encode.container, Container::Mp3);
 }
 
 #[test]
@@ -171,8 +300,10 @@ fn preset_and_rate_factor_go_together() {
         let mut options = options();
         (options.encode.x264_preset, options.encode.crf) = (preset, crf);
         let request = RenderRequest::new(options).unwrap();
-        let encode = request.settle(composition()).unwrap().encode;
-        assert_eq!((encode.x264_preset, encode.crf), settled);
+        let encode = request.settle(composition()).unwrap().encode.unwrap();
+        let (preset, factor) = settled;
+        assert_eq!(encode.x264_preset, Some(preset));
+        assert_eq!(encode.quality, Some(Quality::Crf(factor)));
     }
 }
 

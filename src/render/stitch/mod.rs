@@ -182,6 +182,28 @@ pub async fn stitch(
     Ok(stitched)
 }
 
+/// Copies an object of `size_bytes` into the file at `path`.
+///
+/// # Errors
+/// It cannot be read to its end; the file cannot be written.
+pub async fn copy_object(
+    key: &str,
+    size_bytes: u64,
+    open: &OpenRange<'_>,
+    path: &Path,
+) -> Result<(), StitchError> {
+    let output_error = |error| StitchError::Output {
+        path: path.to_owned(),
+        error,
+    };
+    let mut file = tokio::fs::File::create(path).await.map_err(output_error)?;
+    let whole = 0..size_bytes;
+    let mut feed = Feed::new(std::iter::once((key, &whole)), open);
+    feed.copy(size_bytes, &mut file, path).await?;
+    file.flush().await.map_err(output_error)?;
+    file.sync_all().await.map_err(output_error)
+}
+
 /// The sound's tables.
 async fn read_sound_table(
     sound: &SoundSource,

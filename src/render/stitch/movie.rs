@@ -67,11 +67,14 @@ pub(super) fn head(parts: &Parts<'_>, comment: &str) -> Result<Vec<u8>, mp4_atom
 
 /// Ticks a second of the whole file and of its pictures, and the ticks of a frame.
 fn clock(fps: Fps) -> (u32, u32) {
+    let usual = fps.timescale();
     let scale = (0..16)
         .map(|doublings| 1_u32 << doublings)
-        .find(|scale| fps.numerator().saturating_mul(*scale) >= TIMESCALE_MIN)
+        .find(|scale| usual.saturating_mul(*scale) >= TIMESCALE_MIN)
         .unwrap_or(1);
-    (fps.numerator() * scale, fps.denominator() * scale)
+    let timescale = usual * scale;
+    let ticks = u64::from(timescale) * u64::from(fps.denominator()) / u64::from(fps.numerator());
+    (timescale, narrow(ticks))
 }
 
 fn movie(parts: &Parts<'_>, data_at: u64, wide: bool) -> Moov {
@@ -339,6 +342,7 @@ fn append_child(parent: &mut Vec<u8>, child: &[u8]) {
 pub(super) fn difference(first: &SegmentTable, other: &SegmentTable) -> Option<&'static str> {
     let size = |table: &SegmentTable| match &table.description.codecs[..] {
         [Codec::Avc1(avc1)] => Some((avc1.visual.width, avc1.visual.height)),
+        [Codec::Hvc1(hvc1)] => Some((hvc1.visual.width, hvc1.visual.height)),
         _ => None,
     };
     if first.timescale != other.timescale {
@@ -346,7 +350,7 @@ pub(super) fn difference(first: &SegmentTable, other: &SegmentTable) -> Option<&
     } else if size(first) != size(other) {
         Some("picture size")
     } else if first.description != other.description {
-        Some("encoder configuration (avcC)")
+        Some("encoder configuration (avcC or hvcC)")
     } else {
         None
     }

@@ -18,6 +18,9 @@ pub enum SegmentProblem {
     /// The boxes cannot be read.
     #[error("it is not an MP4 file that can be read: {0}")]
     Container(String),
+    /// ffmpeg cannot read it.
+    #[error("{0}")]
+    Unreadable(String),
     /// The tables point beyond the end of the file.
     #[error("it is cut off: its tables speak of {needed} bytes, and it has {found}")]
     CutOff {
@@ -29,8 +32,8 @@ pub enum SegmentProblem {
     /// Not exactly one video track.
     #[error("it has {0} tracks instead of one video track")]
     Tracks(usize),
-    /// The track is not H.264.
-    #[error("its video is not H.264 in the form `avc1`")]
+    /// The track is neither H.264 nor HEVC.
+    #[error("its video is neither H.264 in the form `avc1` nor HEVC in the form `hvc1`")]
     Codec,
     /// The track is not AAC.
     #[error("its sound is not AAC in the form `mp4a`")]
@@ -124,10 +127,11 @@ impl SegmentTable {
 
 fn description(table: &Stbl) -> Result<Stsd, SegmentProblem> {
     let mut description = table.stsd.clone();
-    let [Codec::Avc1(avc1)] = &mut description.codecs[..] else {
-        return Err(SegmentProblem::Codec);
-    };
-    avc1.btrt = None;
+    match &mut description.codecs[..] {
+        [Codec::Avc1(avc1)] => avc1.btrt = None,
+        [Codec::Hvc1(hvc1)] => hvc1.btrt = None,
+        _ => return Err(SegmentProblem::Codec),
+    }
     Ok(description)
 }
 

@@ -53,7 +53,8 @@ impl Page {
             self.request = request + 1;
         }
         self.set = next.map(|next| (self.request, next));
-        let picture = picture.ok_or_else(|| {
+        let nothing = (self.setup.capture == Capture::Nothing).then(Bytes::new);
+        let picture = picture.or(nothing).ok_or_else(|| {
             retryable(
                 FailureKind::Browser,
                 "drawing: the browser delivered no picture",
@@ -65,7 +66,9 @@ impl Page {
     fn set_script(&self, request: u64, frame: u32, composition: &str, attempt: u32) -> String {
         let background = match self.setup.capture {
             Capture::Screenshots(ImageFormat::Png, _) => "transparent",
-            Capture::Screenshots(ImageFormat::Jpeg, _) | Capture::Framebuffer => "black",
+            Capture::Screenshots(ImageFormat::Jpeg, _)
+            | Capture::Framebuffer
+            | Capture::Nothing => "black",
         };
         let composition = Value::from(composition);
         format!("window.__rmx.set({request}, {frame}, {composition}, {attempt}, '{background}')")
@@ -146,7 +149,7 @@ impl Page {
             Capture::Screenshots(format, quality) => {
                 json!({"screenshot": screenshot(format, quality)})
             }
-            Capture::Framebuffer => json!({}),
+            Capture::Framebuffer | Capture::Nothing => json!({}),
         };
         let (mut verdict, mut answer) = (None, None);
         let timeout = self.timeout();

@@ -44,6 +44,8 @@ pub(super) enum Capture {
     Screenshots(ImageFormat, u8),
     /// As I420, out of the browser's own memory.
     Framebuffer,
+    /// Not at all: only what is heard counts.
+    Nothing,
 }
 
 /// What decides how a page is opened. Two tasks with equal setups can share a page.

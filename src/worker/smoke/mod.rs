@@ -98,13 +98,15 @@ impl Worker {
                 muted: true,
                 sample_rate: SAMPLE_RATE_DEFAULT,
             },
-            encode: EncodeSettings::default(),
+            encode: None,
             bucket: "smoke".parse().map_err(bad)?,
             segment_key: String::new(),
             sound_key: String::new(),
             digest_frames: false,
         };
-        let encoded = self.encode(&task, folder, messages).await?;
+        let encoded = self
+            .encode(&task, &EncodeSettings::default(), folder, messages)
+            .await?;
         Ok(encoded.segment)
     }
 }

@@ -6,6 +6,7 @@ use std::process::Stdio;
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::task::JoinSet;
 
+use crate::media::AudioCodec;
 use crate::protocol::{FailureKind, SoundSettings};
 use crate::worker::failure::{TaskResult, internal, retryable};
 use crate::worker::tools::Tools;
@@ -27,13 +28,24 @@ pub(super) struct SoundEncoder {
 
 fn arguments(settings: &SoundSettings, path: &Path) -> Vec<String> {
     let SoundSettings {
+        codec,
+        container,
         sample_rate,
         bitrate,
     } = settings;
-    let cutoff = CUTOFF_HZ.min(sample_rate / 2);
+    let encoder = match codec {
+        AudioCodec::Aac => {
+            let cutoff = CUTOFF_HZ.min(sample_rate / 2);
+            format!("aac -b:a {bitrate} -cutoff {cutoff}")
+        }
+        AudioCodec::Mp3 => format!("libmp3lame -b:a {bitrate}"),
+        AudioCodec::Opus => format!("libopus -b:a {bitrate}"),
+        AudioCodec::Pcm16 => "pcm_s16le".to_owned(),
+    };
     let text = format!(
         "-v error -nostdin -f s16le -ac 2 -ar {sample_rate} -i - \
-         -c:a aac -b:a {bitrate} -cutoff {cutoff} -map_metadata -1 -f mp4 -y"
+         -c:a {encoder} -map_metadata -1 -f {} -y",
+        container.muxer()
     );
     let mut arguments: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
     arguments.push(path.display().to_string());
@@ -47,7 +59,7 @@ impl SoundEncoder {
         settings: &SoundSettings,
         folder: &Path,
     ) -> TaskResult<Self> {
-        let path = folder.join("sound.m4a");
+        let path = folder.join(format!("sound.{}", settings.container));
         let mut child = Command::new(&tools.ffmpeg)
             .args(arguments(settings, &path))
             .stdin(Stdio::piped())

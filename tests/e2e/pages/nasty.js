@@ -20,6 +20,21 @@
 
   scene("Plain", numbered);
 
+  // Colours of all kinds, moving, half-transparent and on nothing at all: small, for comparisons of formats.
+  scene("Sticker", (container) => {
+    const part = (style) => {
+      const element = document.createElement("div");
+      Object.assign(element.style, {position: "absolute", ...style});
+      return container.appendChild(element);
+    };
+    part({left: "0", top: "0", width: "96px", height: "54px", background: "linear-gradient(90deg, #e11d48, #facc15, #22c55e)"});
+    part({left: "0", top: "54px", width: "96px", height: "54px", background: "linear-gradient(0deg, #2563eb, #ffffff)"});
+    const disc = part({top: "20px", width: "60px", height: "60px", borderRadius: "50%", background: "#d946ef", opacity: "0.5"});
+    return (frame) => {
+      disc.style.left = `${60 + 2 * frame}px`;
+    };
+  }, {width: 192, height: 108});
+
   scene("Throws", () => (frame) => {
     if (frame === 17) window.explode(frame);
   });

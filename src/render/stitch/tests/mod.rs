@@ -293,7 +293,7 @@ async fn segments_that_do_not_fit_are_refused_by_name() {
                 ..USUAL
             }),
             5,
-            "encoder configuration (avcC) differs",
+            "encoder configuration (avcC or hvcC) differs",
         ),
         (
             other(Encode {

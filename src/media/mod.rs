@@ -223,6 +223,20 @@ impl Fps {
     }
 }
 
+impl Fps {
+    /// Ticks a second in which a frame lasts a whole number of them: 90 000 where that works, as the official renderer
+    /// has it, else the rate's own numerator.
+    pub fn timescale(self) -> u32 {
+        const USUAL: u32 = 90_000;
+        let ticks = u64::from(USUAL) * u64::from(self.denominator);
+        if ticks.is_multiple_of(u64::from(self.numerator)) {
+            USUAL
+        } else {
+            self.numerator
+        }
+    }
+}
+
 /// ffmpeg's form: `30` or `30000/1001`.
 impl fmt::Display for Fps {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -296,13 +310,11 @@ macro_rules! words {
     };
 }
 
-words! {
-    /// How frames become a video stream.
-    Codec, CodecError {
-        /// H.264 in MP4, by libx264.
-        H264 = "h264",
-    }
-}
+mod codec;
+pub use codec::{
+    AudioCodec, AudioCodecError, Codec, CodecError, CodecRules, Container, ContainerError,
+    Pictures, PixelFormat, PixelFormatError, ProResProfile, ProResProfileError, RateFactors,
+};
 
 words! {
     /// The format in which a frame leaves the browser.
@@ -361,18 +373,6 @@ words! {
     }
 }
 
-words! {
-    /// The pixel format of the encoded video.
-    PixelFormat, PixelFormatError {
-        /// 8 bit, 4:2:0. What every player shows.
-        Yuv420p = "yuv420p",
-        /// 8 bit, 4:2:2.
-        Yuv422p = "yuv422p",
-        /// 8 bit, 4:4:4.
-        Yuv444p = "yuv444p",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -418,6 +418,16 @@ mod tests {
         for number in [0.0, -1.0, f64::NAN, f64::INFINITY, 1001.0] {
             assert!(Fps::from_number(number).is_err());
         }
+    }
+
+    #[test]
+    fn a_frame_lasts_a_whole_number_of_ticks() {
+        for rate in [12.5, 23.976, 25.0, 29.97, 30.0, 59.94, 60.0, 144.0] {
+            let fps = Fps::from_number(rate).unwrap();
+            let ticks = u64::from(fps.timescale()) * u64::from(fps.denominator());
+            assert_eq!(ticks % u64::from(fps.numerator()), 0, "{rate}");
+        }
+        assert_eq!(Fps::from_number(30.0).unwrap().timescale(), 90_000);
     }
 
     #[test]

@@ -1,0 +1,57 @@
+//! One frame, as an image.
+
+use super::failure::{TaskResult, at_frame, storage};
+use super::task::{Messages, Worker, check_protocol, taken};
+use crate::cloud::PutOptions;
+use crate::media::{CaptureMethod, FrameRange, ImageFormat};
+use crate::protocol::{Answer, ChunkTask, StillTask};
+
+impl Worker {
+    pub(super) async fn still(
+        &mut self,
+        task: &StillTask,
+        messages: &Messages,
+    ) -> TaskResult<Answer> {
+        check_protocol(task.page.protocol)?;
+        let chunk = still_chunk(task);
+        let taken = taken(CaptureMethod::Screenshot, &chunk);
+        let mut lanes = self.lanes(taken, &chunk, messages).await?;
+        let drawn = lanes.next().await.map_err(at_frame(task.frame))?;
+        let picture = drawn.picture;
+        self.open = lanes.finish().await;
+        let size_bytes = picture.len() as u64;
+        let content_type = match task.capture.image_format {
+            ImageFormat::Jpeg => "image/jpeg",
+            ImageFormat::Png => "image/png",
+        };
+        let options = PutOptions {
+            content_type: Some(content_type.to_owned()),
+            ..PutOptions::default()
+        };
+        let written = self
+            .cloud()?
+            .put_object(&task.bucket, &task.key, picture, &options)
+            .await;
+        written.map_err(|error| storage(&error))?;
+        Ok(Answer::Still { size_bytes })
+    }
+}
+
+/// A still is drawn as the one frame of a chunk that is never encoded.
+fn still_chunk(task: &StillTask) -> ChunkTask {
+    ChunkTask {
+        page: task.page.clone(),
+        render_id: task.render_id.clone(),
+        chunk: 0,
+        attempt: 1,
+        composition: task.composition.clone(),
+        frames: FrameRange::new(task.frame, task.frame.saturating_add(1))
+            .unwrap_or_else(|_| FrameRange::new(0, 1).expect("one frame")),
+        capture: task.capture.clone(),
+        encode: None,
+        bucket: task.bucket.clone(),
+        segment_key: task.key.clone(),
+        sound_key: String::new(),
+        digest_frames: false,
+    }
+}
