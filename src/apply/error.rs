@@ -21,6 +21,8 @@ pub struct ApplyError {
     /// Why.
     #[source]
     pub cause: ChangeError,
+    /// Whether something of it was changed before it failed, or may have been.
+    pub begun: bool,
     /// Changes that came to their end, in order.
     pub done: Vec<Completed>,
     /// Resources whose changes were not begun, in order.

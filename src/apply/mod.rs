@@ -23,7 +23,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::cloud::wait::Patience;
-use crate::cloud::{Cloud, CloudError, CloudErrorKind, STACK_TAG, Tags};
+use crate::cloud::{Cloud, CloudError, CloudErrorKind, STACK_TAG, Tags, Wrote};
 use crate::plan::change::{Action, Change, Observation, Plan, Precondition, Present};
 use crate::plan::observe::Observer;
 use crate::resource::{Address, BucketSpec, Resource, ResourceKind};
@@ -114,12 +114,14 @@ pub async fn apply(
                 remaining: remaining(index),
             });
         }
+        let wrote = Wrote::default();
         let mut step = Step {
             inputs,
             change,
             state: &mut *state,
             save: &mut *save,
             on_event,
+            wrote: wrote.clone(),
         };
         match Box::pin(step.perform()).await {
             Ok(Progress::Finished) => done.push(Completed {
@@ -137,6 +139,7 @@ pub async fn apply(
                     address: change.address.clone(),
                     action: change.action,
                     cause,
+                    begun: wrote.anything(),
                     done,
                     remaining: remaining(index + 1),
                 });
@@ -176,6 +179,8 @@ struct Step<'a, S> {
     state: &'a mut State,
     save: &'a mut S,
     on_event: &'a (dyn Fn(ApplyEvent) + Send + Sync),
+    /// Whether its object was changed. What is written to save the state does not count.
+    wrote: Wrote,
 }
 
 impl<S: AsyncFnMut(&mut State) -> Result<(), SaveError>> Step<'_, S> {
@@ -229,7 +234,7 @@ impl<S: AsyncFnMut(&mut State) -> Result<(), SaveError>> Step<'_, S> {
             .await?;
         let executor = self.executor();
         // On the heap: a call of the SDK is a large future, and these nest.
-        let work = Box::pin(executor.converge(action, after, status));
+        let work = Box::pin(self.wrote.watch(executor.converge(action, after, status)));
         let written = executor.run(action, work).await?;
         match written {
             Some(outputs) => self.record(after, outputs, RecordStatus::Complete).await,
@@ -244,7 +249,7 @@ impl<S: AsyncFnMut(&mut State) -> Result<(), SaveError>> Step<'_, S> {
         let outputs = self.change.outputs.clone();
         self.record(before, outputs, RecordStatus::Pending).await?;
         let executor = self.executor();
-        let work = Box::pin(executor.delete(before, status));
+        let work = Box::pin(self.wrote.watch(executor.delete(before, status)));
         let deleted = executor.run(Action::Delete, work).await?;
         match deleted {
             Some(()) if last => {

@@ -1,7 +1,7 @@
 //! Points `live` of functions to versions they were released with before. Journalled like every other change.
 
 use super::{ApplyError, ChangeError, Completed, SaveError};
-use crate::cloud::{Cloud, CloudErrorKind};
+use crate::cloud::{Cloud, CloudErrorKind, Wrote};
 use crate::names::FunctionName;
 use crate::plan::change::{Action, Observation, Present};
 use crate::plan::observe::Observer;
@@ -42,8 +42,11 @@ pub async fn roll_back(
         identity,
         lineage: &lineage,
     };
-    let mut moved = 0;
-    let failed = |at: &Rollback, moved, cause| failed(rollbacks, at, moved, cause);
+    let (mut moved, wrote) = (0, Wrote::default());
+    let failed = |at: &Rollback, moved, cause| ApplyError {
+        begun: wrote.anything(),
+        ..failed(rollbacks, at, moved, cause)
+    };
     for rollback in rollbacks {
         let looked = async { look(observer, &spec(state, rollback)?).await };
         let looked = looked.await;
@@ -56,7 +59,7 @@ pub async fn roll_back(
     saved.map_err(|cause| failed(first, moved, cause))?;
     for rollback in rollbacks {
         let moving = async { move_alias(cloud, &spec(state, rollback)?.name, rollback).await };
-        let done = moving.await;
+        let done = wrote.watch(moving).await;
         done.map_err(|cause| failed(rollback, moved, cause))?;
         moved += 1;
     }
@@ -82,6 +85,7 @@ fn failed(rollbacks: &[Rollback], at: &Rollback, moved: usize, cause: ChangeErro
         address: at.address.clone(),
         action: Action::Update,
         cause,
+        begun: false,
         done: done.collect(),
         remaining: remaining.map(|rollback| rollback.address.clone()).collect(),
     }

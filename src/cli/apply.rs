@@ -174,8 +174,15 @@ impl From<ApplyError> for CommandError {
     fn from(error: ApplyError) -> Self {
         let mut remaining = vec![error.address.clone()];
         remaining.extend(error.remaining.iter().cloned());
-        let detail = progress(error.done.len(), &remaining);
+        let mut detail = progress(error.done.len(), &remaining);
+        if error.begun {
+            detail = format!("{detail} {} may be changed in part.", error.address);
+        }
         let hint = match &error.cause {
+            // Half of it is done by now, so it is not the plan that has to be looked at.
+            _ if error.begun && stale(&error.cause) => {
+                "look at `rmx plan`, then apply again: it goes on from there"
+            }
             cause if stale(cause) => {
                 "plan again and look at it: a saved plan that is stale stays stale (`rmx plan --out FILE` makes another)"
             }
@@ -219,7 +226,7 @@ pub(super) fn kind(error: &ApplyError) -> CommandErrorKind {
     match &error.cause {
         // Somebody else is at work: that counts for more than how far this one came.
         _ if unrecorded == Some(CommandErrorKind::Locked) => CommandErrorKind::Locked,
-        _ if !error.done.is_empty() => CommandErrorKind::Partial,
+        _ if !error.done.is_empty() || error.begun => CommandErrorKind::Partial,
         // The version is there, and is not live: that is half of the change.
         ChangeError::Smoke { .. } => CommandErrorKind::Partial,
         cause if stale(cause) => CommandErrorKind::StalePlan,
@@ -252,6 +259,7 @@ mod tests {
             address: "function.worker".parse().unwrap(),
             action: Action::Update,
             cause: ChangeError::Moved,
+            begun: false,
             done: Vec::new(),
             remaining: Vec::new(),
         });
@@ -260,6 +268,21 @@ mod tests {
         assert!(!text.contains("run the same command again"), "{text}");
         assert!(
             text.contains("No change is done. Not done: function.worker."),
+            "{text}"
+        );
+        // Half of the one change is done: the plan is not all that there is to say.
+        let error = CommandError::from(ApplyError {
+            address: "function.worker".parse().unwrap(),
+            action: Action::Replace,
+            cause: ChangeError::Moved,
+            begun: true,
+            done: Vec::new(),
+            remaining: Vec::new(),
+        });
+        assert_eq!(error.to_json()["exit_code"], 15);
+        let text = error.render(&Ui::plain());
+        assert!(
+            text.contains("function.worker may be changed in part."),
             "{text}"
         );
         assert_eq!(progress(1, &[]), "1 change is done and recorded.");
@@ -277,6 +300,7 @@ mod tests {
                 size_bytes: 2,
                 example: "renders/1/out.mp4".to_owned(),
             },
+            begun: false,
             done: vec![apply::Completed {
                 address: "site.hello".parse().unwrap(),
                 action: Action::Delete,

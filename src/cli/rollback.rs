@@ -210,9 +210,10 @@ fn failed(rollbacks: &[Rollback], error: ApplyError) -> CommandError {
     };
     let moved = error.done.iter().map(|done| done.address.to_string());
     let moved: Vec<_> = moved.collect();
-    let progress = match moved.is_empty() {
-        true => "It has not moved anywhere.".to_owned(),
-        false => format!("It has moved for {}.", moved.join(", ")),
+    let progress = match (moved.is_empty(), error.begun) {
+        (true, false) => "It has not moved anywhere.".to_owned(),
+        (true, true) => format!("It may have moved for {}.", error.address),
+        (false, _) => format!("It has moved for {}.", moved.join(", ")),
     };
     CommandError::new(kind(&error), "The rollback failed")
         .detail(format!("{} {progress}", targets(rollbacks)))

@@ -22,6 +22,7 @@ mod tags;
 mod upload;
 mod version;
 pub mod wait;
+mod wrote;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -41,6 +42,7 @@ use crate::names::Region;
 pub use bucket::{BucketDescription, BucketLifecycle, BucketPresence};
 pub use conditional::Precondition;
 use expiry::Expiry;
+use wrote::Watch;
 
 pub use error::{CloudError, CloudErrorKind};
 pub use function::{FunctionDescription, FunctionPhase, FunctionSettings, LIVE_ALIAS};
@@ -52,6 +54,7 @@ pub use logs::LogGroupDescription;
 pub use objects::{Object, ObjectInfo, ObjectReader, PutOptions, PutOutcome};
 pub use simulate::{PolicySource, Question, SimulatedAnswer, SimulatedDecision};
 pub use version::{LiveAlias, PublishedVersion};
+pub use wrote::Wrote;
 
 /// Tags of a resource.
 pub type Tags = BTreeMap<String, String>;
@@ -215,6 +218,16 @@ impl Cloud {
         let config = &config;
         let s3 = aws_sdk_s3::config::Builder::from(config)
             .force_path_style(config.endpoint_url().is_some())
+            .interceptor(Watch)
+            .build();
+        let iam = aws_sdk_iam::config::Builder::from(config)
+            .interceptor(Watch)
+            .build();
+        let lambda = aws_sdk_lambda::config::Builder::from(config)
+            .interceptor(Watch)
+            .build();
+        let logs = aws_sdk_cloudwatchlogs::config::Builder::from(config)
+            .interceptor(Watch)
             .build();
         let invoke = aws_sdk_lambda::config::Builder::from(config)
             .retry_config(RetryConfig::disabled())
@@ -228,9 +241,9 @@ impl Cloud {
                 endpoint_url: config.endpoint_url().map(str::to_owned),
                 timeouts,
                 sdk: config.clone(),
-                iam: aws_sdk_iam::Client::new(config),
-                lambda: aws_sdk_lambda::Client::new(config),
-                logs: aws_sdk_cloudwatchlogs::Client::new(config),
+                iam: aws_sdk_iam::Client::from_conf(iam),
+                lambda: aws_sdk_lambda::Client::from_conf(lambda),
+                logs: aws_sdk_cloudwatchlogs::Client::from_conf(logs),
                 s3: aws_sdk_s3::Client::from_conf(s3),
                 sts: aws_sdk_sts::Client::new(config),
                 invoke: aws_sdk_lambda::Client::from_conf(invoke),

@@ -5,10 +5,12 @@
 //! once and not again is made good by rmx itself, so that only a kill needs a second apply.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use futures::StreamExt as _;
 use rmx::local::{Fault, FaultKind, Moment};
+use rmx::plan::change::Desired;
 use rmx::resource::{Address, Resource, RoleReference};
 
 use crate::support::farm::Farm;
@@ -268,4 +270,78 @@ async fn whatever_goes_wrong_the_next_apply_finishes() {
     }
     println!("{points} fault points swept");
     assert!(points >= 150, "{points}");
+}
+
+/// What the cloud holds, file by file.
+fn contents(farm: &Farm) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut all = BTreeMap::new();
+    let mut folders = vec![farm.test_cloud.data()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false => drop(all.insert(path.clone(), std::fs::read(path).unwrap())),
+            }
+        }
+    }
+    all
+}
+
+/// Each call refused in turn: whether something was changed is told exactly.
+#[tokio::test(flavor = "multi_thread")]
+async fn whether_a_failed_apply_has_changed_anything_is_told() {
+    let scenarios: [fn(&mut Farm); 4] = [
+        |_| {},
+        |farm| {
+            farm.function().memory_mb = 3008;
+            farm.function().code_sha256 = farm.write_code("another");
+        },
+        |farm| {
+            let role = farm
+                .desired
+                .resources
+                .get_mut(&"role.main".parse().unwrap());
+            let Some(Resource::Role(role)) = role else {
+                unreachable!()
+            };
+            role.path = "/elsewhere/".to_owned();
+            let role_name = role.name.clone();
+            farm.function().role = RoleReference::Managed {
+                name: role_name,
+                path: "/elsewhere/".to_owned(),
+            };
+        },
+        |farm| farm.desired = Desired::default(),
+    ];
+    let (mut nothing, mut something) = (0, 0);
+    for (number, change) in scenarios.into_iter().enumerate() {
+        let mut start = Farm::new().await;
+        if number > 0 {
+            start.apply().await;
+        }
+        // Every third, beginning with another one in each scenario.
+        for call in (1 + number as u64..).step_by(3) {
+            let mut farm = Farm::copy_of(&start).await;
+            change(&mut farm);
+            let plan = farm.plan().await;
+            let before = contents(&farm);
+            farm.test_cloud.faults().schedule([Fault {
+                call,
+                moment: Moment::Before,
+                kind: FaultKind::Denied,
+            }]);
+            let applied = farm.apply_plan(&plan, usize::MAX).await;
+            if farm.test_cloud.faults().left() > 0 {
+                assert!(applied.is_ok(), "scenario {number}");
+                break;
+            }
+            let Err(error) = applied else { continue };
+            let told = error.begun || !error.done.is_empty();
+            let changed = contents(&farm) != before;
+            assert_eq!(told, changed, "scenario {number}, call {call}: {error:?}");
+            *if told { &mut something } else { &mut nothing } += 1;
+        }
+    }
+    assert!(nothing >= 2 && something >= 8, "{nothing} {something}");
 }
