@@ -10,6 +10,7 @@ mod event;
 mod file;
 mod function;
 mod import;
+mod inputs;
 mod log_group;
 mod role;
 mod rollback;
@@ -20,11 +21,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
-use crate::cloud::wait::Patience;
-use crate::cloud::{Cloud, CloudError, CloudErrorKind, STACK_TAG, Tags, Wrote};
-use crate::plan::change::{Action, Change, Observation, Plan, Precondition, Present};
+use crate::cloud::{CloudError, CloudErrorKind, STACK_TAG, Tags, Wrote};
+use crate::plan::change::{Action, Change, Observation, Precondition, Present};
 use crate::plan::observe::Observer;
 use crate::resource::{Address, BucketSpec, Resource, ResourceKind};
 use crate::state::{Record, RecordStatus, State};
@@ -34,6 +33,7 @@ pub use event::ApplyEvent;
 pub use file::Artefacts;
 use file::check_file;
 pub use import::{Import, ImportError, Imported, import};
+pub use inputs::Inputs;
 pub use rollback::{Rollback, roll_back};
 use site::SiteNow;
 pub use smoke::{SmokeCheck, SmokeFailure};
@@ -44,29 +44,6 @@ const STILL_RUNNING_EVERY: Duration = Duration::from_secs(10);
 /// How long the change under way may go on after it was asked to stop. What is left of `cli`'s second and a half is for
 /// saying how far it came.
 pub const STOP_GRACE: Duration = Duration::from_millis(1_200);
-
-/// Everything an apply needs but the state.
-#[derive(Debug, Clone, Copy)]
-pub struct Inputs<'a> {
-    /// What to do.
-    pub plan: &'a Plan,
-    /// What the plan was made of.
-    pub artefacts: &'a Artefacts,
-    /// Values of secret environment variables of the function, by the variable's name. Never recorded or shown.
-    pub secrets: &'a BTreeMap<String, String>,
-    /// Whether a bucket may be deleted together with objects that are not rmx's own (`force_destroy`).
-    pub delete_bucket_content: bool,
-    /// The largest zip that goes within a request; a larger one goes through the bucket (`CodeSizeZipped` of the account).
-    pub inline_code_bytes_max: u64,
-    /// How long a role that was just made is waited for.
-    pub role_patience: Patience,
-    /// What a new version of a function has to pass before `live` moves to it.
-    pub smoke: Option<SmokeCheck<'a>>,
-    /// Where to do it.
-    pub cloud: &'a Cloud,
-    /// Stops between changes, or in a change that takes longer than a moment. What was begun is recorded.
-    pub stop: &'a CancellationToken,
-}
 
 /// A change that came to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -90,7 +90,8 @@ pub(crate) async fn cmd_apply(
         }
 
         let smoke = config.function.smoke;
-        let applied = carry_out(context, &config, &farm, store, &planned, smoke).await?;
+        let applied = carry_out(context, &config, &farm, store, &planned, smoke).await;
+        let applied = applied.map_err(|error| saved_plan::cut_off(saved.as_ref(), error))?;
         view::applied(&context.ui, &applied.done, store.state(), mode)
     });
     let outcome = outcome.await;

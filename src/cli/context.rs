@@ -9,6 +9,9 @@ use super::error::CommandError;
 use super::interrupt::Interrupt;
 use super::ui::{ColorChoice, Ui};
 
+/// The configuration's name.
+pub(crate) const CONFIG_DEFAULT: &str = "remotion.toml";
+
 /// Options every verb takes.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct GlobalOptions {
@@ -19,7 +22,7 @@ pub(crate) struct GlobalOptions {
     #[arg(
         long = "config",
         value_name = "FILE",
-        default_value = "remotion.toml",
+        default_value = CONFIG_DEFAULT,
         global = true
     )]
     pub(crate) config: PathBuf,

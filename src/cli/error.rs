@@ -203,6 +203,13 @@ impl CommandError {
         self
     }
 
+    /// Says what helps in other words, where `from` would not.
+    #[must_use]
+    pub(crate) fn reword_hint(mut self, from: &str, to: &str) -> Self {
+        self.0.hint = self.0.hint.map(|hint| hint.replace(from, to));
+        self
+    }
+
     /// Machine-readable parts for `--json`.
     #[must_use]
     pub(crate) fn diagnostics(mut self, diagnostics: Vec<Value>) -> Self {

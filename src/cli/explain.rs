@@ -150,23 +150,26 @@ fn of_failure(kind: CommandErrorKind) -> Option<(&'static str, &'static str, &'s
         CommandErrorKind::Preflight => (
             "what the work needs is missing",
             "It was found before anything was done: a permission is missing, a limit of the account is too low, data would be lost, \
-             the farm is not deployed, or a tool is not there.",
+             or a tool is not there.",
             "do what the hint says; `rmx doctor` lists what is missing on this machine",
         ),
         CommandErrorKind::Interrupted => (
             "interrupted, and the state is saved",
             "SIGINT or SIGTERM came. What was done is recorded, and so is what was under way.",
-            "run the same command again: it goes on from there",
+            "run the same command again: it goes on from there. A saved plan is carried out once: plan again for what is left",
         ),
         CommandErrorKind::Partial => (
             "applied in part, and the state is saved",
-            "A change failed after others had been done. Those are recorded; the ones that were not done are named.",
-            "mend what is named, then run `rmx apply` again: it goes on from there",
+            "A change failed after others had been done, or in its own middle. What is done is recorded; what is not, or not \
+             wholly, is named.",
+            "mend what is named, then run `rmx apply` again: it goes on from there. A saved plan is carried out once: plan again for \
+             what is left",
         ),
         CommandErrorKind::Policy => (
             "refused by policy",
-            "The plan does what `[policy] deny` or `--deny` forbids, or the credentials are of another account than `account` \
-             allows. Rule and resource are named. Nothing was done.",
+            "The plan does what `[policy] deny` or `--deny` forbids, makes a minute of video dearer than \
+             `max_cost_per_minute_usd`, would delete or replace what `protect = true` protects, or the credentials are of \
+             another account than `account` allows. Rule and resource are named. Nothing was done.",
             "change what is planned, or the rule, or the credentials",
         ),
         CommandErrorKind::Usage => (

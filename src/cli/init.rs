@@ -114,14 +114,10 @@ fn write(path: &Path, text: &str, force: bool) -> Result<(), CommandError> {
     })
 }
 
-/// Adds `.rmx/` to the `.gitignore` beside the file, if there is one or if the folder is in a git repository.
+/// Adds `.rmx/` to the `.gitignore` beside the file: it may become a repository later.
 fn ignore_data_folder(config: &Path) -> Result<Option<PathBuf>, CommandError> {
     let folder = config.parent().unwrap_or(Path::new("/"));
     let path = folder.join(".gitignore");
-    let in_repository = folder.ancestors().any(|one| one.join(".git").exists());
-    if !path.exists() && !in_repository {
-        return Ok(None);
-    }
     let failed = |error: std::io::Error| {
         CommandError::error("Cannot add .rmx/ to .gitignore")
             .detail(format!("The file is {}.", path.display()))

@@ -11,6 +11,9 @@ use crate::state::{Holder, LockedStore, StateError, StateStore};
 use super::context::Context;
 use super::error::{CommandError, CommandErrorKind};
 
+/// What helps when something was cut off.
+pub(super) const GO_ON: &str = "run the same command again: it goes on from there";
+
 /// How often a lock that somebody else holds is asked for again.
 const ASK_AGAIN_EVERY: Duration = Duration::from_secs(1);
 
@@ -18,7 +21,7 @@ const ASK_AGAIN_EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct LockOptions {
     /// Wait that long for the lock of the state if somebody else has it, instead of ending with 11 at once
-    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=86_400))]
     lock_timeout: u64,
 }
 
@@ -68,8 +71,11 @@ async fn lock(
     let give_up = Instant::now() + Duration::from_secs(options.lock_timeout);
     let mut told = false;
     loop {
-        let error = match store.lock(holder).await {
+        let holder = holder.clone().from_now();
+        let error = match store.lock(&holder).await {
             Err(error @ StateError::Locked { .. }) if Instant::now() < give_up => error,
+            // While it waits, a call that fails is no reason to give up.
+            Err(error @ StateError::Cloud { .. }) if told && Instant::now() < give_up => error,
             locked => return Ok(locked?),
         };
         if !told {
@@ -112,5 +118,5 @@ pub(crate) fn stopped(store: &LockedStore, progress: String) -> CommandError {
     }
     CommandError::new(CommandErrorKind::Interrupted, "Interrupted")
         .detail(progress)
-        .hint("run the same command again: it goes on from there")
+        .hint(GO_ON)
 }

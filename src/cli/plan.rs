@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::plan::request::{PlanMode, PlanRequest};
 use crate::state::State;
 
-use super::context::Context;
+use super::context::{CONFIG_DEFAULT, Context, GlobalOptions};
 use super::error::{CommandError, ExitStatus};
 use super::farm;
 use super::planned::{self, GateOptions, Planned, RequestOptions};
@@ -112,17 +112,27 @@ fn show(context: &Context, args: &PlanArgs, planned: &Planned) -> Result<(), Com
             }
             ui.print_raw(&view::preflight_text(planned.preflight.as_ref(), ui))?;
             match &args.out {
-                Some(path) => ui.print_raw(&saved_to(path)),
+                Some(path) => ui.print_raw(&saved_to(path, &context.global)),
                 None => Ok(()),
             }
         }
     }
 }
 
-fn saved_to(path: &Path) -> String {
+fn saved_to(path: &Path, options: &GlobalOptions) -> String {
     let path = path.display();
+    let mut command = format!("rmx apply \"{path}\"");
+    if let Some(stage) = &options.stage {
+        command.push_str(&format!(" --stage {stage}"));
+    }
+    if options.config != Path::new(CONFIG_DEFAULT) {
+        command.push_str(&format!(" --config \"{}\"", options.config.display()));
+    }
+    if let Some(directory) = &options.directory {
+        command.push_str(&format!(" -C \"{}\"", directory.display()));
+    }
     format!(
         "\nSaved the plan to: {path}\n\nTo perform exactly these actions, run the following command to apply:\n    \
-         rmx apply \"{path}\"\n"
+         {command}\n"
     )
 }

@@ -296,7 +296,9 @@ impl From<PlanError> for CommandError {
     fn from(error: PlanError) -> Self {
         match &error {
             PlanError::Foreign { .. } => CommandError::error("A name is taken").cause(error).hint(
-                "rename the project, the stage or (for a bucket) `name` under [bucket], or delete what is there",
+                "if it is this deployment's own, its state is missing: look for it (`[state]`, another folder, a backup below \
+                 `.rmx/state/backups` for `rmx state push`). To take it over, `rmx import`. Else rename the project, the stage or \
+                 (for a bucket) `name` under [bucket]",
             ),
             PlanError::OtherCloud { recorded, .. } => {
                 let hint = format!(

@@ -8,6 +8,7 @@ use crate::state::{Backup, LeaseTerms, S3Location, State, StateError, StateStore
 use super::context::Context;
 use super::error::{CommandError, CommandErrorKind};
 use super::farm::{self, Farm};
+use super::lock::GO_ON;
 
 /// Where the state of `config`'s project and stage is kept.
 ///
@@ -112,10 +113,7 @@ pub(crate) async fn recorded_state(
 pub(crate) fn not_recorded(cause: &SaveError) -> (CommandErrorKind, String) {
     match cause.downcast_ref::<StateError>() {
         Some(error) => (kind(error), hint(error)),
-        None => (
-            CommandErrorKind::Error,
-            "run the same command again: it goes on from there".to_owned(),
-        ),
+        None => (CommandErrorKind::Error, GO_ON.to_owned()),
     }
 }
 
@@ -196,7 +194,7 @@ pub(crate) fn hint(error: &StateError) -> String {
         } => {
             return match holder {
                 Some(holder) => format!(
-                    "wait until it is done. If it is gone, its lock runs out by itself, or `rmx state unlock {}` removes it",
+                    "wait until it is done (`--lock-timeout SECONDS` does). If it is gone, its lock runs out by itself, or `rmx state unlock {}` removes it",
                     holder.id
                 ),
                 None => "run the same command again".to_owned(),
@@ -225,7 +223,7 @@ pub(crate) fn hint(error: &StateError) -> String {
     }
     let text = match error {
         StateError::Locked { .. } => {
-            "wait until it is done; the lock ends with the process that holds it"
+            "wait until it is done (`--lock-timeout SECONDS` does); the lock ends with the process that holds it"
         }
         StateError::LockLost { .. } => {
             "look at `rmx plan`: what was under way when the lock was lost is looked at again"

@@ -8,7 +8,17 @@ use crate::plan::saved::{SavedPlan, SavedPlanError};
 use super::context::Context;
 use super::error::{CommandError, CommandErrorKind};
 use super::files;
+use super::lock::GO_ON;
 use super::planned::Planned;
+
+/// The error of an apply that was cut off. A saved plan is carried out once, so its rest takes another one.
+pub(super) fn cut_off(saved: Option<&SavedPlan>, error: CommandError) -> CommandError {
+    const REST: &str = "make a new plan with `rmx plan --out FILE`: it holds what is left";
+    match saved {
+        Some(_) => error.reword_hint(GO_ON, REST),
+        None => error,
+    }
+}
 
 /// Writes a plan to `path`, readable by its owner alone, and gives it back as it is in there.
 ///
@@ -99,6 +109,9 @@ pub(super) fn require_same(saved: &SavedPlan, planned: &Planned) -> Result<(), C
             ))
             .detail("Nothing was done.")
             .diagnostics(told)
-            .hint("make a new plan with `rmx plan --out FILE`, and look at it"),
+            .hint(
+                "make a new plan with `rmx plan --out FILE`, and look at it: what an apply of this one has done by now is \
+                 not in it any more",
+            ),
     )
 }

@@ -259,7 +259,7 @@ pub enum Moved {
     Appeared(Address),
     /// A resource of the plan that is neither wanted nor recorded.
     Disappeared(Address),
-    /// Somebody made the object.
+    /// The object was made, by somebody or by an apply of this very plan that was cut off.
     Created(Address),
     /// Somebody deleted the object.
     Deleted(Address),
@@ -314,8 +314,8 @@ impl fmt::Display for Moved {
             Self::Disappeared(address) => {
                 write!(f, "{address} is neither wanted nor recorded any more")
             }
-            Self::Created(address) => write!(f, "{address} was created by somebody else"),
-            Self::Deleted(address) => write!(f, "{address} was deleted by somebody else"),
+            Self::Created(address) => write!(f, "{address} was created meanwhile"),
+            Self::Deleted(address) => write!(f, "{address} was deleted meanwhile"),
             Self::Changed { address, fields } => {
                 write!(f, "{address} was changed in the cloud{}", listed(fields))
             }

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::{Backup, StateError};
 use super::file::{self, Content, Owner};
+use super::kept::Kept;
 use super::lock::{Holder, Lock};
 use super::store::{BACKUPS_KEPT, unreadable};
 
@@ -63,9 +64,11 @@ impl Folder {
         let Some(bytes) = self.bytes()? else {
             return Ok(None);
         };
-        file::decode(owner, &bytes)
-            .map(Some)
-            .map_err(|error| unreadable(error, owner, self.place(), || self.newest_backup(owner)))
+        file::decode(owner, &bytes).map(Some).map_err(|error| {
+            unreadable(error, owner, self.place(), || {
+                self.newest_backup(owner, &bytes)
+            })
+        })
     }
 
     pub(super) fn lock(&self, holder: &Holder) -> Result<Lock, StateError> {
@@ -120,22 +123,20 @@ impl Folder {
         written.map_err(|source| StateError::Save { path, source })
     }
 
-    /// Keeps `bytes`, a save of serial `serial`, beside the saves of earlier commands and instead of `earlier`, one of
-    /// the same command.
+    /// Keeps `bytes`, a save, beside the saves of earlier commands and instead of `earlier`, one of the same command.
     pub(super) fn back_up(
         &self,
         bytes: &[u8],
-        serial: u64,
-        earlier: Option<u64>,
+        kept: &Kept,
+        earlier: Option<Kept>,
     ) -> io::Result<()> {
         make_folder(&self.backup_folder())?;
-        self.write_whole(&self.backup_path(serial), bytes)?;
-        if let Some(earlier) = earlier.filter(|earlier| *earlier != serial) {
-            fs::remove_file(self.backup_path(earlier))?;
+        self.write_whole(&self.backup_path(kept), bytes)?;
+        if let Some(earlier) = earlier.filter(|earlier| earlier != kept) {
+            fs::remove_file(self.backup_path(&earlier))?;
         }
-        let serials = self.backups();
-        for old in &serials[..serials.len().saturating_sub(BACKUPS_KEPT)] {
-            fs::remove_file(self.backup_path(*old))?;
+        for old in kept.old(&self.backups(), BACKUPS_KEPT) {
+            fs::remove_file(self.backup_path(&old))?;
         }
         Ok(())
     }
@@ -144,36 +145,34 @@ impl Folder {
         self.path.join("backups")
     }
 
-    pub(super) fn backup_path(&self, serial: u64) -> PathBuf {
-        self.backup_folder()
-            .join(format!("{}-{serial}.json", self.name))
+    pub(super) fn backup_path(&self, kept: &Kept) -> PathBuf {
+        let name = format!("{}-{}", self.name, kept.file_name());
+        self.backup_folder().join(name)
     }
 
-    /// The serials of all backups, oldest first.
-    pub(super) fn backups(&self) -> Vec<u64> {
+    /// All backups, oldest first.
+    pub(super) fn backups(&self) -> Vec<Kept> {
         let prefix = format!("{}-", self.name);
         let entries = fs::read_dir(self.backup_folder()).into_iter().flatten();
-        let mut serials: Vec<u64> = entries
+        let mut all: Vec<Kept> = entries
             .filter_map(|entry| {
                 let name = entry.ok()?.file_name().into_string().ok()?;
-                // `prod-2` is a stage of its own: what is left must be the serial alone.
-                let serial = name.strip_prefix(&prefix)?.strip_suffix(".json")?;
-                serial.parse().ok()
+                // `prod-2` is a stage of its own.
+                Kept::named(name.strip_prefix(&prefix)?)
             })
             .collect();
-        serials.sort_unstable();
-        serials
+        all.sort_unstable();
+        all
     }
 
-    fn newest_backup(&self, owner: &Owner) -> Option<Backup> {
-        let mut serials = self.backups().into_iter().rev();
-        let serial = serials.find(|serial| {
-            fs::read(self.backup_path(*serial))
-                .is_ok_and(|bytes| file::decode(owner, &bytes).is_ok())
+    fn newest_backup(&self, owner: &Owner, damaged: &[u8]) -> Option<Backup> {
+        let mut all = Kept::candidates(self.backups(), damaged).into_iter();
+        let kept = all.find(|kept| {
+            fs::read(self.backup_path(kept)).is_ok_and(|bytes| file::decode(owner, &bytes).is_ok())
         })?;
         Some(Backup {
-            place: self.backup_path(serial).display().to_string(),
-            serial,
+            place: self.backup_path(&kept).display().to_string(),
+            serial: kept.serial,
         })
     }
 }

@@ -14,6 +14,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::StateError;
@@ -23,6 +24,16 @@ use crate::env;
 
 /// How often somebody else may come first before taking the lease is given up.
 const ATTEMPTS_MAX: usize = 8;
+
+/// What part of a lease is left when its holder stops working, so that what is under way ends before others may begin:
+/// six seconds of a minute.
+const STOPS_BEFORE: u32 = 10;
+
+/// How often the clock is looked at. A machine that was asleep wakes with a lease that has run out.
+const CLOCK_EVERY: Duration = Duration::from_secs(1);
+
+/// A renewal gets at least that long.
+const RENEWAL_MIN: Duration = Duration::from_secs(5);
 
 /// How long letting go may take. After that the lease ends by itself.
 const RELEASE_MAX: Duration = Duration::from_secs(3);
@@ -207,35 +218,44 @@ impl Lease {
 }
 
 impl Held {
-    /// Renews the lease until it ends or is lost. Whoever cannot renew it stops when it runs out, as the one who may
-    /// then take it expects.
+    /// Renews the lease until it ends or is lost. Whoever cannot renew it stops before others may take it.
     async fn keep(self: Arc<Self>) {
+        let every = self.remote.terms.renewed_every;
+        let mut due = Instant::now() + every;
         loop {
-            let next = self.remote.terms.renewed_every.min(self.left().await);
+            let next = due.saturating_duration_since(Instant::now());
+            let next = next.min(self.left().await).min(CLOCK_EVERY);
             tokio::select! {
                 () = self.ended.cancelled() => return,
                 () = tokio::time::sleep(next) => {}
             }
-            // In the last moment one more try would tell nothing any more.
-            match tokio::time::timeout(self.left().await, self.renew()).await {
+            let left = self.left().await;
+            if left.is_zero() {
+                return self.lost.cancel();
+            }
+            if Instant::now() < due {
+                continue;
+            }
+            due = Instant::now() + every;
+            // One connection that hangs must not cost the lock: the next try has its own.
+            match tokio::time::timeout(left.min(every.max(RENEWAL_MIN)), self.renew()).await {
                 Ok(Ok(true)) => {}
                 Ok(Ok(false)) => return self.lost.cancel(),
                 Ok(Err(error)) => {
                     tracing::warn!(%error, "the lock of the state could not be renewed");
                 }
-                Err(_) => tracing::warn!("the lock of the state was not renewed before it ran out"),
-            }
-            if self.left().await.is_zero() {
-                return self.lost.cancel();
+                Err(_) => tracing::warn!("the lock of the state could not be renewed: no answer"),
             }
         }
     }
 
-    /// How long it lasts from now on.
+    /// How long its holder may go on working.
     async fn left(&self) -> Duration {
-        let expires = self.written.lock().await.expires;
-        let left = expires - (self.remote.terms.clock)();
-        left.try_into().unwrap_or(Duration::ZERO)
+        let terms = &self.remote.terms;
+        let stops = self.written.lock().await.expires - terms.lasts / STOPS_BEFORE;
+        (stops - (terms.clock)())
+            .try_into()
+            .unwrap_or(Duration::ZERO)
     }
 
     /// Whether it still is ours.

@@ -52,6 +52,17 @@ impl Holder {
     }
 }
 
+impl Holder {
+    /// The same, holding it since now.
+    #[must_use]
+    pub fn from_now(self) -> Self {
+        Self {
+            since: env::timestamp(env::now()),
+            ..self
+        }
+    }
+}
+
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {

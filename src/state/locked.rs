@@ -6,6 +6,7 @@ use super::State;
 use super::error::StateError;
 use super::file::{self, Content};
 use super::hold::Hold;
+use super::kept::Kept;
 use super::lock::Holder;
 use super::store::StateStore;
 
@@ -16,8 +17,8 @@ pub struct LockedStore {
     store: StateStore,
     hold: Hold,
     state: State,
-    /// The serial of the backup that this command has written.
-    backup: Option<u64>,
+    /// The backup that this command has written.
+    backup: Option<Kept>,
     saved: bool,
 }
 
@@ -107,23 +108,24 @@ impl LockedStore {
         let store = &self.store;
         match &store.remote {
             None => {
-                let serial = self.state.serial;
-                let earlier = self.backup.replace(serial);
-                let kept = store.folder.back_up(bytes, serial, earlier);
-                kept.map_err(|source| StateError::Save {
-                    path: store.folder.backup_path(serial),
+                let kept = Kept::new(self.state.serial, &self.state.lineage);
+                let earlier = self.backup.replace(kept.clone());
+                let written = store.folder.back_up(bytes, &kept, earlier);
+                written.map_err(|source| StateError::Save {
+                    path: store.folder.backup_path(&kept),
                     source,
                 })
             }
             Some(remote) if !self.saved => {
-                store.leave_signpost()?;
-                if before.serial == 0 {
-                    return Ok(());
+                // The one does not depend on the other: a checkout may be read-only.
+                let signpost = store.leave_signpost(&self.state.lineage);
+                if before.serial > 0 {
+                    let kept = Kept::new(before.serial, &before.lineage);
+                    let content = Content::State(before);
+                    let bytes = file::encode(&store.owner, &content, None).unwrap_or_default();
+                    remote.back_up(bytes, &kept).await?;
                 }
-                let serial = before.serial;
-                let content = Content::State(before);
-                let bytes = file::encode(&store.owner, &content, None).unwrap_or_default();
-                remote.back_up(bytes, serial).await
+                signpost
             }
             Some(_) => Ok(()),
         }

@@ -8,6 +8,7 @@ mod error;
 mod file;
 mod folder;
 mod hold;
+mod kept;
 mod lease;
 mod lock;
 mod locked;

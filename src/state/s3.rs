@@ -15,11 +15,12 @@ use bytes::Bytes;
 
 use super::error::{Backup, StateError};
 use super::file::{self, Content, Owner};
+use super::kept::Kept;
 use super::lease::{self, LeaseTerms};
 use super::store::{BACKUPS_KEPT, unreadable};
 use super::{State, lock::Holder};
 pub(super) use crate::cloud::Precondition;
-use crate::cloud::{Cloud, CloudError, CloudErrorKind, Object};
+use crate::cloud::{Cloud, CloudError, CloudErrorKind, Object, PutOptions};
 use crate::names::BucketName;
 
 /// How often a write whose answer was lost, or a claim that met other writers, is looked into.
@@ -140,7 +141,7 @@ impl Remote {
         match file::decode(owner, &object.content) {
             Ok(content) => Ok(content),
             Err(error) => {
-                let backup = self.newest_backup(owner).await;
+                let backup = self.newest_backup(owner, &object.content).await;
                 Err(unreadable(error, owner, self.place(), || backup))
             }
         }
@@ -234,25 +235,21 @@ impl Remote {
         }
     }
 
-    /// Keeps `bytes`, a save of serial `serial`, beside those of earlier commands.
-    pub(super) async fn back_up(&self, bytes: Vec<u8>, serial: u64) -> Result<(), StateError> {
-        let prefix = self.backup_prefix();
-        let key = format!("{prefix}{serial}.json");
-        // The same serial is the same state.
-        self.put(&key, bytes, Precondition::Absent).await?;
-        let serials = self.backups().await?;
-        let old = &serials[..serials.len().saturating_sub(BACKUPS_KEPT)];
-        let keys: Vec<String> = old
-            .iter()
-            .map(|serial| format!("{prefix}{serial}.json"))
-            .collect();
+    /// Keeps `bytes`, a save, beside those of earlier commands.
+    pub(super) async fn back_up(&self, bytes: Vec<u8>, kept: &Kept) -> Result<(), StateError> {
+        let key = |kept: &Kept| format!("{}{}", self.backup_prefix(), kept.file_name());
         let S3Location { cloud, bucket, .. } = &self.location;
+        // One of that name is of a state that was given up for an older one since.
+        let (name, options) = (key(kept), PutOptions::default());
+        let put = cloud.put_object(bucket, &name, bytes.into(), &options);
+        put.await.map_err(|error| self.failed(error))?;
+        let old = kept.old(&self.backups().await?, BACKUPS_KEPT);
+        let keys: Vec<String> = old.iter().map(key).collect();
         let deleted = cloud.delete_objects(bucket, &keys).await;
         deleted.map_err(|error| self.failed(error))
     }
 
-    /// The serials of all backups, oldest first.
-    async fn backups(&self) -> Result<Vec<u64>, StateError> {
+    async fn backups(&self) -> Result<Vec<Kept>, StateError> {
         let S3Location { cloud, bucket, .. } = &self.location;
         let prefix = self.backup_prefix();
         // A handful, unless somebody else keeps things there.
@@ -260,26 +257,21 @@ impl Remote {
             .list_first_objects(bucket, &prefix, 1)
             .await
             .map_err(|error| self.failed(error))?;
-        let mut serials: Vec<u64> = objects
+        let names = objects
             .iter()
-            .filter_map(|object| {
-                let name = object.key.strip_prefix(&prefix)?.strip_suffix(".json")?;
-                name.parse().ok()
-            })
-            .collect();
-        serials.sort_unstable();
-        Ok(serials)
+            .filter_map(|object| object.key.strip_prefix(&prefix));
+        Ok(names.filter_map(Kept::named).collect())
     }
 
-    async fn newest_backup(&self, owner: &Owner) -> Option<Backup> {
-        for serial in self.backups().await.ok()?.into_iter().rev() {
-            let key = format!("{}{serial}.json", self.backup_prefix());
+    async fn newest_backup(&self, owner: &Owner, damaged: &[u8]) -> Option<Backup> {
+        for kept in Kept::candidates(self.backups().await.ok()?, damaged) {
+            let key = format!("{}{}", self.backup_prefix(), kept.file_name());
             if let Ok(Some(object)) = self.get(&key).await
                 && file::decode(owner, &object.content).is_ok()
             {
                 return Some(Backup {
                     place: format!("s3://{}/{key}", self.location.bucket),
-                    serial,
+                    serial: kept.serial,
                 });
             }
         }

@@ -11,7 +11,7 @@ use super::lease::LeaseTerms;
 use super::lock::Holder;
 use super::locked::LockedStore;
 use super::s3::{Remote, S3Location};
-use super::{State, file, lease};
+use super::{Lineage, State, file, lease};
 use crate::names::{ProjectName, StageName};
 
 use std::path::Path;
@@ -211,7 +211,7 @@ impl StateStore {
 
     /// Says beside the configuration where the state is kept, so that nobody begins another one by taking `[state]`
     /// out of it.
-    pub(super) fn leave_signpost(&self) -> Result<(), StateError> {
+    pub(super) fn leave_signpost(&self, lineage: &Lineage) -> Result<(), StateError> {
         let signpost = Content::Moved {
             to: self.place(),
             left: None,
@@ -220,6 +220,10 @@ impl StateStore {
             Ok(Some(found)) if found == signpost => return Ok(()),
             // A state is nothing to be replaced by a signpost; whoever comes next is told that there are two.
             Ok(Some(Content::State(_))) | Err(_) => return Ok(()),
+            // Nor is one that still holds a state, unless that has arrived.
+            Ok(Some(Content::Moved {
+                left: Some(left), ..
+            })) if left.lineage != *lineage => return Ok(()),
             Ok(_) => {}
         }
         let bytes =
@@ -289,6 +293,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+    use crate::state::kept::Kept;
     use crate::state::tests::example;
 
     fn holder(command: &str) -> Holder {
@@ -339,8 +344,9 @@ mod tests {
         for _ in 0..6 {
             assert_eq!(command(&store).await.lineage, first.lineage);
         }
-        assert_eq!(store.folder.backups(), [9, 12, 15, 18, 21]);
-        assert_eq!(mode(&store.folder.backup_path(21)), 0o600);
+        let kept = [9, 12, 15, 18, 21].map(|serial| Kept::new(serial, &first.lineage));
+        assert_eq!(store.folder.backups(), kept);
+        assert_eq!(mode(&store.folder.backup_path(&kept[4])), 0o600);
     }
 
     #[tokio::test]
@@ -375,16 +381,10 @@ mod tests {
         let store = store(&folder, None);
         command(&store).await;
         let last = command(&store).await;
-        fs::write(store.folder.backup_path(9), "{").unwrap(); // cut off, like the state itself
+        let ninth = store.folder.backup_path(&Kept::new(9, &last.lineage));
+        fs::write(&ninth, "{").unwrap(); // cut off, like the state itself
         // The backups of a stage whose name begins with ours are not ours.
-        fs::write(
-            store
-                .folder
-                .backup_path(9)
-                .with_file_name("default-2-99.json"),
-            "{",
-        )
-        .unwrap();
+        fs::write(ninth.with_file_name("default-2-99-aaaaaaaa.json"), "{").unwrap();
 
         let whole = fs::read(store.folder.state_path()).unwrap();
         fs::write(store.folder.state_path(), &whole[..whole.len() / 2]).unwrap();

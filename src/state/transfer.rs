@@ -177,6 +177,11 @@ fn decide(there: Found<'_>, here: Found<'_>) -> Result<Step, StateError> {
             Some(left) if left.lineage == present.lineage && left.serial > present.serial => {
                 Ok(Step::Arrive(left))
             }
+            Some(left) if left.lineage != present.lineage => Err(StateError::OtherLineage {
+                place: here.name.to_owned(),
+                found: present.lineage.to_string(),
+                given: left.lineage.to_string(),
+            }),
             _ => Ok(Step::Nothing),
         },
         // Each points at the other: the one that was left last has the state.

@@ -81,7 +81,7 @@ fn a_saved_plan_is_carried_out_once_without_a_question() {
         &project,
         &[
             "the state was written: it had serial 0",
-            "bucket.main was created by somebody else",
+            "bucket.main was created meanwhile",
         ],
     );
 

@@ -29,6 +29,14 @@ pub(super) async fn create(context: &Context) -> Result<ExitStatus, CommandError
     let made = make(&cloud, bucket).await;
     farm.shutdown().await;
     let made = made?;
+    if let Made::Open(what) = made {
+        context.ui.warn(format_args!(
+            "the bucket {bucket} {what}: whoever may read it reads the state. `aws s3api put-public-access-block --bucket \
+             {bucket} --public-access-block-configuration BlockPublicAcls=true,IgnorePublicAcls=true,\
+             BlockPublicPolicy=true,RestrictPublicBuckets=true` closes it"
+        ));
+    }
+    let made = matches!(made, Made::New);
     if context.ui.json() {
         let told = json!({ "bucket": bucket, "region": region, "created": made });
         context.ui.print_json(&told)?;
@@ -44,13 +52,24 @@ pub(super) async fn create(context: &Context) -> Result<ExitStatus, CommandError
     Ok(ExitStatus::Success)
 }
 
-/// Whether it was made. A bucket that is there may serve others as well, so nothing of it is changed.
-async fn make(cloud: &Cloud, bucket: &BucketName) -> Result<bool, CloudError> {
-    if matches!(cloud.bucket(bucket).await?, BucketPresence::Present(_)) {
-        return Ok(false);
+/// What became of the wish for a bucket.
+enum Made {
+    New,
+    There,
+    /// It is there, and not closed to the public: made by others, or by a command that was killed.
+    Open(&'static str),
+}
+
+/// Makes it. A bucket that is there may serve others as well, so nothing of it is changed.
+async fn make(cloud: &Cloud, bucket: &BucketName) -> Result<Made, CloudError> {
+    if let BucketPresence::Present(found) = cloud.bucket(bucket).await? {
+        return Ok(match found.block_public_access {
+            true => Made::There,
+            false => Made::Open("does not block public access"),
+        });
     }
     cloud.create_bucket(bucket).await?;
     cloud.set_block_public_access(bucket, true).await?;
     cloud.set_owner_enforced(bucket, true).await?;
-    Ok(true)
+    Ok(Made::New)
 }
