@@ -37,8 +37,8 @@ pub(super) fn require_kept(plan: &Plan) -> Result<(), CommandError> {
         .detail(format!("Nothing was done:\n{}", lines.join("\n")))
         .diagnostics(told.collect())
         .hint(format!(
-            "to lift the protection of {}, set `protect = false` under {block} and apply that first; a block that is \
-             gone has to be put back for it",
+            "to lift the protection of {}, set `protect = false` under {block} and apply that first; a key or a block \
+             that is gone has to be put back for it",
             first.address
         )))
 }

@@ -200,8 +200,8 @@ fn function(table: &Table, target: Target, directory: &Path) -> FunctionConfig {
     }
 }
 
-fn protect(table: &Table) -> bool {
-    table.switch("protect").unwrap_or(false)
+fn protect(table: &Table) -> Option<bool> {
+    table.switch("protect")
 }
 
 fn sorted(mut texts: Vec<String>) -> Vec<String> {

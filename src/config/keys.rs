@@ -230,7 +230,7 @@ static FUNCTION: TableRule = TableRule {
         Key {
             name: "protect",
             kind: Kind::Switch,
-            default: Default::Value("false"),
+            default: Default::Words("what is recorded; `false` at first", "true"),
             doc: PROTECT,
         },
     ]],
@@ -290,7 +290,7 @@ static ROLE: TableRule = TableRule {
         Key {
             name: "protect",
             kind: Kind::Switch,
-            default: Default::Value("false"),
+            default: Default::Words("what is recorded; `false` at first", "true"),
             doc: PROTECT,
         },
     ]],
@@ -332,7 +332,7 @@ static BUCKET: TableRule = TableRule {
         Key {
             name: "protect",
             kind: Kind::Switch,
-            default: Default::Value("false"),
+            default: Default::Words("what is recorded; `false` at first", "true"),
             doc: PROTECT,
         },
     ]],
@@ -360,7 +360,7 @@ static LOGS: TableRule = TableRule {
         Key {
             name: "protect",
             kind: Kind::Switch,
-            default: Default::Value("false"),
+            default: Default::Words("what is recorded; `false` at first", "true"),
             doc: PROTECT,
         },
     ]],
@@ -398,7 +398,7 @@ static SITE: TableRule = TableRule {
         Key {
             name: "protect",
             kind: Kind::Switch,
-            default: Default::Value("false"),
+            default: Default::Words("what is recorded; `false` at first", "true"),
             doc: PROTECT,
         },
     ]],
@@ -516,4 +516,5 @@ static RENDER: TableRule = TableRule {
 
 /// What `protect` means, wherever it stands.
 const PROTECT: &str = "Whether a plan that would delete or replace it is refused (exit code 16). Once applied, this is \
-                       recorded and also holds when the whole block is gone; to lift it, set it to `false` and apply.";
+                       recorded and also holds when the key or the whole block is gone; only `false` that is \
+                       applied lifts it.";

@@ -197,7 +197,7 @@ mod tests {
             prod.logs,
             LogsConfig::Managed {
                 retention_days: 30,
-                protect: false
+                protect: None
             }
         );
         let variables: Vec<_> = prod.function.environment.into_iter().collect();
@@ -234,7 +234,7 @@ mod tests {
             config.logs,
             LogsConfig::Managed {
                 retention_days: 14,
-                protect: false
+                protect: None
             }
         );
         let aws = parse_for_tests("project = \"hello\"\ntarget = \"aws\"", None);

@@ -114,8 +114,8 @@ pub struct FunctionConfig {
     pub keep_versions: u32,
     /// Whether a new version renders the built-in composition before it goes live.
     pub smoke: bool,
-    /// Whether plans that would delete or replace the functions are refused.
-    pub protect: bool,
+    /// Whether plans that would delete or replace the functions are refused; `None` leaves it as it is recorded.
+    pub protect: Option<bool>,
 }
 
 /// Instruction set of the function.
@@ -177,8 +177,8 @@ pub enum RoleConfig {
         permissions_boundary: Option<String>,
         /// `path`, begins and ends with `/`.
         path: String,
-        /// Whether plans that would delete or replace it are refused.
-        protect: bool,
+        /// Whether plans that would delete or replace it are refused; `None` leaves it as it is recorded.
+        protect: Option<bool>,
     },
     /// `arn`: a role of your own, never changed by rmx.
     Existing {
@@ -196,8 +196,8 @@ pub struct BucketConfig {
     pub expire_renders_days: Option<u32>,
     /// Whether `destroy` may delete a bucket that still has objects.
     pub force_destroy: bool,
-    /// Whether plans that would delete or replace it are refused.
-    pub protect: bool,
+    /// Whether plans that would delete or replace it are refused; `None` leaves it as it is recorded.
+    pub protect: Option<bool>,
 }
 
 /// `[logs]`
@@ -207,8 +207,8 @@ pub enum LogsConfig {
     Managed {
         /// One of the values CloudWatch Logs allows (`PutRetentionPolicy`).
         retention_days: u32,
-        /// Whether plans that would delete or replace it are refused.
-        protect: bool,
+        /// Whether plans that would delete or replace it are refused; `None` leaves it as it is recorded.
+        protect: Option<bool>,
     },
     /// Lambda makes the log group when it first writes to it; rmx leaves it alone.
     Unmanaged,
@@ -223,8 +223,8 @@ pub struct SiteConfig {
     pub folder: PathBuf,
     /// A shell command, run in the config's folder before `plan` and `apply` read the folder.
     pub build: Option<String>,
-    /// Whether plans that would delete or replace it are refused.
-    pub protect: bool,
+    /// Whether plans that would delete or replace it are refused; `None` leaves it as it is recorded.
+    pub protect: Option<bool>,
 }
 
 /// `[render]`: what `rmx render` uses where its flags are silent.

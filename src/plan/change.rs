@@ -1,6 +1,6 @@
 //! The values a plan is made of and made from.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -15,8 +15,8 @@ use crate::state::CloudIdentity;
 pub struct Desired {
     /// By address.
     pub resources: BTreeMap<Address, Resource>,
-    /// Those that are to be protected.
-    pub protected: BTreeSet<Address>,
+    /// Whether they are to be protected, of those of which the config says it. All others stay as they are recorded.
+    pub protect: BTreeMap<Address, bool>,
     /// How many old versions of a function are kept besides the live one; `None` leaves them alone.
     pub keep_versions: Option<u32>,
 }
@@ -163,6 +163,11 @@ pub struct Protection {
 }
 
 impl Change {
+    /// Whether it stays and may be deleted or replaced from then on, which it may not be now.
+    pub fn lifts_protection(&self) -> bool {
+        self.after.is_some() && self.protect.recorded && !self.protect.wanted
+    }
+
     /// Whether carrying it out calls anything that changes the cloud.
     pub fn touches_cloud(&self) -> bool {
         match self.action {

@@ -44,27 +44,35 @@ impl Desired {
         let main = [log_group, role, Some(bucket)].into_iter().flatten();
         let main = main.map(|resource| (Address::new(resource.kind(), "main"), resource));
         let resources: BTreeMap<_, _> = main.chain(functions).chain(sites).collect();
-        let protected = resources
+        let protect = resources
             .keys()
-            .filter(|address| protected(config, address));
+            .filter_map(|address| Some((address.clone(), protect(config, address)?)));
         Self {
-            protected: protected.cloned().collect(),
+            protect: protect.collect(),
             keep_versions: Some(config.function.keep_versions),
             resources,
         }
     }
 }
 
-/// Whether `protect` stands in the block that declares the resource.
-fn protected(config: &Config, address: &Address) -> bool {
+/// What the block that declares the resource says of `protect`, if anything.
+fn protect(config: &Config, address: &Address) -> Option<bool> {
     match address.kind {
-        ResourceKind::LogGroup => matches!(config.logs, LogsConfig::Managed { protect: true, .. }),
-        ResourceKind::Role => matches!(config.role, RoleConfig::Managed { protect: true, .. }),
+        ResourceKind::LogGroup => match config.logs {
+            LogsConfig::Managed { protect, .. } => protect,
+            LogsConfig::Unmanaged => None,
+        },
+        ResourceKind::Role => match config.role {
+            RoleConfig::Managed { protect, .. } => protect,
+            RoleConfig::Existing { .. } => None,
+        },
         ResourceKind::Bucket => config.bucket.protect,
         ResourceKind::Function => config.function.protect,
         ResourceKind::Site => {
             let mut sites = config.sites.iter();
-            sites.any(|site| site.protect && site.name.as_str() == address.name)
+            sites
+                .find(|site| site.name.as_str() == address.name)?
+                .protect
         }
     }
 }

@@ -93,9 +93,14 @@ fn all_changes(
             .get(address)
             .unwrap_or(&Observation::Absent);
         drift.extend(record.and_then(|record| drifted(address, record, now)));
+        let recorded = record.is_some_and(|record| record.protect);
         let protect = Protection {
-            recorded: record.is_some_and(|record| record.protect),
-            wanted: desired.protected.contains(address),
+            recorded,
+            // Only who says so lifts it: a key or a block that is gone may have gone by mistake.
+            wanted: match wanted {
+                Some(_) => desired.protect.get(address).copied().unwrap_or(recorded),
+                None => false,
+            },
         };
         match wanted {
             Some(wanted) => {
@@ -153,11 +158,11 @@ fn with_retention(mut change: Change, now: &Observation, keep: Option<u32>) -> C
 fn with_protection(mut change: Change, protect: Protection) -> Change {
     change.protect = protect;
     if protect.recorded != protect.wanted {
-        let shown = |protected: bool| protected.then_some(FieldValue::Known(true.into()));
+        let before = protect.recorded.then_some(FieldValue::Known(true.into()));
         change.fields.push(FieldChange {
             path: PROTECT_FIELD.to_owned(),
-            before: shown(protect.recorded),
-            after: shown(protect.wanted),
+            before,
+            after: Some(FieldValue::Known(protect.wanted.into())),
             forces_replacement: false,
         });
         if change.action == Action::NoOp {

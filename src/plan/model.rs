@@ -30,8 +30,8 @@ struct Sides {
     desired: Option<Variant>,
     recorded: Option<(Variant, bool)>,
     observed: Option<Variant>,
-    /// Whether it is recorded as protected, and is to be.
-    protect: (bool, bool),
+    /// Whether it is recorded as protected, and what the config says of it.
+    protect: (bool, Option<bool>),
 }
 
 fn sides() -> impl Strategy<Value = Vec<Sides>> {
@@ -40,7 +40,7 @@ fn sides() -> impl Strategy<Value = Vec<Sides>> {
         proptest::option::of(variant()),
         proptest::option::of((variant(), any::<bool>())),
         proptest::option::of(variant()),
-        any::<(bool, bool)>(),
+        any::<(bool, Option<bool>)>(),
     );
     let side = side.prop_map(|(desired, recorded, observed, protect)| Sides {
         desired,
@@ -213,9 +213,9 @@ proptest! {
             resources: each()
                 .filter_map(|(address, side)| Some((address.clone(), resource(address, side.desired?))))
                 .collect(),
-            protected: each()
-                .filter(|(_, side)| side.desired.is_some() && side.protect.1)
-                .map(|(address, _)| address.clone())
+            protect: each()
+                .filter(|(_, side)| side.desired.is_some())
+                .filter_map(|(address, side)| Some((address.clone(), side.protect.1?)))
                 .collect(),
             keep_versions: Some(1),
         };
@@ -252,12 +252,13 @@ proptest! {
         outlasts_a_file(&plan, &state);
         leaves_the_cloud_alone(&desired, observed.clone(), state.clone());
         carry_out(&plan, &mut observed, &mut state);
-        for address in &addresses {
+        for (address, side) in each() {
             let wanted = desired.resources.get(address);
             let record = state.records.get(address);
             prop_assert_eq!(record.map(|record| &record.applied), wanted);
             let protected = record.is_some_and(|record| record.protect);
-            prop_assert_eq!(protected, desired.protected.contains(address));
+            let was = side.recorded.is_some() && side.protect.0;
+            prop_assert_eq!(protected, wanted.is_some() && side.protect.1.unwrap_or(was));
             // What was neither recorded nor wanted is nobody's business.
             if plan.changes.iter().any(|change| change.address == *address) {
                 let there = match &observed.resources[address] {

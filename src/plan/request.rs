@@ -91,10 +91,9 @@ fn as_observed(observed: &Observed, state: &State) -> Desired {
                 Observation::Present(present) => Some((address.clone(), present.spec.clone())),
                 Observation::Absent | Observation::Foreign { .. } => None,
             });
-    let protected = state.records.iter().filter(|(_, record)| record.protect);
     Desired {
         resources: resources.collect::<BTreeMap<Address, Resource>>(),
-        protected: protected.map(|(address, _)| address.clone()).collect(),
+        protect: BTreeMap::new(),
         keep_versions: None,
     }
 }

@@ -73,18 +73,35 @@ fn protection_outlives_its_block_and_is_lifted_by_an_apply() {
     refused(&project, &["apply", "--auto-approve"], &lines);
     refused(&project, &["apply", "saved"], &lines);
 
-    // Taking the key away and the block with it at once does not do; one after the other does.
+    // Taking away the keys, or the blocks with them, lifts nothing, and is no change.
     project.write("remotion.toml", CONFIG);
-    let plan = changes(&project);
-    assert_eq!(
-        plan.matches("      - protect = true -> null\n").count(),
-        3,
-        "{plan}"
+    let plan = project
+        .rmx(&["plan", "--detailed-exitcode"])
+        .expect_status(0);
+    assert!(!plan.stdout.contains("protect"), "{plan}");
+    apply(&project);
+    let lines = [
+        "bucket.main is protected and would be destroyed",
+        "log_group.main is protected and would be destroyed",
+    ];
+    refused(&project, &["plan", "--destroy"], &lines);
+    // Only who says so does, and whoever reads the plan is told.
+    project.write(
+        "remotion.toml",
+        &protected.replace("protect = true", "protect = false"),
     );
+    let plan = changes(&project);
+    let lifted = "      ~ protect = true -> false # lifts the protection\n";
+    assert_eq!(plan.matches(lifted).count(), 3, "{plan}");
     assert!(
         plan.contains("Plan: 0 to add, 3 to change, 0 to destroy."),
         "{plan}"
     );
+    let comment = project
+        .rmx(&["plan", "--format", "markdown"])
+        .expect_status(0);
+    let lifted = "> [!CAUTION]\n> This plan lifts the protection of `log_group.main`, `bucket.main`, `site.page`: ";
+    assert!(comment.stdout.contains(lifted), "{comment}");
     apply(&project);
     project.write("remotion.toml", &without);
     drop(project.rmx(&["apply", "--auto-approve"]).expect_status(0));

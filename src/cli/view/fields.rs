@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::cli::ui::{Style, Ui};
+use crate::plan::change::PROTECT_FIELD;
 use crate::resource::reach::{self, Reach};
 use crate::resource::{FieldChange, FieldValue};
 
@@ -65,10 +66,9 @@ pub(super) fn lines(name: Option<&str>, fields: &[FieldChange], ui: &Ui) -> Vec<
     for field in others {
         let value = value_lines(field, ui);
         let name = format!("    {} {:width$} = ", Mark::of(field).paint(ui), field.path);
-        let note = match field.forces_replacement && field.before.is_some() && field.after.is_some()
-        {
-            true => format!(" {}", ui.paint(Style::Red, "# forces replacement")),
-            false => String::new(),
+        let note = match note(field) {
+            Some(note) => format!(" {}", ui.paint(Style::Red, note)),
+            None => String::new(),
         };
         match value {
             ValueLines::One(text) => lines.push(format!("{name}{text}{note}")),
@@ -81,6 +81,16 @@ pub(super) fn lines(name: Option<&str>, fields: &[FieldChange], ui: &Ui) -> Vec<
     }
     lines.extend(file_lines(&files, ui));
     lines
+}
+
+/// What has to be told of a field beside its values.
+fn note(field: &FieldChange) -> Option<&'static str> {
+    let (before, after) = (field.before.as_ref()?, field.after.as_ref()?);
+    let lifted = field.path == PROTECT_FIELD && before != after;
+    match field.forces_replacement {
+        true => Some("# forces replacement"),
+        false => lifted.then_some("# lifts the protection"),
+    }
 }
 
 enum ValueLines {

@@ -85,6 +85,7 @@ pub(crate) fn plan_markdown(saved: &SavedPlan) -> String {
             "\n> [!WARNING]\n> This plan widens what a role may do.\n",
         );
     }
+    push(&mut text, &lifted(&plan.changes));
     push(&mut text, &preflight_markdown(preflight.as_ref()));
     if !plan.drift.is_empty() {
         let names: Vec<String> = plan
@@ -121,6 +122,25 @@ pub(crate) fn plan_markdown(saved: &SavedPlan) -> String {
         ),
     );
     text
+}
+
+/// What plans after this one may destroy or replace, and may not yet.
+fn lifted(changes: &[Change]) -> String {
+    let lifted = changes.iter().filter(|change| change.lifts_protection());
+    let names: Vec<String> = lifted
+        .map(|change| format!("`{}`", change.address))
+        .collect();
+    let more = match names.len().saturating_sub(LOSSES_MAX) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    match names.is_empty() {
+        true => String::new(),
+        false => format!(
+            "\n> [!CAUTION]\n> This plan lifts the protection of {}{more}: the next one may destroy or replace them.\n",
+            names[..names.len().min(LOSSES_MAX)].join(", ")
+        ),
+    }
 }
 
 fn table(changes: &[Change]) -> String {
