@@ -266,6 +266,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+    use crate::worker::blocks::Blocks;
 
     #[tokio::test]
     async fn an_encoder_that_never_ends_is_ended() {
@@ -279,6 +280,7 @@ mod tests {
             scratch: folder.path().to_owned(),
             cores: 1,
             browsers: 1,
+            blocks: Blocks::new(folder.path(), 1),
         };
         let settings = EncodeSettings::default();
         let fps = Fps::from_number(30.0).unwrap();

@@ -5,6 +5,7 @@
 //! handler (or direct) → task → page (browser, server, driver.js) → pictures → encode → segment → bucket
 //! ```
 
+mod blocks;
 mod browser;
 mod cdp;
 mod direct;

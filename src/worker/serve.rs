@@ -14,7 +14,7 @@ use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
 use tokio_util::io::ReaderStream;
 
@@ -24,6 +24,11 @@ use super::site::Site;
 use super::tools::Tools;
 use crate::protocol::{FailureKind, MediaSource, TaskFailure};
 
+/// What a connection takes before it is read on the other side. ffmpeg looks at a film's beginning and goes elsewhere:
+/// what lies in the buffer then was fetched in vain.
+const SEND_BUFFER_BYTES: u32 = 256 * 1024;
+/// As the standard library has it.
+const CONNECTIONS_WAITING_MAX: u32 = 128;
 /// Pause after a connection that could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -49,7 +54,10 @@ struct Shared {
 impl Server {
     pub(super) async fn start(tools: &Tools, site: Site) -> TaskResult<Self> {
         let listen = || async {
-            let listener = TcpListener::bind("127.0.0.1:0").await?;
+            let socket = TcpSocket::new_v4()?;
+            socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
+            socket.bind(([127, 0, 0, 1], 0).into())?;
+            let listener = socket.listen(CONNECTIONS_WAITING_MAX)?;
             let port = listener.local_addr()?.port();
             Ok::<_, io::Error>((listener, port))
         };
@@ -58,7 +66,7 @@ impl Server {
             .map_err(|error| internal("opening the page's server", error))?;
         let shared = Arc::new(Shared {
             port,
-            films: Films::new(tools, site.clone()),
+            films: Films::new(tools, site.clone(), port),
             site,
             failure: OnceLock::new(),
         });
@@ -159,9 +167,14 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 }
 
 async fn respond(shared: &Shared, request: &Request<Incoming>) -> Response<Body> {
-    let is_film = request.uri().path() == "/proxy";
+    let path = request.uri().path();
+    let is_film = path == "/proxy";
+    let remote = path
+        .strip_prefix(film::REMOTE_PATH)
+        .and_then(|number| number.parse().ok());
     let mut response = match *request.method() {
         Method::GET | Method::HEAD if is_film => film_frame(shared, request).await,
+        Method::GET if remote.is_some() => film_bytes(shared, remote, request).await,
         Method::GET | Method::HEAD => file(shared, request).await,
         Method::OPTIONS => Response::new(whole(Bytes::new())),
         _ => json_error(StatusCode::METHOD_NOT_ALLOWED, "GET, HEAD and OPTIONS only"),
@@ -202,6 +215,35 @@ async fn film_frame(shared: &Shared, request: &Request<Incoming>) -> Response<Bo
     ] {
         set(&mut response, name, value);
     }
+    response
+}
+
+/// A film on another server, for our own ffmpeg.
+async fn film_bytes(
+    shared: &Shared,
+    number: Option<usize>,
+    request: &Request<Incoming>,
+) -> Response<Body> {
+    let film = match number {
+        Some(number) => shared.films.remote(number).await,
+        None => None,
+    };
+    let Some(film) = film else {
+        return json_error(StatusCode::NOT_FOUND, "there is no such film");
+    };
+    let mut response = Response::new(whole(Bytes::new()));
+    let Some((start, end)) = answer_range(&mut response, request.headers(), film.size_bytes) else {
+        return response;
+    };
+    let pieces = futures::stream::try_unfold(start, move |at| {
+        let film = Arc::clone(&film);
+        async move {
+            let piece = film.read(at..end).await.map_err(io::Error::other)?;
+            let next = at + piece.len() as u64;
+            Ok((!piece.is_empty()).then_some((Frame::data(piece), next)))
+        }
+    });
+    *response.body_mut() = http_body_util::BodyExt::boxed(StreamBody::new(pieces));
     response
 }
 
@@ -246,39 +288,12 @@ async fn send(
 ) -> io::Result<Response<Body>> {
     let mut source = tokio::fs::File::open(file).await?;
     let size_bytes = source.metadata().await?.len();
-    let range = headers
-        .get(header::RANGE)
-        .and_then(|range| range.to_str().ok());
     let mut response = Response::new(whole(Bytes::new()));
-    let (start, end) = match range.map(|range| parse_range(range, size_bytes)) {
-        None | Some(Range::Ignored) => (0, size_bytes),
-        Some(Range::Unsatisfiable) => {
-            *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
-            set(
-                &mut response,
-                header::CONTENT_RANGE,
-                &format!("bytes */{size_bytes}"),
-            );
-            return Ok(response);
-        }
-        Some(Range::Bytes(start, end)) => {
-            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-            set(
-                &mut response,
-                header::CONTENT_RANGE,
-                &format!("bytes {start}-{}/{size_bytes}", end - 1),
-            );
-            (start, end)
-        }
+    let Some((start, end)) = answer_range(&mut response, headers, size_bytes) else {
+        return Ok(response);
     };
     let media_type = mime_guess::from_path(path).first_or_octet_stream();
     set(&mut response, header::CONTENT_TYPE, media_type.as_ref());
-    set(
-        &mut response,
-        header::CONTENT_LENGTH,
-        &(end - start).to_string(),
-    );
-    set(&mut response, header::ACCEPT_RANGES, "bytes");
     if !head_only {
         source.seek(io::SeekFrom::Start(start)).await?;
         let pieces = ReaderStream::with_capacity(source.take(end - start), 64 * 1024);
@@ -286,6 +301,36 @@ async fn send(
             http_body_util::BodyExt::boxed(StreamBody::new(pieces.map_ok(Frame::data)));
     }
     Ok(response)
+}
+
+/// Status and headers for the bytes that are asked for of `size_bytes`; returns these, half-open, unless there are none.
+fn answer_range(
+    response: &mut Response<Body>,
+    headers: &HeaderMap,
+    size_bytes: u64,
+) -> Option<(u64, u64)> {
+    let range = headers
+        .get(header::RANGE)
+        .and_then(|range| range.to_str().ok());
+    let (start, end) = match range.map(|range| parse_range(range, size_bytes)) {
+        None | Some(Range::Ignored) => (0, size_bytes),
+        Some(Range::Unsatisfiable) => {
+            *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
+            let all = format!("bytes */{size_bytes}");
+            set(response, header::CONTENT_RANGE, &all);
+            return None;
+        }
+        Some(Range::Bytes(start, end)) => {
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+            let range = format!("bytes {start}-{}/{size_bytes}", end - 1);
+            set(response, header::CONTENT_RANGE, &range);
+            (start, end)
+        }
+    };
+    let length = (end - start).to_string();
+    set(response, header::CONTENT_LENGTH, &length);
+    set(response, header::ACCEPT_RANGES, "bytes");
+    Some((start, end))
 }
 
 fn set(response: &mut Response<Body>, name: header::HeaderName, value: &str) {
@@ -351,5 +396,17 @@ mod tests {
         assert_eq!(parse_range("bytes=10-", 10), Range::Unsatisfiable);
         assert_eq!(parse_range("bytes=1-2,4-5", 10), Range::Ignored);
         assert_eq!(parse_range("frames=1-2", 10), Range::Ignored);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_range_is_asked_for_the_answer_lies_in_the_file(
+            header in "(bytes=)?[0-9]{0,21}-?[0-9]{0,21}(,[0-9]-)?|\\PC{0,30}",
+            size_bytes in proptest::prelude::any::<u64>(),
+        ) {
+            if let Range::Bytes(start, end) = parse_range(&header, size_bytes) {
+                proptest::prop_assert!(start < end && end <= size_bytes);
+            }
+        }
     }
 }

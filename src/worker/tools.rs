@@ -2,9 +2,13 @@
 
 use std::path::PathBuf;
 
+use super::blocks::Blocks;
 use super::failure::{TaskResult, permanent};
 use crate::env::{Env, Tool};
 use crate::protocol::{FailureKind, PROCESSOR_MEMORY_MB, browsers};
+
+/// Blocks of films that are kept: 256 MiB, half of what a function's disk has by default.
+const BLOCKS_MAX: usize = 256;
 
 /// The programs and folders of this worker.
 #[derive(Debug, Clone)]
@@ -18,6 +22,8 @@ pub(super) struct Tools {
     pub(super) cores: u32,
     /// Browsers that draw at the same time: one for each whole processor.
     pub(super) browsers: u32,
+    /// What was read of other servers' films, kept for all pages of this worker.
+    pub(super) blocks: Blocks,
 }
 
 impl Tools {
@@ -40,10 +46,12 @@ impl Tools {
         })?;
         let memory_mb = env.variable("AWS_LAMBDA_FUNCTION_MEMORY_SIZE");
         let memory_mb = memory_mb.and_then(|memory| memory.parse().ok());
+        let scratch = PathBuf::from(env.variable("TMPDIR").unwrap_or("/tmp"));
         Ok(Self {
             chromium,
             ffmpeg,
-            scratch: PathBuf::from(env.variable("TMPDIR").unwrap_or("/tmp")),
+            blocks: Blocks::new(&scratch, BLOCKS_MAX),
+            scratch,
             cores: cores(memory_mb),
             browsers: memory_mb.map_or(u32::MAX, browsers).min(cores(None)),
         })

@@ -1,11 +1,10 @@
 //! When the frames of a film are shown: read from its container, nothing is decoded for it.
 
-use std::path::Path;
 use std::process::Stdio;
 
 use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::Command;
 
+use super::input::Input;
 use crate::worker::tools::Tools;
 use crate::worker::words::words_of;
 
@@ -44,14 +43,13 @@ impl Index {
     }
 }
 
-/// Reads the index of the first film track of the file at `path`.
+/// Reads the index of the first film track of `input`.
 ///
 /// # Errors
 /// What ffmpeg says of a file without one.
-pub(super) async fn read(tools: &Tools, path: &Path) -> Result<Index, String> {
-    let mut child = Command::new(&tools.ffmpeg)
-        .args(["-hide_banner", "-nostdin", "-nostats", "-i"])
-        .arg(path)
+pub(super) async fn read(tools: &Tools, input: &Input) -> Result<Index, String> {
+    let mut child = input
+        .ffmpeg(tools, &["-hide_banner", "-nostats"])
         .args(["-map", "0:v:0", "-c", "copy", "-f", "framecrc", "-"])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -4,18 +4,23 @@
 //! as what is asked for lies ahead of it, not far away.
 
 mod index;
+mod input;
+mod remote;
+mod skeleton;
 mod stream;
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::{Mutex, OnceCell};
 
 use self::index::Index;
+use self::input::Input;
+pub(super) use self::remote::RemoteFile;
 use self::stream::FrameStream;
 use super::failure::{TaskResult, permanent};
+use super::fetch::Fetcher;
 use super::media::{MediaFiles, named};
 use super::site::Site;
 use super::tools::Tools;
@@ -27,6 +32,9 @@ const FILMS_MAX: usize = 8;
 const STREAMS_MAX: usize = 3;
 /// A frame so far ahead is reached by decoding; one further away by beginning anew.
 const FRAMES_AHEAD_MAX: usize = 60;
+
+/// Where the page's server has films of other servers, for ffmpeg.
+pub(super) const REMOTE_PATH: &str = "/.rmx/film/";
 
 /// What is asked for, beside the time.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -52,6 +60,10 @@ pub(super) struct Films {
     site: Site,
     /// Made when the first film is asked for: most pages have none.
     files: OnceCell<MediaFiles>,
+    /// The page's server, through which ffmpeg reads what lies on other servers.
+    port: u16,
+    /// Films of other servers, by the number they have in their address there.
+    remote: Mutex<Vec<Arc<RemoteFile>>>,
     /// The most recently used one last.
     open: Mutex<Vec<(Wanted, Place)>>,
 }
@@ -62,18 +74,21 @@ type Place = Arc<Mutex<Option<Film>>>;
 /// An open film.
 #[derive(Debug)]
 struct Film {
-    path: PathBuf,
+    input: Input,
     index: Index,
     /// The most recently used one last.
     streams: Vec<FrameStream>,
 }
 
 impl Films {
-    pub(super) fn new(tools: &Tools, site: Site) -> Self {
+    /// Films of a page whose server listens at `port`.
+    pub(super) fn new(tools: &Tools, site: Site, port: u16) -> Self {
         Self {
             tools: tools.clone(),
             site,
             files: OnceCell::new(),
+            port,
+            remote: Mutex::default(),
             open: Mutex::default(),
         }
     }
@@ -115,20 +130,78 @@ impl Films {
         film
     }
 
+    /// The film on another server that has this number here.
+    pub(super) async fn remote(&self, number: usize) -> Option<Arc<RemoteFile>> {
+        self.remote.lock().await.get(number).cloned()
+    }
+
     async fn open_film(&self, wanted: &Wanted) -> TaskResult<Film> {
-        let files = self
-            .files
-            .get_or_try_init(|| async { MediaFiles::new(self.site.clone(), &self.tools.scratch) });
-        let path = files.await?.file(&wanted.source).await?;
-        let index = index::read(&self.tools, &path).await.map_err(|reason| {
-            let message = format!("playing {}: it is no film: {reason}", named(&wanted.source));
+        let failed = |reason: String| {
+            let message = format!("playing {}: {reason}", named(&wanted.source));
             permanent(FailureKind::Media, message)
-        })?;
+        };
+        let input = match self.open_remote(&wanted.source).await.map_err(failed)? {
+            Some(input) => input,
+            None => {
+                let scratch = &self.tools.scratch;
+                let files = self
+                    .files
+                    .get_or_try_init(|| async { MediaFiles::new(self.site.clone(), scratch) });
+                Input::File(files.await?.file(&wanted.source).await?)
+            }
+        };
+        let index = self
+            .index(&input)
+            .await
+            .map_err(|reason| match input.check() {
+                Err(unreadable) => failed(unreadable),
+                Ok(()) => failed(format!("it is no film: {reason}")),
+            })?;
         Ok(Film {
-            path,
+            input,
             index,
             streams: Vec::new(),
         })
+    }
+
+    /// A film on another server, if that sends parts of files.
+    async fn open_remote(&self, source: &MediaSource) -> Result<Option<Input>, String> {
+        let address = match source {
+            MediaSource::Url(address) if !address.starts_with("data:") => address,
+            MediaSource::Url(_) | MediaSource::Site(_) => return Ok(None),
+        };
+        let mut remote = self.remote.lock().await;
+        let known = remote.iter().position(|file| file.address == *address);
+        let number = match known {
+            Some(number) => number,
+            None => {
+                let fetcher = Fetcher::new().map_err(|error| {
+                    format!("reading the certificates of this machine: {error}")
+                })?;
+                let opened = RemoteFile::open(&fetcher, &self.tools.blocks, address).await?;
+                let Some(file) = opened else {
+                    return Ok(None);
+                };
+                remote.push(Arc::new(file));
+                remote.len() - 1
+            }
+        };
+        Ok(Some(Input::Remote {
+            address: format!("http://127.0.0.1:{}{REMOTE_PATH}{number}", self.port),
+            file: Arc::clone(&remote[number]),
+        }))
+    }
+
+    /// When its frames are shown: from the tables of an MP4, else from the whole film.
+    async fn index(&self, input: &Input) -> Result<Index, String> {
+        if let Input::Remote { file, .. } = input
+            && let Some(tables) = skeleton::write(file, &self.tools.scratch).await?
+            && let Ok(index) =
+                index::read(&self.tools, &Input::File(tables.path().to_owned())).await
+        {
+            return Ok(index);
+        }
+        index::read(&self.tools, input).await
     }
 }
 
@@ -156,11 +229,13 @@ impl Film {
                 if self.streams.len() == STREAMS_MAX {
                     self.streams.remove(0);
                 }
-                FrameStream::start(tools, &self.path, &self.index, wanted, number)
+                FrameStream::start(tools, &self.input, &self.index, wanted, number)
                     .map_err(|error| failed(error.to_string()))?
             }
         };
-        let image = stream.frame(number).await.map_err(failed)?;
+        let image = stream.frame(number).await;
+        self.input.check().map_err(failed)?;
+        let image = image.map_err(failed)?;
         self.streams.push(stream);
         Ok(image)
     }

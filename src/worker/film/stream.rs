@@ -1,15 +1,15 @@
 //! A running decoder: the frames of a film from some place on, one after another, as images.
 
-use std::path::Path;
 use std::process::Stdio;
 
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt as _, BufReader};
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::process::{Child, ChildStdout};
 use tokio::task::JoinSet;
 
 use super::Wanted;
 use super::index::Index;
+use super::input::Input;
 use crate::worker::tools::Tools;
 use crate::worker::words::words_of;
 
@@ -38,35 +38,34 @@ pub(super) struct FrameStream {
     _child: Child,
 }
 
-fn arguments(path: &Path, index: &Index, wanted: &Wanted, first: usize) -> Vec<String> {
-    let mut arguments: Vec<String> = ["-v", "error", "-nostdin"].map(str::to_owned).to_vec();
-    let mut add = |words: &[&str]| arguments.extend(words.iter().map(|word| (*word).to_owned()));
+/// What stands before the input.
+fn decoding(index: &Index, wanted: &Wanted, first: usize) -> Vec<String> {
+    let mut arguments = ["-v", "error"].map(str::to_owned).to_vec();
+    let mut add = |words: [&str; 2]| arguments.extend(words.map(str::to_owned));
     // ffmpeg's own decoders leave transparency out.
     match &index.codec[..] {
-        "vp8" if wanted.transparent => add(&["-c:v", "libvpx"]),
-        "vp9" if wanted.transparent => add(&["-c:v", "libvpx-vp9"]),
+        "vp8" if wanted.transparent => add(["-c:v", "libvpx"]),
+        "vp9" if wanted.transparent => add(["-c:v", "libvpx-vp9"]),
         _ => {}
     }
     if first > 0 {
-        add(&["-ss", &format!("{:.6}", index.before(first))]);
+        add(["-ss", &format!("{:.6}", index.before(first))]);
     }
-    add(&[
-        "-i",
-        &path.display().to_string(),
-        "-map",
-        "0:v:0",
-        "-fps_mode",
-        "passthrough",
-    ]);
+    arguments
+}
+
+/// What stands behind it.
+fn encoding(index: &Index, wanted: &Wanted) -> Vec<&'static str> {
+    let mut arguments = vec!["-map", "0:v:0", "-fps_mode", "passthrough"];
     if index.is_hdr && wanted.tone_mapped {
-        add(&["-vf", TONE_MAP]);
+        arguments.extend(["-vf", TONE_MAP]);
     }
     if wanted.transparent {
-        add(&["-pix_fmt", "rgba", "-c:v", "png", "-compression_level", "1"]);
+        arguments.extend(["-pix_fmt", "rgba", "-c:v", "png", "-compression_level", "1"]);
     } else {
-        add(&["-pix_fmt", "bgr24", "-c:v", "bmp"]);
+        arguments.extend(["-pix_fmt", "bgr24", "-c:v", "bmp"]);
     }
-    add(&["-sws_flags", SCALING, "-f", "image2pipe", "-"]);
+    arguments.extend(["-sws_flags", SCALING, "-f", "image2pipe", "-"]);
     arguments
 }
 
@@ -74,13 +73,14 @@ impl FrameStream {
     /// Starts decoding at the frame `first`.
     pub(super) fn start(
         tools: &Tools,
-        path: &Path,
+        input: &Input,
         index: &Index,
         wanted: &Wanted,
         first: usize,
     ) -> std::io::Result<Self> {
-        let mut child = Command::new(&tools.ffmpeg)
-            .args(arguments(path, index, wanted, first))
+        let mut child = input
+            .ffmpeg(tools, &decoding(index, wanted, first))
+            .args(encoding(index, wanted))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

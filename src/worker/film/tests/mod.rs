@@ -1,8 +1,10 @@
 //! Real films, made by ffmpeg: each frame shows its number as a shade of grey.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use super::*;
+use crate::worker::blocks::Blocks;
 
 /// A film of `count` frames at `rate`, frame n filled with n times 8.
 fn film(folder: &std::path::Path, name: &str, rate: &str, count: u32, more: &[&str]) {
@@ -21,15 +23,19 @@ fn film(folder: &std::path::Path, name: &str, rate: &str, count: u32, more: &[&s
     );
 }
 
-fn films(folder: &std::path::Path) -> Films {
-    let tools = Tools {
+fn tools(folder: &std::path::Path) -> Tools {
+    Tools {
         chromium: PathBuf::new(),
         ffmpeg: PathBuf::from("ffmpeg"),
         scratch: folder.to_owned(),
         cores: 1,
         browsers: 1,
-    };
-    Films::new(&tools, Site::Folder(folder.to_owned()))
+        blocks: Blocks::new(folder, 3),
+    }
+}
+
+fn films(folder: &std::path::Path) -> Films {
+    Films::new(&tools(folder), Site::Folder(folder.to_owned()), 0)
 }
 
 fn wanted(name: &str) -> Wanted {
@@ -151,3 +157,5 @@ fn queries_are_those_of_the_page_contract() {
     assert_eq!(parse_query("src=a&time=soon"), None);
     assert_eq!(parse_query("time=1"), None);
 }
+
+mod remote;

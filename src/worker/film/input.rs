@@ -1,0 +1,46 @@
+//! Where ffmpeg reads a film from.
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::process::Command;
+
+use super::remote::RemoteFile;
+use crate::worker::tools::Tools;
+
+#[derive(Debug)]
+pub(super) enum Input {
+    /// A file on this machine.
+    File(PathBuf),
+    /// A file of another server, and the address at which the page's server has it.
+    Remote {
+        address: String,
+        file: Arc<RemoteFile>,
+    },
+}
+
+impl Input {
+    /// ffmpeg with this input, and `options` of it before.
+    pub(super) fn ffmpeg(&self, tools: &Tools, options: &[impl AsRef<OsStr>]) -> Command {
+        let mut command = Command::new(&tools.ffmpeg);
+        command.arg("-nostdin").args(options);
+        match self {
+            Self::File(path) => command.arg("-i").arg(path),
+            // What lies there is not to be trusted: a playlist may name other files.
+            Self::Remote { address, .. } => command
+                .args(["-protocol_whitelist", "http,tcp", "-i"])
+                .arg(address)
+                .env_remove("http_proxy"),
+        };
+        command
+    }
+
+    /// Fails if a part of it could not be read.
+    pub(super) fn check(&self) -> Result<(), String> {
+        match self {
+            Self::File(_) => Ok(()),
+            Self::Remote { file, .. } => file.check(),
+        }
+    }
+}
