@@ -100,7 +100,7 @@ enum Verb {
     Import(import::ImportArgs),
     Versions(versions::VersionsArgs),
     Rollback(rollback::RollbackArgs),
-    Render(render::RenderArgs),
+    Render(Box<render::RenderArgs>),
     Still(still::StillArgs),
     Compositions(compositions::CompositionsArgs),
     Doctor(doctor::DoctorArgs),

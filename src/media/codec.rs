@@ -24,6 +24,8 @@ words! {
         Vp9 = "vp9",
         /// Apple ProRes, by ffmpeg's prores_ks.
         ProRes = "prores",
+        /// Pictures of up to 256 colours, without sound.
+        Gif = "gif",
         /// Sound alone.
         Mp3 = "mp3",
         /// Sound alone.
@@ -58,6 +60,8 @@ words! {
         Mkv = "mkv",
         /// WebM.
         Webm = "webm",
+        /// Graphics Interchange Format.
+        Gif = "gif",
         /// MPEG audio frames.
         Mp3 = "mp3",
         /// AAC frames with ADTS headers.
@@ -139,11 +143,11 @@ pub struct RateFactors {
 /// What follows from a codec that makes pictures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pictures {
-    /// ffmpeg's name of the encoder.
+    /// ffmpeg's name of the encoder of chunks.
     pub encoder: &'static str,
     /// Nothing if its quality is not chosen so.
     pub rate_factors: Option<RateFactors>,
-    /// What the encoder takes; the first is the default.
+    /// What the encoder takes; the first is the default. Nothing if there is no choice.
     pub pixel_formats: &'static [PixelFormat],
     /// In what workers hand over a chunk.
     pub segment: Container,
@@ -156,6 +160,8 @@ pub struct CodecRules {
     pub pictures: Option<Pictures>,
     /// What its sound can be encoded with, and the containers that hold both. The first of each is the default.
     pub sound: &'static [(AudioCodec, &'static [Container])],
+    /// The container of a codec without sound.
+    pub silent: Option<Container>,
 }
 
 /// What libx264 and libx265 take.
@@ -202,6 +208,7 @@ impl Codec {
     pub const fn rules(self) -> CodecRules {
         use AudioCodec::{Aac, Mp3, Pcm16};
         use Container::{M4a, Mkv, Mov, Mp4, Wav, Webm};
+        let mut silent = None;
         let (pictures, sound): (_, &[(AudioCodec, &[Container])]) = match self {
             Self::H264 => (
                 Some(H264),
@@ -259,11 +266,28 @@ impl Codec {
                 }),
                 &[(Pcm16, &[Mov, Mkv]), (Aac, &[Mov, Mkv])],
             ),
+            // A palette suits all frames or it shows where chunks meet, so workers hand over the images as they are.
+            Self::Gif => {
+                silent = Some(Container::Gif);
+                (
+                    Some(Pictures {
+                        encoder: "copy",
+                        rate_factors: None,
+                        pixel_formats: &[],
+                        segment: Mkv,
+                    }),
+                    &[],
+                )
+            }
             Self::Mp3 => (None, &[(Mp3, &[Container::Mp3]), (Pcm16, &[Wav])]),
             Self::Aac => (None, &[(Aac, &[Container::Aac, M4a]), (Pcm16, &[Wav])]),
             Self::Wav => (None, &[(Pcm16, &[Wav])]),
         };
-        CodecRules { pictures, sound }
+        CodecRules {
+            pictures,
+            sound,
+            silent,
+        }
     }
 
     /// Whether its pictures are H.264.
@@ -273,7 +297,7 @@ impl Codec {
 
     /// Every container it may lie in, with any sound; the default is the first.
     pub fn containers(self) -> Vec<Container> {
-        let mut containers = Vec::new();
+        let mut containers: Vec<_> = self.rules().silent.into_iter().collect();
         for container in self.rules().sound.iter().flat_map(|(_, held)| *held) {
             if !containers.contains(container) {
                 containers.push(*container);
@@ -286,7 +310,7 @@ impl Codec {
     pub fn container_with(self, sound: Option<AudioCodec>) -> Container {
         let rows = self.rules().sound;
         let row = rows.iter().find(|(codec, _)| Some(*codec) == sound);
-        row.unwrap_or(&rows[0]).1[0]
+        row.map_or_else(|| self.containers()[0], |(_, held)| held[0])
     }
 
     /// The codecs that a container may hold, the one that its ending alone means first.
@@ -296,6 +320,7 @@ impl Codec {
             Container::Mov => Self::ProRes,
             Container::Mkv => Self::H264Mkv,
             Container::Webm => Self::Vp8,
+            Container::Gif => Self::Gif,
             Container::Mp3 => Self::Mp3,
             Container::Aac | Container::M4a => Self::Aac,
             Container::Wav => Self::Wav,
@@ -324,6 +349,7 @@ impl Container {
             Self::Mov => "mov",
             Self::Mkv => "matroska",
             Self::Webm => "webm",
+            Self::Gif => "gif",
             Self::Mp3 => "mp3",
             Self::Aac => "adts",
             Self::Wav => "wav",
@@ -337,6 +363,7 @@ impl Container {
             Self::Mov => "video/quicktime",
             Self::Mkv => "video/x-matroska",
             Self::Webm => "video/webm",
+            Self::Gif => "image/gif",
             Self::Mp3 => "audio/mpeg",
             Self::Aac => "audio/aac",
             Self::M4a => "audio/mp4",
@@ -388,7 +415,13 @@ mod tests {
         assert_eq!(factors(Codec::H265), Some((23, 0, 51)));
         assert_eq!(factors(Codec::Vp8), Some((9, 4, 63)));
         assert_eq!(factors(Codec::Vp9), Some((28, 0, 63)));
-        for codec in [Codec::ProRes, Codec::Mp3, Codec::Aac, Codec::Wav] {
+        for codec in [
+            Codec::ProRes,
+            Codec::Gif,
+            Codec::Mp3,
+            Codec::Aac,
+            Codec::Wav,
+        ] {
             assert_eq!(factors(codec), None, "{codec}");
         }
     }
@@ -401,6 +434,7 @@ mod tests {
             ("mov", Codec::ProRes),
             ("mkv", Codec::H264Mkv),
             ("webm", Codec::Vp8),
+            ("gif", Codec::Gif),
             ("mp3", Codec::Mp3),
             ("aac", Codec::Aac),
             ("m4a", Codec::Aac),
@@ -423,8 +457,8 @@ mod tests {
             if let Some(pictures) = rules.pictures {
                 let factors = pictures.rate_factors;
                 assert!(factors.is_none_or(|f| (f.min..=f.max).contains(&f.default)));
-                let first = pictures.pixel_formats[0];
-                assert!(!first.is_transparent(), "{codec}: {first} is the default");
+                let first = pictures.pixel_formats.first();
+                assert!(first.is_none_or(|first| !first.is_transparent()), "{codec}");
             }
         }
     }

@@ -207,6 +207,16 @@ impl Fps {
         Self::new((number * 1000.0).round() as u32, 1000).map_err(|_| error())
     }
 
+    /// The rate of every `n`-th frame.
+    ///
+    /// # Errors
+    /// It cannot be written as a fraction of two numbers of 32 bits.
+    pub fn of_every_nth(self, n: u32) -> Result<Self, FpsError> {
+        let error = || FpsError(format!("{self} / {n}"));
+        let denominator = self.denominator.checked_mul(n).ok_or_else(error)?;
+        Self::new(self.numerator, denominator).map_err(|_| error())
+    }
+
     /// Frames in [`Fps::denominator`] seconds.
     pub fn numerator(self) -> u32 {
         self.numerator

@@ -23,8 +23,8 @@ pub struct EncodeSettings {
     pub x264_preset: Option<X264Preset>,
     /// For ProRes alone.
     pub pro_res_profile: Option<ProResProfile>,
-    /// Pixel format of the stream.
-    pub pixel_format: PixelFormat,
+    /// Pixel format of the stream; nothing if there is no choice.
+    pub pixel_format: Option<PixelFormat>,
     /// Keyframe distance in frames, or the encoder's default.
     pub gop_size: Option<u32>,
 }
@@ -49,7 +49,7 @@ impl Default for EncodeSettings {
             max_rate: None,
             x264_preset: Some(X264Preset::Medium),
             pro_res_profile: None,
-            pixel_format: PixelFormat::Yuv420p,
+            pixel_format: Some(PixelFormat::Yuv420p),
             gop_size: None,
         }
     }

@@ -26,7 +26,7 @@ pub use sound::{
 };
 
 /// Raised whenever a message changes its meaning. A worker refuses a task of another version by name.
-pub const PROTOCOL_VERSION: u32 = 4;
+pub const PROTOCOL_VERSION: u32 = 5;
 
 /// Lambda gives a function one processor for each so many MB of its memory (Lambda developer guide, "Configure function
 /// memory").
@@ -192,6 +192,8 @@ pub struct ChunkTask {
     pub composition: Composition,
     /// The frames to render, by index in the composition.
     pub frames: FrameRange,
+    /// Only every n-th of these frames goes into the segment, from the first one on. The others are heard.
+    pub every_nth_frame: u32,
     /// How frames leave the browser.
     pub capture: CaptureSettings,
     /// How they are encoded. Nothing if only their sound counts: then no picture is taken and the segment is empty.
@@ -205,6 +207,27 @@ pub struct ChunkTask {
     /// Report the SHA-256 of every captured frame in [`Segment::frame_digests`] (for comparisons).
     #[serde(default)]
     pub digest_frames: bool,
+}
+
+impl ChunkTask {
+    /// The distance of frames that are drawn: where sound counts, those between are drawn for it as well.
+    pub fn stride(&self) -> u32 {
+        if self.capture.muted {
+            self.every_nth_frame.max(1)
+        } else {
+            1
+        }
+    }
+
+    /// The frames that are drawn, in order.
+    pub fn drawn(&self) -> impl Iterator<Item = u32> + use<> {
+        self.frames.frames().step_by(self.stride() as usize)
+    }
+
+    /// Whether a frame goes into the segment.
+    pub fn shows(&self, frame: u32) -> bool {
+        (frame - self.frames.start()).is_multiple_of(self.every_nth_frame.max(1))
+    }
 }
 
 /// See [`WorkerTask::Still`].

@@ -7,19 +7,20 @@ use crate::protocol::Captured;
 pub(super) fn method(
     asked: Option<CaptureMethod>,
     image_format: ImageFormat,
-    pixel_format: PixelFormat,
+    pixel_format: Option<PixelFormat>,
     sides: [u32; 2],
 ) -> (CaptureMethod, Option<&'static str>) {
     let why_not = match (asked, image_format, pixel_format) {
         (Some(CaptureMethod::Screenshot), _, _) => "screenshots were asked for",
         (_, ImageFormat::Png, _) => "PNG frames were asked for",
-        (_, ImageFormat::Jpeg, PixelFormat::Yuv420p) => {
+        (_, ImageFormat::Jpeg, Some(PixelFormat::Yuv420p)) => {
             if sides.iter().all(|side| side.is_multiple_of(2)) {
                 return (CaptureMethod::Framebuffer, None);
             }
             "frames of the framebuffer need an even width and height"
         }
-        (_, ImageFormat::Jpeg, _) => {
+        (_, ImageFormat::Jpeg, None) => "a GIF is made of screenshots",
+        (_, ImageFormat::Jpeg, Some(_)) => {
             "frames of the framebuffer are made yuv420p, which is not the video's pixel format"
         }
     };
@@ -85,11 +86,11 @@ mod tests {
             (None, Jpeg, Yuv444p, Screenshot),
             (None, Jpeg, Yuv422p10, Screenshot),
         ] {
-            let (method, why_not) = method(asked, image, pixels, [1280, 720]);
+            let (method, why_not) = method(asked, image, Some(pixels), [1280, 720]);
             assert_eq!(method, settled, "{asked:?} {image} {pixels}");
             assert_eq!(why_not.is_some(), settled == Screenshot);
         }
-        let (odd, why_not) = method(None, Jpeg, Yuv420p, [1281, 720]);
+        let (odd, why_not) = method(None, Jpeg, Some(Yuv420p), [1281, 720]);
         assert_eq!((odd, why_not.is_some()), (Screenshot, true));
     }
 

@@ -37,12 +37,16 @@ pub struct Chunk {
     pub index: u32,
     /// The frames, by index in the composition.
     pub frames: FrameRange,
+    /// How many of them are shown.
+    pub shown: u32,
 }
 
 /// The chunks of a render: in order, without gap or overlap.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChunkPlan {
     frames: FrameRange,
+    /// Every n-th frame is shown.
+    nth: u32,
     frames_per_chunk: u32,
 }
 
@@ -90,18 +94,33 @@ impl ChunkPlan {
     /// # Errors
     /// The length asked for is out of range.
     pub fn new(frames: FrameRange, length: ChunkLength) -> Result<Self, ChunkPlanError> {
+        Self::of_every_nth(frames, 1, length)
+    }
+
+    /// Cuts `frames`, of which every `nth` is shown, from the first one on. Lengths count frames that are shown.
+    ///
+    /// # Errors
+    /// The length asked for is out of range.
+    pub fn of_every_nth(
+        frames: FrameRange,
+        nth: u32,
+        length: ChunkLength,
+    ) -> Result<Self, ChunkPlanError> {
         length.check()?;
-        let min = frames.len().min(FRAMES_PER_CHUNK_MIN);
+        let nth = nth.max(1);
+        let shown = frames.len().div_ceil(nth);
+        let min = shown.min(FRAMES_PER_CHUNK_MIN);
         let frames_per_chunk = match length {
-            ChunkLength::Default => default_frames_per_chunk(frames.len()).max(min),
+            ChunkLength::Default => default_frames_per_chunk(shown).max(min),
             ChunkLength::Frames(asked) if asked < min => {
                 return Err(ChunkPlanError::TooFewFrames { asked, min });
             }
             ChunkLength::Frames(asked) => asked,
-            ChunkLength::Chunks(count) => frames.len().div_ceil(count).max(min),
+            ChunkLength::Chunks(count) => shown.div_ceil(count).max(min),
         };
         let plan = Self {
             frames,
+            nth,
             frames_per_chunk,
         };
         match plan.len() {
@@ -116,7 +135,7 @@ impl ChunkPlan {
     /// The number of chunks, at least 1.
     #[expect(clippy::len_without_is_empty, reason = "a plan is never empty")]
     pub fn len(&self) -> u32 {
-        self.frames.len().div_ceil(self.frames_per_chunk)
+        self.shown().div_ceil(self.frames_per_chunk)
     }
 
     /// All frames of the render.
@@ -124,7 +143,12 @@ impl ChunkPlan {
         self.frames
     }
 
-    /// Frames in every chunk but the last.
+    /// How many of them are shown.
+    pub fn shown(&self) -> u32 {
+        self.frames.len().div_ceil(self.nth)
+    }
+
+    /// Frames shown by every chunk but the last.
     pub fn frames_per_chunk(&self) -> u32 {
         self.frames_per_chunk
     }
@@ -133,14 +157,14 @@ impl ChunkPlan {
     pub fn chunks(&self) -> impl ExactSizeIterator<Item = Chunk> + '_ {
         // Lengths below are bounded by the range itself, so nothing here can overflow.
         (0..self.len()).map(|index| {
-            let start = self.frames.start() + index * self.frames_per_chunk;
-            let end = self
-                .frames
-                .end()
-                .min(start.saturating_add(self.frames_per_chunk));
+            let length = self.frames_per_chunk.saturating_mul(self.nth);
+            let start = self.frames.start() + index * length;
+            let end = self.frames.end().min(start.saturating_add(length));
+            let frames = FrameRange::new(start, end).expect("a chunk begins before the range ends");
             Chunk {
                 index,
-                frames: FrameRange::new(start, end).expect("a chunk begins before the range ends"),
+                frames,
+                shown: frames.len().div_ceil(self.nth),
             }
         })
     }
@@ -171,6 +195,18 @@ mod tests {
     fn plan(count: u32, length: ChunkLength) -> (u32, u32) {
         let plan = ChunkPlan::new(FrameRange::new(0, count).unwrap(), length).unwrap();
         (plan.frames_per_chunk(), plan.len())
+    }
+
+    #[test]
+    fn cuts_lie_before_frames_that_are_shown() {
+        let frames = FrameRange::new(3, 30).unwrap();
+        let plan = ChunkPlan::of_every_nth(frames, 4, ChunkLength::Frames(5)).unwrap();
+        let cut: Vec<_> = plan
+            .chunks()
+            .map(|c| (c.frames.to_string(), c.shown))
+            .collect();
+        assert_eq!(cut, [("3-22".to_owned(), 5), ("23-29".to_owned(), 2)]);
+        assert_eq!((plan.shown(), plan.len()), (7, 2));
     }
 
     #[test]

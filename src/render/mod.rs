@@ -17,6 +17,7 @@ pub mod scheduler;
 pub mod smoke;
 mod sound;
 pub mod stitch;
+mod tags;
 
 use std::path::PathBuf;
 
@@ -194,7 +195,7 @@ pub async fn render(
     Ok(RenderOutput {
         path,
         size_bytes,
-        frame_count: u64::from(settled.chunks.frames().len()),
+        frame_count: u64::from(settled.chunks.shown()),
         timings: RenderTimings {
             resolve_ms: milliseconds(began, resolved),
             render_ms: milliseconds(resolved, rendered),
@@ -290,7 +291,7 @@ impl Segments {
             .iter()
             .zip(&self.sizes)
             .map(|(chunk, size)| Unit {
-                frame_count: chunk.frames.len(),
+                frame_count: chunk.shown,
                 done: size.is_some(),
             })
             .collect();
@@ -305,6 +306,7 @@ impl Segments {
                 attempt,
                 composition: settled.composition.clone(),
                 frames: chunk.frames,
+                every_nth_frame: options.every_nth_frame,
                 capture: settled.capture.clone(),
                 encode: settled.encode.clone(),
                 bucket: session.workers.bucket.clone(),
@@ -356,14 +358,14 @@ impl Segments {
             .map(|(chunk, size)| SegmentSource {
                 key: document::segment_key(&job.id, chunk.frames, settled.encode.as_ref()),
                 size_bytes: size.unwrap_or(0),
-                frame_count: chunk.frames.len(),
+                frame_count: chunk.shown,
             })
             .collect();
         let (cloud, bucket) = (session.cloud, &session.workers.bucket);
         let open = move |key: String, range| {
             async move { cloud.read_object(bucket, &key, Some(range)).await }.boxed()
         };
-        let frames_total = u64::from(settled.chunks.frames().len());
+        let frames_total = u64::from(settled.chunks.shown());
         on_event(RenderEvent::Stitching {
             frames: 0,
             frames_total,
@@ -371,7 +373,8 @@ impl Segments {
         let parts = join::Parts {
             codec: settled.codec,
             container: settled.container,
-            fps: settled.composition.fps,
+            header: &settled.header,
+            gif_loops: settled.gif_loops,
             segments: &sources,
             sound,
             open: &open,

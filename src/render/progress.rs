@@ -102,7 +102,7 @@ impl Tally {
             chunks: plan.chunks().collect(),
             frames: vec![(0, 0); units.len()],
             progress: Progress {
-                frames_total: plan.frames().len(),
+                frames_total: plan.shown(),
                 chunks_total: plan.len(),
                 ..Progress::default()
             },
@@ -119,13 +119,13 @@ impl Tally {
     }
 
     fn complete(&mut self, index: usize) {
-        let all = self.chunks[index].frames.len();
+        let all = self.chunks[index].shown;
         self.advance(index, all, all);
         self.progress.chunks_done += 1;
     }
 
     fn advance(&mut self, index: usize, rendered: u32, encoded: u32) {
-        let all = self.chunks[index].frames.len();
+        let all = self.chunks[index].shown;
         let (rendered_before, encoded_before) = self.frames[index];
         let rendered = rendered.clamp(rendered_before, all);
         let encoded = encoded.clamp(encoded_before, all);

@@ -121,6 +121,7 @@ async fn capture_frames(
         render_id: "capture".parse().map_err(bad)?,
         chunk: 0,
         attempt: 1,
+        every_nth_frame: 1,
         composition,
         frames,
         capture: CaptureSettings {

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use super::failure::{TaskResult, internal, permanent, retryable};
 use super::tools::Tools;
 use super::words::words_of;
-use crate::media::{Codec, Container, Fps, ImageFormat, Pictures, ProResProfile};
+use crate::media::{Codec, Container, Fps, ImageFormat, Pictures, PixelFormat, ProResProfile};
 use crate::protocol::{EncodeSettings, FailureKind, Quality, TaskFailure};
 
 /// Frames that wait for the encoder; beyond that the capture waits.
@@ -70,15 +70,17 @@ fn arguments(
 ) -> Vec<String> {
     let mut text = format!(
         "-hide_banner -loglevel error -nostats -progress pipe:1 \
-         {} -framerate {fps} -i - -an \
-         -c:v {} -pix_fmt {} -color_range tv -colorspace bt470bg -threads {threads}",
+         {} -framerate {fps} -i - -an -c:v {}",
         input.arguments(),
         pictures.encoder,
-        settings.pixel_format,
     );
     let mut add = |option: &str, value: &dyn std::fmt::Display| {
         text.push_str(&format!(" {option} {value}"));
     };
+    if let Some(format) = settings.pixel_format {
+        add("-pix_fmt", &format);
+        add("-color_range tv -colorspace bt470bg -threads", &threads);
+    }
     match &settings.quality {
         Some(Quality::Crf(factor)) => add("-crf", factor),
         Some(Quality::Bitrate(rate)) => add("-b:v", rate),
@@ -107,10 +109,20 @@ fn arguments(
             add("-tag:v", &"hvc1");
         }
         // libvpx shows nothing of what is transparent in frames that it keeps for reference alone.
-        Codec::Vp8 | Codec::Vp9 if settings.pixel_format.is_transparent() => {
+        Codec::Vp8 | Codec::Vp9
+            if settings
+                .pixel_format
+                .is_some_and(PixelFormat::is_transparent) =>
+        {
             add("-auto-alt-ref", &"0");
         }
-        Codec::Vp8 | Codec::Vp9 | Codec::ProRes | Codec::Mp3 | Codec::Aac | Codec::Wav => {}
+        Codec::Vp8
+        | Codec::Vp9
+        | Codec::ProRes
+        | Codec::Gif
+        | Codec::Mp3
+        | Codec::Aac
+        | Codec::Wav => {}
     }
     if matches!(pictures.segment, Container::Mp4 | Container::Mov) {
         add("-video_track_timescale", &fps.timescale());

@@ -81,7 +81,7 @@ impl Lanes {
     pub(super) async fn start(drawing: Drawing, count: u32, mut open: Vec<Open>) -> Self {
         let mut running = JoinSet::new();
         let mut pictures = Vec::new();
-        let count = count.clamp(1, drawing.task.frames.len());
+        let count = count.clamp(1, drawing.task.frames.len().div_ceil(drawing.task.stride()));
         for lane in 0..count {
             let page = open.pop();
             let page = match page {
@@ -148,6 +148,8 @@ impl Drawing {
         pictures: mpsc::Sender<TaskResult<Drawn>>,
     ) -> Option<Open> {
         let frames = self.task.frames;
+        let stride = self.task.stride();
+        let (first, step) = (first * stride, step * stride);
         let mut frame = frames.start() + first;
         while frames.contains(frame) {
             let next = frame

@@ -44,6 +44,7 @@ fn still_chunk(task: &StillTask) -> ChunkTask {
         render_id: task.render_id.clone(),
         chunk: 0,
         attempt: 1,
+        every_nth_frame: 1,
         composition: task.composition.clone(),
         frames: FrameRange::new(task.frame, task.frame.saturating_add(1))
             .unwrap_or_else(|_| FrameRange::new(0, 1).expect("one frame")),

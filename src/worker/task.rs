@@ -234,7 +234,7 @@ impl Worker {
             chunk: task.chunk,
             key: task.segment_key.clone(),
             size_bytes,
-            frame_count: task.frames.len(),
+            frame_count: task.frames.len().div_ceil(task.every_nth_frame),
             already_there: outcome == PutOutcome::AlreadyThere,
             captured,
             timings,
@@ -336,29 +336,30 @@ impl Worker {
                 device_pixels(composition.height, capture.scale),
             ),
         };
+        let fps = composition.fps.of_every_nth(task.every_nth_frame);
+        let fps = fps.map_err(|error| permanent(FailureKind::BadRequest, error.to_string()))?;
         let mut report = Report::new(&folder.join("sound.ndjson"));
         let reporting = |error| internal("writing down what is heard", error);
-        let mut encoder = Encoder::start(
-            &self.tools,
-            encode,
-            input,
-            composition.fps,
-            folder.join("segment"),
-        )?;
+        let mut encoder = Encoder::start(&self.tools, encode, input, fps, folder.join("segment"))?;
         let taken = taken(method, task);
         let mut lanes = self.lanes(taken, task, messages).await?;
         let mut open_ms = None;
         let mut digests = Vec::new();
-        for frame in task.frames.frames() {
+        let mut shown = 0;
+        for frame in task.drawn() {
             let Drawn { picture, sound } = lanes.next().await.map_err(at_frame(frame))?;
             open_ms.get_or_insert_with(|| milliseconds(started));
             report.add(frame, sound).map_err(reporting)?;
+            if !task.shows(frame) {
+                continue;
+            }
+            shown += 1;
             if task.digest_frames {
                 digests.push(Digest::of(&picture));
             }
             encoder.push(picture).await?;
             let progress = WorkerMessage::Progress {
-                rendered: frame - task.frames.start() + 1,
+                rendered: shown,
                 encoded: *encoder.encoded().borrow(),
             };
             let _ = messages.try_send(progress);
@@ -366,7 +367,7 @@ impl Worker {
         self.open = lanes.finish().await;
         let (open_ms, drawn_ms) = (open_ms.unwrap_or_default(), milliseconds(started));
         let started = Instant::now();
-        let segment = encoder.finish(task.frames.len()).await?;
+        let segment = encoder.finish(shown).await?;
         let timings = ChunkTimings {
             open_ms,
             capture_ms: drawn_ms - open_ms,

@@ -44,9 +44,28 @@ const FAST: &[Format] = &[
         options: &[],
         psnr_min: 40.0,
     },
+    Format {
+        file: "picture.gif",
+        options: &[],
+        psnr_min: 30.0,
+    },
 ];
 
 const FULL: &[Format] = &[
+    Format {
+        file: "loops.gif",
+        options: &[
+            "--every-nth-frame=2",
+            "--number-of-gif-loops=3",
+            "--image-format=png",
+        ],
+        psnr_min: 30.0,
+    },
+    Format {
+        file: "every-second.mp4",
+        options: &["--every-nth-frame=2", "--x264-preset=medium"],
+        psnr_min: 36.0,
+    },
     Format {
         file: "h264.mp4",
         options: &["--crf=18", "--x264-preset=medium"],
@@ -148,6 +167,48 @@ const FULL: &[Format] = &[
 ];
 
 #[test]
+fn metadata_and_loops_are_written() {
+    let site = nasty();
+    let farm = Farm::of(site.path());
+    let render = |out: &str, options: &[&str]| {
+        farm.rmx(&[&["render", "Sticker", out, "--frames=0-5"], options].concat());
+        farm.path(out)
+    };
+    let named = [
+        "--metadata=Title=A film",
+        "--metadata=comment=the second cut",
+    ];
+    for file in ["a.mp4", "a.webm", "a.mov"] {
+        let video = render(file, &named);
+        let output = peer::run(
+            Command::new("ffprobe")
+                .args(["-v", "error", "-of", "json", "-show_entries", "format_tags"])
+                .arg(video),
+        );
+        let tags: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let tags = tags["format"]["tags"].as_object().unwrap();
+        let tag = |name: &str| {
+            let found = tags.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+            found.unwrap().1.as_str().unwrap()
+        };
+        assert_eq!(tag("title"), "A film", "{file}");
+        assert!(tag("comment").starts_with("Made with rmx "), "{file}");
+        assert!(tag("comment").ends_with("; the second cut"), "{file}");
+    }
+    // The block that browsers look for: how often the picture begins again, 0 for ever.
+    let loops = |options: &[&str]| {
+        let bytes = std::fs::read(render("a.gif", options)).unwrap();
+        let name = b"NETSCAPE2.0\x03\x01";
+        let at = bytes.windows(name.len()).position(|part| part == name)?;
+        let number = &bytes[at + name.len()..];
+        Some(u16::from_le_bytes([number[0], number[1]]))
+    };
+    assert_eq!(loops(&[]), Some(0));
+    assert_eq!(loops(&["--number-of-gif-loops=3"]), Some(3));
+    assert_eq!(loops(&["--number-of-gif-loops=0"]), None);
+}
+
+#[test]
 fn every_format_is_that_of_the_official_renderer() {
     let site = nasty();
     let farm = Farm::of(site.path());
@@ -167,7 +228,14 @@ fn every_format_is_that_of_the_official_renderer() {
 /// The official renderer's file and ours, in two chunks.
 fn both(farm: &Farm, site: &Path, format: &Format) -> (PathBuf, PathBuf) {
     let theirs = farm.path(&format!("theirs-{}", format.file));
-    let options = [&["--frames=0-8"], format.options].concat();
+    // Nine frames are shown, always.
+    let is_thinned = format.options.contains(&"--every-nth-frame=2");
+    let frames = if is_thinned {
+        "--frames=0-17"
+    } else {
+        "--frames=0-8"
+    };
+    let options = [&[frames], format.options].concat();
     peer::official_render(site, "Sticker", &theirs, &options);
     let cut = ["render", "Sticker", format.file, "--frames-per-lambda=5"];
     farm.rmx(&[&cut[..], &options].concat());

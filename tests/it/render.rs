@@ -136,6 +136,7 @@ impl Scene {
             },
             overrides: Overrides::default(),
             frames: None,
+            every_nth_frame: 1,
             chunk_length: ChunkLength::Frames(10),
             capture: CaptureOptions {
                 method: None,
@@ -155,6 +156,8 @@ impl Scene {
                 pro_res_profile: None,
                 pixel_format: None,
                 gop_size: None,
+                gif_loops: None,
+                metadata: BTreeMap::new(),
             },
             sound: SoundOptions::default(),
             retries_per_chunk: 1,

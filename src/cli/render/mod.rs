@@ -51,13 +51,16 @@ pub(crate) struct RenderArgs {
     /// The frames to render: A-B, both included; A-, to the end; or a single one
     #[arg(long, value_name = "A-B")]
     frames: Option<FrameSelection>,
+    /// Show every n-th frame only, at the n-th part of the frame rate
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    every_nth_frame: u32,
     /// Frames in a chunk
     #[arg(long, value_name = "N", conflicts_with = "concurrency")]
     frames_per_lambda: Option<u32>,
     /// Cut into this many chunks, all rendered at the same time; on the embedded cloud no more than it has processors for
     #[arg(long, value_name = "N")]
     concurrency: Option<u32>,
-    /// Codec: h264, h264-mkv, h265, vp8, vp9, prores, or mp3, aac, wav for sound alone [default: what OUT's ending means, else h264]
+    /// Codec: h264, h264-mkv, h265, vp8, vp9, prores, gif, or mp3, aac, wav for sound alone [default: what OUT's ending means, else h264]
     #[arg(long, value_parser = options::parse_codec)]
     codec: Option<Codec>,
     /// Constant rate factor: less is better and larger [default: 16 for h264 and 18 with --x264-preset, 23 for h265, 9 for vp8,
@@ -85,6 +88,12 @@ pub(crate) struct RenderArgs {
     /// Keyframe distance in frames
     #[arg(long, value_name = "FRAMES")]
     gop: Option<u32>,
+    /// How often a GIF begins again after its end; 0 shows it once [default: for ever]
+    #[arg(long, value_name = "N")]
+    number_of_gif_loops: Option<u32>,
+    /// What the file says of itself, such as title=Hello; may be given several times
+    #[arg(long, value_name = "NAME=TEXT", value_parser = options::parse_tag)]
+    metadata: Vec<(String, String)>,
     /// Times as many pixels a side as the composition has
     #[arg(long, value_name = "FACTOR")]
     scale: Option<f64>,
@@ -206,6 +215,7 @@ fn request(
         page: deployed.page(context, &args.page)?,
         overrides: args.overrides.overrides(),
         frames: args.frames,
+        every_nth_frame: args.every_nth_frame,
         chunk_length,
         capture: CaptureOptions {
             method: args.capture_method,
@@ -232,6 +242,8 @@ fn request(
                 .pixel_format
                 .or(encoder.and_then(|defaults| defaults.pixel_format)),
             gop_size: args.gop,
+            gif_loops: args.number_of_gif_loops,
+            metadata: args.metadata.iter().cloned().collect(),
         },
         sound: SoundOptions {
             codec: args.audio_codec,

@@ -114,11 +114,18 @@ where
 }
 
 pub(in crate::cli) fn parse_codec(text: &str) -> Result<Codec, String> {
-    known(text, &["av1", "gif", "h264-ts"])
+    known(text, &["av1", "h264-ts"])
 }
 
 pub(in crate::cli) fn parse_audio_codec(text: &str) -> Result<AudioCodec, String> {
     known(text, &[])
+}
+
+pub(in crate::cli) fn parse_tag(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("NAME=TEXT is expected, such as title=Hello".to_owned()),
+    }
 }
 
 pub(in crate::cli) fn parse_profile(text: &str) -> Result<ProResProfile, String> {

@@ -180,7 +180,7 @@ impl View {
                     "height": composition.height,
                     "fps": composition.fps.to_string(),
                     "frames": chunks.frames().to_string(),
-                    "frames_total": chunks.frames().len(),
+                    "frames_total": chunks.shown(),
                     "chunks": chunks.len(),
                     "frames_per_chunk": chunks.frames_per_chunk(),
                 });
@@ -226,8 +226,13 @@ impl View {
     ) {
         let mut given = vec![("codec", &wishes.codec, codec.to_string())];
         if let Some(encode) = encode {
-            let pixel_format = encode.pixel_format.to_string();
-            given.push(("pixel format", &wishes.pixel_format, pixel_format));
+            given.extend(encode.pixel_format.map(|pixel_format| {
+                (
+                    "pixel format",
+                    &wishes.pixel_format,
+                    pixel_format.to_string(),
+                )
+            }));
         }
         for (what, wish, given) in given {
             if let Some(wish) = wish.as_ref().filter(|wish| **wish != given) {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::process::Command;
 
 use super::JoinError;
-use crate::media::{Codec, Container, Fps};
-use crate::render::stitch::{SegmentProblem, SegmentSource, StitchError};
+use crate::media::{Codec, Container};
+use crate::render::stitch::{Header, SegmentProblem, SegmentSource, StitchError};
 
 /// How long ffmpeg may take for one file. It copies, so this is a bound and no expectation.
 const TIMEOUT: Duration = Duration::from_secs(1_800);
@@ -28,7 +28,8 @@ pub(super) struct Ffmpeg<'a> {
 pub(super) struct Remux<'a> {
     pub(super) codec: Codec,
     pub(super) container: Container,
-    pub(super) fps: Fps,
+    pub(super) header: &'a Header,
+    pub(super) gif_loops: Option<u32>,
     /// Whether `pictures` is a list of segments.
     pub(super) is_list: bool,
     pub(super) pictures: &'a Path,
@@ -70,6 +71,10 @@ impl Ffmpeg<'_> {
     /// Copies pictures and sound into the output.
     pub(super) async fn remux(&self, remux: &Remux<'_>) -> Result<(), JoinError> {
         let mut command = self.command();
+        if remux.codec == Codec::Gif {
+            // Of images that are decoded, the n-th is shown at n frame durations.
+            command.args(["-r", &remux.header.fps.to_string()]);
+        }
         if remux.is_list {
             command.args(["-f", "concat"]);
         }
@@ -115,10 +120,14 @@ impl Ffmpeg<'_> {
 
 /// What ffmpeg is told between its inputs and its output.
 fn arguments(remux: &Remux<'_>) -> Vec<String> {
+    if remux.codec == Codec::Gif {
+        return gif_arguments(remux.gif_loops);
+    }
     let mut arguments = words("-map 0:v -c:v copy");
     if remux.is_list {
         // Segments of WebM have times in milliseconds. Frame n is shown at n frame durations, whatever they say.
-        let (rate, base) = (remux.fps.numerator(), remux.fps.denominator());
+        let fps = remux.header.fps;
+        let (rate, base) = (fps.numerator(), fps.denominator());
         arguments.push("-bsf:v".to_owned());
         arguments.push(format!("setts=ts=round(N*{base}/{rate}/TB)"));
     }
@@ -131,12 +140,26 @@ fn arguments(remux: &Remux<'_>) -> Vec<String> {
     if matches!(remux.container, Container::Mp4 | Container::Mov) {
         arguments.extend(words("-movflags +faststart"));
     }
-    arguments.push("-metadata".to_owned());
-    arguments.push(concat!("comment=Made with rmx ", env!("CARGO_PKG_VERSION")).to_owned());
+    for (name, text) in &remux.header.tags {
+        arguments.push("-metadata".to_owned());
+        arguments.push(format!("{name}={text}"));
+    }
     arguments.extend(words("-f"));
     arguments.push(remux.container.muxer().to_owned());
     arguments.extend(words("-y"));
     arguments
+}
+
+/// One palette for all frames, as the official renderer has it.
+fn gif_arguments(loops: Option<u32>) -> Vec<String> {
+    let loops = match loops {
+        None => 0,
+        Some(0) => -1,
+        Some(loops) => i64::from(loops),
+    };
+    words(&format!(
+        "-filter_complex split[v],palettegen,[v]paletteuse -an -c:v gif -loop {loops} -f gif -y"
+    ))
 }
 
 fn words(text: &str) -> Vec<String> {

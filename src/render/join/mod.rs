@@ -7,9 +7,9 @@ mod ffmpeg;
 
 use std::path::{Path, PathBuf};
 
-use crate::media::{AudioCodec, Codec, Container, Fps};
+use crate::media::{AudioCodec, Codec, Container};
 
-use super::stitch::{self, OpenRange, SegmentSource, SoundSource, StitchError};
+use super::stitch::{self, Header, OpenRange, SegmentSource, SoundSource, StitchError};
 use ffmpeg::{Ffmpeg, Remux};
 
 /// How segments become a file.
@@ -78,7 +78,9 @@ pub enum JoinError {
 pub(super) struct Parts<'a> {
     pub(super) codec: Codec,
     pub(super) container: Container,
-    pub(super) fps: Fps,
+    pub(super) header: &'a Header,
+    /// How often a GIF begins again; for ever where absent.
+    pub(super) gif_loops: Option<u32>,
     /// In the order of the video.
     pub(super) segments: &'a [SegmentSource],
     pub(super) sound: Option<&'a SoundSource>,
@@ -101,12 +103,12 @@ pub(super) async fn join(
             let Parts {
                 segments,
                 sound,
-                fps,
+                header,
                 open,
                 path,
                 ..
             } = parts;
-            let stitched = stitch::stitch(segments, sound, fps, open, path, on_frames).await?;
+            let stitched = stitch::stitch(segments, sound, header, open, path, on_frames).await?;
             return Ok(stitched.size_bytes);
         }
         Joining::Sound => {
@@ -137,7 +139,8 @@ pub(super) async fn join(
                 .remux(&Remux {
                     codec: parts.codec,
                     container: parts.container,
-                    fps: parts.fps,
+                    header: parts.header,
+                    gif_loops: parts.gif_loops,
                     is_list: joining == Joining::Concat,
                     pictures: &pictures,
                     sound: sound.as_deref(),
@@ -160,11 +163,11 @@ async fn stitch_pictures(
     let path = ffmpeg.folder.join("pictures.mp4");
     let Parts {
         segments,
-        fps,
+        header,
         open,
         ..
     } = parts;
-    stitch::stitch(segments, None, fps, open, &path, on_frames).await?;
+    stitch::stitch(segments, None, header, open, &path, on_frames).await?;
     Ok(path)
 }
 
@@ -234,6 +237,7 @@ mod tests {
             (Codec::H264Mkv, Mkv, Some(Pcm16), Joining::Remux),
             (Codec::Vp9, Webm, Some(Opus), Joining::Concat),
             (Codec::ProRes, Mov, None, Joining::Concat),
+            (Codec::Gif, Container::Gif, None, Joining::Concat),
             (Codec::Wav, Wav, Some(Pcm16), Joining::Sound),
         ] {
             assert_eq!(Joining::of(codec, container, sound), joining, "{codec}");

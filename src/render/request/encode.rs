@@ -1,5 +1,6 @@
 //! What is asked for of the file and of its pictures, held against the table of codecs.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use super::RequestError;
@@ -8,6 +9,7 @@ use crate::media::{
     AudioCodec, Codec, Container, ImageFormat, Pictures, PixelFormat, ProResProfile, X264Preset,
 };
 use crate::protocol::{EncodeSettings, Quality, X264_DEFAULT};
+use crate::render::tags;
 
 /// How the file is encoded, as far as it was said.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +34,10 @@ pub struct EncodeOptions {
     pub pixel_format: Option<PixelFormat>,
     /// Keyframe distance in frames.
     pub gop_size: Option<u32>,
+    /// How often a GIF begins again after its end; for ever where absent.
+    pub gif_loops: Option<u32>,
+    /// What the file says of itself.
+    pub metadata: BTreeMap<String, String>,
 }
 
 impl EncodeOptions {
@@ -43,6 +49,11 @@ impl EncodeOptions {
             let ending = format!(".{}", self.container);
             return Err(unfit(("the ending", ending), codec, allowed));
         }
+        if let (Some(loops), false) = (self.gif_loops, codec == Codec::Gif) {
+            let without = ["leaving it out"];
+            return Err(unfit(("--number-of-gif-loops", loops), codec, without));
+        }
+        self.check_metadata()?;
         for (what, value) in [
             ("video bit rate", &self.video_bitrate),
             ("buffer size", &self.buffer_size),
@@ -59,6 +70,23 @@ impl EncodeOptions {
         match codec.rules().pictures {
             None => self.check_no_pictures(),
             Some(pictures) => self.check_pictures(pictures),
+        }
+    }
+
+    /// Matroska holds tags of any name, MP4 those of a list, and what has no place for tags none.
+    fn check_metadata(&self) -> Result<(), RequestError> {
+        let known: Vec<&str> = match self.container {
+            Container::Mkv | Container::Webm => return Ok(()),
+            Container::Mp4 | Container::Mov => tags::known().collect(),
+            _ => Vec::new(),
+        };
+        let mut names = self.metadata.keys();
+        match names.find(|name| !known.contains(&name.to_lowercase().as_str())) {
+            None => Ok(()),
+            Some(name) => {
+                let with = format!("{} in .{}", self.codec, self.container);
+                Err(unfit(("--metadata", format!("{name}=…")), with, known))
+            }
         }
     }
 
@@ -129,6 +157,9 @@ impl EncodeOptions {
                 ["leaving it out"],
             ));
         }
+        if let (Some(gop), true) = (self.gop_size, codec == Codec::Gif) {
+            return Err(unfit(("--gop", gop), codec, ["leaving it out"]));
+        }
         if let Some(format) = self.pixel_format
             && !pictures.pixel_formats.contains(&format)
         {
@@ -173,7 +204,9 @@ impl EncodeOptions {
                 .is_h264()
                 .then(|| self.x264_preset.unwrap_or(X264_DEFAULT.0)),
             pro_res_profile: is_pro_res.then(|| self.pro_res_profile.unwrap_or(ProResProfile::Hq)),
-            pixel_format: self.pixel_format.unwrap_or(pictures.pixel_formats[0]),
+            pixel_format: self
+                .pixel_format
+                .or(pictures.pixel_formats.first().copied()),
             gop_size: self.gop_size,
         })
     }

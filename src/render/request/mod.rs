@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use crate::digest::Digest;
 use crate::media::{
-    CaptureMethod, Codec, Container, FrameRange, FrameSelection, ImageFormat, Pictures,
+    CaptureMethod, Codec, Container, Fps, FrameRange, FrameSelection, ImageFormat, Pictures,
     PixelFormat, device_pixels,
 };
 use crate::protocol::{
@@ -21,6 +21,8 @@ use super::captured;
 use super::chunks::{ChunkLength, ChunkPlan, ChunkPlanError};
 use super::invocation::TASK_BYTES_MAX;
 use super::join::Joining;
+use super::stitch::Header;
+use super::tags;
 pub use encode::EncodeOptions;
 pub use overrides::Overrides;
 pub(super) use sound::Sound;
@@ -29,6 +31,9 @@ pub use still::{StillOptions, StillRequest};
 
 /// The largest picture libx264 takes is 16384 pixels a side; Chromium's software surface ends there as well.
 const SIDE_MAX: u32 = 16_384;
+
+/// Remotion's limit.
+const GIF_FPS_MAX: f64 = 50.0;
 
 /// More than a task has beside its page and its composition.
 const TASK_FRAME_BYTES: usize = 4_096;
@@ -132,6 +137,8 @@ pub struct RenderOptions {
     pub overrides: Overrides,
     /// The frames; all where absent.
     pub frames: Option<FrameSelection>,
+    /// Only every n-th of them is shown.
+    pub every_nth_frame: u32,
     /// How long the chunks are.
     pub chunk_length: ChunkLength,
     /// How frames leave the browser.
@@ -233,6 +240,8 @@ pub(super) struct Settled {
     pub(super) encode: Option<EncodeSettings>,
     pub(super) container: Container,
     pub(super) joining: Joining,
+    pub(super) header: Header,
+    pub(super) gif_loops: Option<u32>,
     /// Nothing if the video is to be silent.
     pub(super) sound: Option<Sound>,
 }
@@ -250,6 +259,20 @@ impl RenderRequest {
         let EncodeOptions { codec, .. } = options.encode;
         options.encode.check()?;
         options.encode.audio_codec(options.sound.codec)?;
+        if options.every_nth_frame == 0 {
+            return Err(RequestError::OutOfRange {
+                what: "distance of frames",
+                found: "0".to_owned(),
+                allowed: "1 or more",
+            });
+        }
+        if options.every_nth_frame > 1 && codec.rules().pictures.is_none() {
+            return Err(RequestError::Unfit {
+                what: format!("--every-nth-frame {}", options.every_nth_frame),
+                with: format!(" the codec {codec}, which makes sound alone"),
+                allowed: "leaving it out".to_owned(),
+            });
+        }
         if options.capture.muted && codec.rules().pictures.is_none() {
             return Err(RequestError::Nothing(codec));
         }
@@ -287,13 +310,15 @@ impl RenderRequest {
                 })?
             }
         };
+        let fps = self.shown_fps(composition.fps)?;
         let encode = options.encode.settle();
         let container = options.encode.container;
         let scale = options.capture.scale;
         match &encode {
             // libvpx and prores_ks complete the last column and row themselves.
             Some(encode) if encode.codec.rules().pictures.is_some_and(takes_even_sides) => {
-                check_size(&composition, scale, encode.pixel_format)?;
+                let pixels = encode.pixel_format.unwrap_or(PixelFormat::Yuv444p);
+                check_size(&composition, scale, pixels)?;
             }
             Some(_) | None => check_size(&composition, scale, PixelFormat::Yuv444p)?,
         }
@@ -324,7 +349,7 @@ impl RenderRequest {
         });
         let sample_rate = sound.as_ref().map(|sound| sound.encode.sample_rate);
         Ok(Settled {
-            chunks: ChunkPlan::new(frames, options.chunk_length)?,
+            chunks: ChunkPlan::of_every_nth(frames, options.every_nth_frame, options.chunk_length)?,
             capture: options.capture.settle(
                 method,
                 image_format,
@@ -336,9 +361,31 @@ impl RenderRequest {
             encode,
             container,
             joining: self.joining(),
+            header: Header {
+                fps,
+                tags: tags::all(&options.encode.metadata),
+            },
+            gif_loops: options.encode.gif_loops,
             sound,
             composition,
         })
+    }
+
+    /// Frames that are shown a second.
+    fn shown_fps(&self, fps: Fps) -> Result<Fps, RequestError> {
+        let out_of_range = |allowed| RequestError::OutOfRange {
+            what: "frame rate",
+            found: format!("{fps} / {}", self.0.every_nth_frame),
+            allowed,
+        };
+        let shown = fps.of_every_nth(self.0.every_nth_frame);
+        let shown = shown.map_err(|_| out_of_range("more than 0"))?;
+        if self.0.encode.codec == Codec::Gif && shown.as_f64() > GIF_FPS_MAX {
+            return Err(out_of_range(
+                "at most 50 for a GIF, which counts in hundredths of a second,",
+            ));
+        }
+        Ok(shown)
     }
 
     /// How its segments become a file.
@@ -356,6 +403,7 @@ impl RenderRequest {
             page,
             overrides,
             frames,
+            every_nth_frame,
             chunk_length,
             capture,
             encode,
@@ -368,7 +416,10 @@ impl RenderRequest {
             ("props", Digest::of(&page.input_props)),
             ("environment variables", Digest::of(json(&page.environment))),
             ("overrides", Digest::of(format!("{overrides:?}"))),
-            ("frames", Digest::of(format!("{frames:?}"))),
+            (
+                "frames",
+                Digest::of(format!("{frames:?} {every_nth_frame}")),
+            ),
             ("chunk length", Digest::of(format!("{chunk_length:?}"))),
             ("capture settings", Digest::of(format!("{capture:?}"))),
             ("encoder settings", Digest::of(format!("{encode:?}"))),

@@ -15,6 +15,7 @@ fn options() -> RenderOptions {
         },
         overrides: Overrides::default(),
         frames: None,
+        every_nth_frame: 1,
         chunk_length: ChunkLength::Default,
         capture: CaptureOptions {
             method: None,
@@ -34,6 +35,8 @@ fn options() -> RenderOptions {
             pro_res_profile: None,
             pixel_format: None,
             gop_size: None,
+            gif_loops: None,
+            metadata: BTreeMap::new(),
         },
         sound: SoundOptions::default(),
         retries_per_chunk: 1,
@@ -220,7 +223,7 @@ fn what_was_not_said_follows_from_the_codec() {
     let encode = pro_res.encode.unwrap();
     assert_eq!(
         (encode.quality, encode.pixel_format),
-        (None, PixelFormat::Yuv422p10)
+        (None, Some(PixelFormat::Yuv422p10))
     );
     assert_eq!(encode.pro_res_profile, Some(ProResProfile::Hq));
     assert_eq!(pro_res.capture.method, CaptureMethod::Screenshot);

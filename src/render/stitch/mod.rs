@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use futures::future::BoxFuture;
 use futures::{StreamExt as _, TryStreamExt as _};
-use mp4_atom::{Atom as _, Decode as _, Header, Moov};
+use mp4_atom::{Atom as _, Decode as _, Header as BoxHeader, Moov};
 use tokio::io::AsyncWriteExt as _;
 
 use crate::cloud::{CloudError, ObjectReader};
@@ -60,6 +60,15 @@ pub struct Stitched {
     pub size_bytes: u64,
     /// Frames in it.
     pub frame_count: u64,
+}
+
+/// What the head of the file says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Header {
+    /// Frames a second.
+    pub fps: Fps,
+    /// What the file says of itself: names as ffmpeg has them (`title`, `comment`), and texts.
+    pub tags: Vec<(String, String)>,
 }
 
 /// Opens the bytes `range` of the object `key`.
@@ -123,11 +132,12 @@ pub struct SoundSource {
 pub async fn stitch(
     segments: &[SegmentSource],
     sound: Option<&SoundSource>,
-    fps: Fps,
+    header: &Header,
     open: &OpenRange<'_>,
     path: &Path,
     mut on_frames: impl FnMut(u64),
 ) -> Result<Stitched, StitchError> {
+    let fps = header.fps;
     let tables = read_tables(segments, fps, open).await?;
     let sound_table = match sound {
         Some(sound) => Some(read_sound_table(sound, open).await?),
@@ -140,8 +150,7 @@ pub async fn stitch(
         runs: &runs,
         fps,
     };
-    let comment = concat!("Made with rmx ", env!("CARGO_PKG_VERSION"));
-    let head = movie::head(&parts, comment)?;
+    let head = movie::head(&parts, &header.tags)?;
     let output_error = |error| StitchError::Output {
         path: path.to_owned(),
         error,
@@ -297,7 +306,7 @@ async fn read_moov(segment: Object<'_>, open: &OpenRange<'_>) -> Result<Vec<u8>,
 /// Kind and size (header included) of the box that `bytes` begin with; a box may reach to the end of the file.
 fn box_at(bytes: &[u8], left_in_file: u64) -> Option<(mp4_atom::FourCC, u64)> {
     let mut rest = bytes;
-    let header = Header::decode(&mut rest).ok()?;
+    let header = BoxHeader::decode(&mut rest).ok()?;
     let header_bytes = (bytes.len() - rest.len()) as u64;
     let size_bytes = match header.size {
         Some(size) => (size as u64).checked_add(header_bytes)?,

@@ -14,6 +14,7 @@ use super::layout::{Run, Track};
 use super::segment::SegmentTable;
 use super::sound::SoundTable;
 use crate::media::Fps;
+use crate::render::tags;
 
 /// Timescales below this are doubled until they are not, as ffmpeg does, so that the numbers look familiar.
 const TIMESCALE_MIN: u32 = 10_000;
@@ -33,7 +34,10 @@ pub(super) struct Parts<'a> {
 }
 
 /// Everything in front of the first frame: `ftyp`, `moov` and the header of `mdat`.
-pub(super) fn head(parts: &Parts<'_>, comment: &str) -> Result<Vec<u8>, mp4_atom::Error> {
+pub(super) fn head(
+    parts: &Parts<'_>,
+    tags: &[(String, String)],
+) -> Result<Vec<u8>, mp4_atom::Error> {
     let mut head = Vec::new();
     Ftyp {
         major_brand: b"isom".into(),
@@ -48,7 +52,7 @@ pub(super) fn head(parts: &Parts<'_>, comment: &str) -> Result<Vec<u8>, mp4_atom
     let encode = |data_at: u64, wide: bool| {
         let mut bytes = Vec::new();
         movie(parts, data_at, wide).encode(&mut bytes)?;
-        append_child(&mut bytes, &user_data(comment));
+        append_child(&mut bytes, &user_data(tags));
         Ok::<_, mp4_atom::Error>(bytes)
     };
     let narrow = encode(0, false)?;
@@ -304,18 +308,18 @@ fn narrow(number: u64) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
-/// `udta` with a comment in iTunes's form (`©cmt`), which players and ffprobe show.
-fn user_data(comment: &str) -> Vec<u8> {
+/// `udta` with tags in iTunes's form, which players and ffprobe show. Names that it does not have are left out.
+fn user_data(tags: &[(String, String)]) -> Vec<u8> {
     const UTF8: u32 = 1;
-    let text = boxed(
-        b"data",
-        &[
-            &UTF8.to_be_bytes(),
-            &0_u32.to_be_bytes(),
-            comment.as_bytes(),
-        ],
-    );
-    let list = boxed(b"ilst", &[&boxed(b"\xa9cmt", &[&text])]);
+    let mut items = Vec::new();
+    for (name, text) in tags {
+        let Some(kind) = tags::atom(name) else {
+            continue;
+        };
+        let data: [&[u8]; 3] = [&UTF8.to_be_bytes(), &0_u32.to_be_bytes(), text.as_bytes()];
+        items.extend(boxed(kind, &[&boxed(b"data", &data)]));
+    }
+    let list = boxed(b"ilst", &[&items]);
     let handler = boxed(b"hdlr", &[&[0; 8], b"mdirappl", &[0; 9]]);
     boxed(b"udta", &[&boxed(b"meta", &[&[0; 4], &handler, &list])])
 }

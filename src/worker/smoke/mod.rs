@@ -86,6 +86,7 @@ impl Worker {
             render_id: "smoke".parse().map_err(bad)?,
             chunk: 0,
             attempt: 1,
+            every_nth_frame: 1,
             frames: FrameRange::new(0, composition.duration_in_frames)
                 .map_err(|error| internal("cutting the frames", error))?,
             composition,

@@ -52,7 +52,14 @@ impl Shelf {
             key: "sound".to_owned(),
             size_bytes: content.len() as u64,
         });
-        stitch(&sources, sound.as_ref(), fps, &open, path, |_| {}).await
+        stitch(&sources, sound.as_ref(), &header(fps), &open, path, |_| {}).await
+    }
+}
+
+fn header(fps: Fps) -> Header {
+    Header {
+        fps,
+        tags: crate::render::tags::all(&std::collections::BTreeMap::new()),
     }
 }
 
@@ -355,7 +362,7 @@ async fn a_connection_that_breaks_is_taken_up_where_it_broke() {
     };
     let path = folder.path().join("out.mp4");
     let fps = Fps::new(30, 1).unwrap();
-    stitch(&[source], None, fps, &open, &path, |_| {})
+    stitch(&[source], None, &header(fps), &open, &path, |_| {})
         .await
         .unwrap();
     assert_eq!(frame_digests(&path).len(), 20);
@@ -394,7 +401,7 @@ fn damaged_tables_never_panic() {
             runs: &runs,
             fps,
         };
-        drop(movie::head(&parts, "comment"));
+        drop(movie::head(&parts, &header(parts.fps).tags));
     };
     let damage = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6);
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(3_000));
@@ -451,7 +458,7 @@ fn large_files_have_wide_offsets() {
             runs: &runs,
             fps,
         };
-        let head = movie::head(&parts, "comment").unwrap();
+        let head = movie::head(&parts, &header(parts.fps).tags).unwrap();
         let moov = Moov::decode(&mut &moov_of(&head)[..]).unwrap();
         let places = &moov.trak[0].mdia.minf.stbl;
         assert_eq!(
