@@ -30,6 +30,7 @@ pub(super) struct Remux<'a> {
     pub(super) container: Container,
     pub(super) header: &'a Header,
     pub(super) gif_loops: Option<u32>,
+    pub(super) frame_count: u64,
     /// Whether `pictures` is a list of segments.
     pub(super) is_list: bool,
     pub(super) pictures: &'a Path,
@@ -121,7 +122,7 @@ impl Ffmpeg<'_> {
 /// What ffmpeg is told between its inputs and its output.
 fn arguments(remux: &Remux<'_>) -> Vec<String> {
     if remux.codec == Codec::Gif {
-        return gif_arguments(remux.gif_loops);
+        return gif_arguments(remux);
     }
     let mut arguments = words("-map 0:v -c:v copy");
     if remux.is_list {
@@ -151,14 +152,21 @@ fn arguments(remux: &Remux<'_>) -> Vec<String> {
 }
 
 /// One palette for all frames, as the official renderer has it.
-fn gif_arguments(loops: Option<u32>) -> Vec<String> {
-    let loops = match loops {
+fn gif_arguments(remux: &Remux<'_>) -> Vec<String> {
+    // In hundredths of a second, as GIF counts. ffmpeg would show the last frame for as long as the one before it.
+    let fps = remux.header.fps;
+    let shown_at = |frame: u64| {
+        let (base, rate) = (u64::from(fps.denominator()), u64::from(fps.numerator()));
+        (2 * 100 * frame * base + rate) / (2 * rate)
+    };
+    let last_for = shown_at(remux.frame_count) - shown_at(remux.frame_count.saturating_sub(1));
+    let loops = match remux.gif_loops {
         None => 0,
         Some(0) => -1,
         Some(loops) => i64::from(loops),
     };
     words(&format!(
-        "-filter_complex split[v],palettegen,[v]paletteuse -an -c:v gif -loop {loops} -f gif -y"
+        "-filter_complex split[v],palettegen,[v]paletteuse -an -c:v gif -loop {loops} -final_delay {last_for} -f gif -y"
     ))
 }
 

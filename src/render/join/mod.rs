@@ -141,6 +141,11 @@ pub(super) async fn join(
                     container: parts.container,
                     header: parts.header,
                     gif_loops: parts.gif_loops,
+                    frame_count: parts
+                        .segments
+                        .iter()
+                        .map(|s| u64::from(s.frame_count))
+                        .sum(),
                     is_list: joining == Joining::Concat,
                     pictures: &pictures,
                     sound: sound.as_deref(),
