@@ -74,6 +74,20 @@ words! {
 }
 
 words! {
+    /// Matrix and range of the encoded video.
+    ColorSpace, ColorSpaceError {
+        /// BT.601 in the range of the frames: full, but for PNG and ProRes.
+        Default = "default",
+        /// The same.
+        Bt601 = "bt601",
+        /// BT.709, limited range.
+        Bt709 = "bt709",
+        /// BT.2020 with non-constant luminance, limited range, as Remotion has it.
+        Bt2020Ncl = "bt2020-ncl",
+    }
+}
+
+words! {
     /// Kinds of ProRes, the smallest first.
     ProResProfile, ProResProfileError {
         /// 4:2:2, for editing alone.

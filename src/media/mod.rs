@@ -322,8 +322,9 @@ macro_rules! words {
 
 mod codec;
 pub use codec::{
-    AudioCodec, AudioCodecError, Codec, CodecError, CodecRules, Container, ContainerError,
-    Pictures, PixelFormat, PixelFormatError, ProResProfile, ProResProfileError, RateFactors,
+    AudioCodec, AudioCodecError, Codec, CodecError, CodecRules, ColorSpace, ColorSpaceError,
+    Container, ContainerError, Pictures, PixelFormat, PixelFormatError, ProResProfile,
+    ProResProfileError, RateFactors,
 };
 
 words! {

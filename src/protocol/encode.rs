@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::media::{Codec, PixelFormat, ProResProfile, X264Preset};
+use crate::media::{Codec, ColorSpace, PixelFormat, ProResProfile, X264Preset};
 
 /// What H.264 is encoded with if nobody says anything: as good as Remotion's default (`medium` at 18) for about half the
 /// work, in files that are a fifth larger (decision 13).
@@ -25,6 +25,8 @@ pub struct EncodeSettings {
     pub pro_res_profile: Option<ProResProfile>,
     /// Pixel format of the stream; nothing if there is no choice.
     pub pixel_format: Option<PixelFormat>,
+    /// Matrix and range of the stream.
+    pub color_space: ColorSpace,
     /// Keyframe distance in frames, or the encoder's default.
     pub gop_size: Option<u32>,
 }
@@ -50,6 +52,7 @@ impl Default for EncodeSettings {
             x264_preset: Some(X264Preset::Medium),
             pro_res_profile: None,
             pixel_format: Some(PixelFormat::Yuv420p),
+            color_space: ColorSpace::Default,
             gop_size: None,
         }
     }

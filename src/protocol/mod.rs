@@ -26,7 +26,7 @@ pub use sound::{
 };
 
 /// Raised whenever a message changes its meaning. A worker refuses a task of another version by name.
-pub const PROTOCOL_VERSION: u32 = 5;
+pub const PROTOCOL_VERSION: u32 = 6;
 
 /// Lambda gives a function one processor for each so many MB of its memory (Lambda developer guide, "Configure function
 /// memory").

@@ -10,6 +10,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+use super::colour;
 use super::failure::{TaskResult, internal, permanent, retryable};
 use super::tools::Tools;
 use super::words::words_of;
@@ -37,7 +38,7 @@ pub(super) struct Encoder {
 pub(super) enum Input {
     /// Compressed images.
     Images(ImageFormat),
-    /// I420, BT.601, limited range; width and height.
+    /// I420, in the range and by the matrix of [`colour::Yuv::of_planes`]; width and height.
     Planes(u32, u32),
 }
 
@@ -52,9 +53,9 @@ impl Input {
             Self::Images(ImageFormat::Png) => {
                 "-probesize 32 -analyzeduration 0 -f image2pipe -vcodec png".to_owned()
             }
-            Self::Planes(width, height) => format!(
-                "-f rawvideo -pix_fmt yuv420p -video_size {width}x{height} -color_range tv -colorspace bt470bg"
-            ),
+            Self::Planes(width, height) => {
+                format!("-f rawvideo -pix_fmt yuv420p -video_size {width}x{height}")
+            }
         }
     }
 }
@@ -79,7 +80,8 @@ fn arguments(
     };
     if let Some(format) = settings.pixel_format {
         add("-pix_fmt", &format);
-        add("-color_range tv -colorspace bt470bg -threads", &threads);
+        add("-vf", &colour::filter(settings, input));
+        add("-threads", &threads);
     }
     match &settings.quality {
         Some(Quality::Crf(factor)) => add("-crf", factor),

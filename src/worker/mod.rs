@@ -8,6 +8,7 @@
 mod blocks;
 mod browser;
 mod cdp;
+mod colour;
 mod direct;
 mod encode;
 mod failure;

@@ -7,6 +7,7 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 
 use super::browser::version_line;
+use super::colour::Yuv;
 use super::encode::{Encoder, Input};
 use super::failure::{TaskResult, at_frame, internal, permanent, storage};
 use super::lane::{Drawing, Lanes, Open, pass_on_logs};
@@ -17,7 +18,7 @@ use super::sound::{self, Report};
 use super::tools::Tools;
 use crate::cloud::{Cloud, PutOptions, PutOutcome};
 use crate::digest::Digest;
-use crate::media::{CaptureMethod, ImageFormat, device_pixels};
+use crate::media::{CaptureMethod, ColorSpace, ImageFormat, device_pixels};
 use crate::names::BucketName;
 use crate::protocol::{
     Answer, Captured, ChunkTask, ChunkTimings, Composition, EncodeSettings, FailureKind,
@@ -443,7 +444,10 @@ pub(super) fn taken(method: CaptureMethod, task: &ChunkTask) -> Capture {
         CaptureMethod::Screenshot => {
             Capture::Screenshots(task.capture.image_format, task.capture.jpeg_quality)
         }
-        CaptureMethod::Framebuffer => Capture::Framebuffer,
+        CaptureMethod::Framebuffer => {
+            let color_space = task.encode.as_ref().map(|encode| encode.color_space);
+            Capture::Framebuffer(Yuv::of_planes(color_space.unwrap_or(ColorSpace::Default)))
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rmx::cloud::{Cloud, Connection, FunctionCode, FunctionSettings, StaticCredentials};
 use rmx::digest::Digest;
 use rmx::local::LocalOptions;
-use rmx::media::{Codec, Container};
+use rmx::media::{Codec, ColorSpace, Container};
 use rmx::names::{BucketName, Region, RenderId};
 use rmx::protocol::SiteLocation;
 use rmx::render::chunks::ChunkLength;
@@ -155,6 +155,7 @@ impl Scene {
                 x264_preset: None,
                 pro_res_profile: None,
                 pixel_format: None,
+                color_space: ColorSpace::Default,
                 gop_size: None,
                 gif_loops: None,
                 metadata: BTreeMap::new(),

@@ -13,8 +13,8 @@ use serde_json::json;
 use crate::config::RenderDefaults;
 use crate::env::Tool;
 use crate::media::{
-    AudioCodec, CaptureMethod, Codec, Container, FrameSelection, ImageFormat, PixelFormat,
-    ProResProfile, X264Preset,
+    AudioCodec, CaptureMethod, Codec, ColorSpace, Container, FrameSelection, ImageFormat,
+    PixelFormat, ProResProfile, X264Preset,
 };
 use crate::names::RenderId;
 use crate::render::chunks::ChunkLength;
@@ -85,6 +85,9 @@ pub(crate) struct RenderArgs {
     /// Pixel format of the video; yuva420p and yuva444p10le are transparent [default: yuv420p; yuv422p10le for prores]
     #[arg(long, value_name = "FORMAT", value_parser = options::parse_pixel_format)]
     pixel_format: Option<PixelFormat>,
+    /// Matrix and range of the video: default (BT.601, full range as in JPEG), bt601, bt709 or bt2020-ncl
+    #[arg(long, value_name = "SPACE", default_value = "default", value_parser = options::parse_color_space)]
+    color_space: ColorSpace,
     /// Keyframe distance in frames
     #[arg(long, value_name = "FRAMES")]
     gop: Option<u32>,
@@ -241,6 +244,7 @@ fn request(
             pixel_format: args
                 .pixel_format
                 .or(encoder.and_then(|defaults| defaults.pixel_format)),
+            color_space: args.color_space,
             gop_size: args.gop,
             gif_loops: args.number_of_gif_loops,
             metadata: args.metadata.iter().cloned().collect(),

@@ -10,7 +10,8 @@ use crate::cli::error::CommandError;
 use crate::cli::recorded::recorded_state;
 use crate::config::{Config, Target};
 use crate::media::{
-    AudioCodec, CaptureMethod, Codec, Fps, ImageFormat, PixelFormat, ProResProfile, X264Preset,
+    AudioCodec, CaptureMethod, Codec, ColorSpace, Fps, ImageFormat, PixelFormat, ProResProfile,
+    X264Preset,
 };
 use crate::names::SiteName;
 use crate::protocol::{SiteLocation, SiteObjects, browsers};
@@ -118,6 +119,10 @@ pub(in crate::cli) fn parse_codec(text: &str) -> Result<Codec, String> {
 }
 
 pub(in crate::cli) fn parse_audio_codec(text: &str) -> Result<AudioCodec, String> {
+    known(text, &[])
+}
+
+pub(in crate::cli) fn parse_color_space(text: &str) -> Result<ColorSpace, String> {
     known(text, &[])
 }
 

@@ -32,7 +32,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("storage-class", NOT_YET),
     ("enable-cancellation", "Ctrl-C cancels a render, always"),
     ("concurrency-per-lambda", NOT_YET),
-    ("color-space", NOT_YET),
     ("prefer-lossless", "use --crf 0 and --audio-codec pcm-16"),
     ("webhook", NOT_YET),
     ("webhook-secret", NOT_YET),

@@ -6,7 +6,8 @@ use std::fmt::Display;
 use super::RequestError;
 use super::sound::is_bitrate;
 use crate::media::{
-    AudioCodec, Codec, Container, ImageFormat, Pictures, PixelFormat, ProResProfile, X264Preset,
+    AudioCodec, Codec, ColorSpace, Container, ImageFormat, Pictures, PixelFormat, ProResProfile,
+    X264Preset,
 };
 use crate::protocol::{EncodeSettings, Quality, X264_DEFAULT};
 use crate::render::tags;
@@ -32,6 +33,8 @@ pub struct EncodeOptions {
     pub pro_res_profile: Option<ProResProfile>,
     /// Pixel format of the stream; the codec's default where absent.
     pub pixel_format: Option<PixelFormat>,
+    /// Matrix and range of the stream.
+    pub color_space: ColorSpace,
     /// Keyframe distance in frames.
     pub gop_size: Option<u32>,
     /// How often a GIF begins again after its end; for ever where absent.
@@ -157,6 +160,11 @@ impl EncodeOptions {
                 ["leaving it out"],
             ));
         }
+        if let (space @ (ColorSpace::Bt709 | ColorSpace::Bt2020Ncl), Codec::Gif) =
+            (self.color_space, codec)
+        {
+            return Err(unfit(("--color-space", space), codec, ["default"]));
+        }
         if let (Some(gop), true) = (self.gop_size, codec == Codec::Gif) {
             return Err(unfit(("--gop", gop), codec, ["leaving it out"]));
         }
@@ -207,6 +215,7 @@ impl EncodeOptions {
             pixel_format: self
                 .pixel_format
                 .or(pictures.pixel_formats.first().copied()),
+            color_space: self.color_space,
             gop_size: self.gop_size,
         })
     }

@@ -1,7 +1,7 @@
 //! What is refused, and what the composition fills in.
 
 use super::*;
-use crate::media::{AudioCodec, Fps, ProResProfile, X264Preset};
+use crate::media::{AudioCodec, ColorSpace, Fps, ProResProfile, X264Preset};
 use crate::protocol::{CompositionDefaults, Quality};
 
 fn options() -> RenderOptions {
@@ -34,6 +34,7 @@ fn options() -> RenderOptions {
             x264_preset: None,
             pro_res_profile: None,
             pixel_format: None,
+            color_space: ColorSpace::Default,
             gop_size: None,
             gif_loops: None,
             metadata: BTreeMap::new(),

@@ -4,7 +4,7 @@ use tokio::time::sleep;
 
 use super::framebuffer::{Framebuffer, PIXEL_BYTES};
 use super::test_picture::{HIDE, TestPicture};
-use super::{PUMP_INTERVAL, Page, yuv};
+use super::{Capture, PUMP_INTERVAL, Page, yuv};
 use crate::media::device_pixels;
 use crate::protocol::{FailureKind, TaskFailure};
 use crate::worker::failure::{TaskResult, permanent, retryable};
@@ -81,6 +81,9 @@ impl Page {
     /// Takes the picture that was just drawn, if it differs from the newest one that was taken.
     pub(super) fn read_framebuffer(&mut self) -> TaskResult<()> {
         let size = self.size();
+        let Capture::Framebuffer(space) = self.setup.capture else {
+            return Ok(());
+        };
         let Some(framebuffer) = &mut self.framebuffer else {
             return Ok(());
         };
@@ -91,7 +94,7 @@ impl Page {
             let message = format!("drawing: reading the browser's framebuffer: {error}");
             retryable(FailureKind::Browser, message)
         })?;
-        self.picture = Some(yuv::i420(pixels, size)?);
+        self.picture = Some(yuv::i420(pixels, size, space)?);
         self.drawn = false;
         Ok(())
     }

@@ -67,7 +67,7 @@ impl Page {
         let background = match self.setup.capture {
             Capture::Screenshots(ImageFormat::Png, _) => "transparent",
             Capture::Screenshots(ImageFormat::Jpeg, _)
-            | Capture::Framebuffer
+            | Capture::Framebuffer(_)
             | Capture::Nothing => "black",
         };
         let composition = Value::from(composition);
@@ -149,7 +149,7 @@ impl Page {
             Capture::Screenshots(format, quality) => {
                 json!({"screenshot": screenshot(format, quality)})
             }
-            Capture::Framebuffer | Capture::Nothing => json!({}),
+            Capture::Framebuffer(_) | Capture::Nothing => json!({}),
         };
         let (mut verdict, mut answer) = (None, None);
         let timeout = self.timeout();

@@ -22,6 +22,7 @@ use self::framebuffer::Framebuffer;
 pub(super) use self::frames::Drawn;
 use super::browser::Browser;
 use super::cdp::CdpError;
+use super::colour::Yuv;
 use super::failure::{TaskResult, permanent, retryable};
 use super::serve::Server;
 use super::site::Site;
@@ -43,7 +44,7 @@ pub(super) enum Capture {
     /// As compressed images: format and JPEG quality.
     Screenshots(ImageFormat, u8),
     /// As I420, out of the browser's own memory.
-    Framebuffer,
+    Framebuffer(Yuv),
     /// Not at all: only what is heard counts.
     Nothing,
 }
@@ -106,7 +107,7 @@ impl Page {
             events: Events::default(),
         };
         page.prepare().await?;
-        if page.setup.capture == Capture::Framebuffer {
+        if matches!(page.setup.capture, Capture::Framebuffer(_)) {
             page.find_framebuffer().await?;
         }
         page.navigate().await?;
