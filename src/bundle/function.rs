@@ -36,6 +36,23 @@ impl PackageSource {
         Self::Worker(executable.with_file_name("rmx-worker"))
     }
 
+    /// Checks that its program can run on `architecture`, without reading the rest. That there is none is for
+    /// [`FunctionPackage::build`] to say.
+    ///
+    /// # Errors
+    /// It is a program for another machine, or cannot be read.
+    pub fn check_machine(&self, architecture: &str) -> Result<(), BundleError> {
+        let program = match self {
+            Self::Worker(path) => path.clone(),
+            Self::Folder(folder) => folder.join(BOOTSTRAP),
+        };
+        if program.is_file() {
+            program::check(&program, architecture)
+        } else {
+            Ok(())
+        }
+    }
+
     fn path(&self) -> &Path {
         match self {
             Self::Worker(path) | Self::Folder(path) => path,
@@ -123,6 +140,19 @@ impl FunctionPackage {
             code_sha256: entry.digest,
             size_bytes: entry.size_bytes,
             unzipped_bytes,
+        })
+    }
+}
+
+impl FunctionPackage {
+    /// What each file takes in the zip, by its name.
+    ///
+    /// # Errors
+    /// The zip cannot be read.
+    pub fn zipped_sizes(&self) -> Result<BTreeMap<String, u64>, BundleError> {
+        zip::sizes(&self.zip).map_err(|source| BundleError::Read {
+            path: self.zip.clone(),
+            source,
         })
     }
 }

@@ -5,6 +5,7 @@
 
 mod error;
 mod function;
+pub mod package;
 mod program;
 mod site;
 mod tree;

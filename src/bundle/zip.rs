@@ -4,11 +4,13 @@
 //! fixed. Only another version of the compressor could make other bytes of the same files; it comes with another
 //! version of rmx, never by itself.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
+use std::path::Path;
 
 use zip::write::SimpleFileOptions;
-use zip::{CompressionMethod, DateTime, ZipWriter};
+use zip::{CompressionMethod, DateTime, ZipArchive, ZipWriter};
 
 use super::BundleError;
 use super::function::Files;
@@ -48,4 +50,15 @@ pub(super) fn write(
     }
     zip.finish().map_err(|error| failed(error.into()))?;
     Ok(())
+}
+
+/// What each file takes in the zip at `path`.
+pub(super) fn sizes(path: &Path) -> io::Result<BTreeMap<String, u64>> {
+    let mut archive = ZipArchive::new(File::open(path)?)?;
+    let mut sizes = BTreeMap::new();
+    for index in 0..archive.len() {
+        let file = archive.by_index_raw(index)?;
+        sizes.insert(file.name()?.to_string(), file.compressed_size());
+    }
+    Ok(sizes)
 }

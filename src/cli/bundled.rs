@@ -25,10 +25,7 @@ pub(crate) struct Bundles {
 /// # Errors
 /// A folder or the worker is missing, or cannot be bundled.
 pub(crate) fn bundles(context: &Context, config: &Config) -> Result<Bundles, CommandError> {
-    let source = match &config.function.package {
-        Some(folder) => PackageSource::Folder(folder.clone()),
-        None => PackageSource::worker_next_to(&context.env.executable),
-    };
+    let source = package_source(context, config);
     let rules = PackageRules {
         architecture: config.function.architecture.as_str(),
         unzipped_bytes_max: match config.target {
@@ -46,6 +43,14 @@ pub(crate) fn bundles(context: &Context, config: &Config) -> Result<Bundles, Com
         sites: sites.collect::<Result<_, CommandError>>()?,
         function: FunctionPackage::build(&source, rules, &config.directory.join(".rmx/cache"))?,
     })
+}
+
+/// What the functions of `config` run.
+pub(super) fn package_source(context: &Context, config: &Config) -> PackageSource {
+    match &config.function.package {
+        Some(folder) => PackageSource::Folder(folder.clone()),
+        None => PackageSource::worker_next_to(&context.env.executable),
+    }
 }
 
 impl From<BundleError> for CommandError {

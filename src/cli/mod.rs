@@ -21,6 +21,7 @@ mod init;
 mod interrupt;
 mod local;
 mod lock;
+mod package;
 mod plan;
 mod planned;
 mod preflight;
@@ -103,6 +104,7 @@ enum Verb {
     Render(Box<render::RenderArgs>),
     Still(still::StillArgs),
     Compositions(compositions::CompositionsArgs),
+    Package(package::PackageArgs),
     Doctor(doctor::DoctorArgs),
     Explain(explain::ExplainArgs),
     Local(local::LocalArgs),
@@ -126,6 +128,7 @@ async fn run(context: &Context, verb: &Verb) -> Result<ExitStatus, CommandError>
         Verb::Render(args) => render::cmd_render(context, args).await,
         Verb::Still(args) => still::cmd_still(context, args).await,
         Verb::Compositions(args) => compositions::cmd_compositions(context, args).await,
+        Verb::Package(args) => package::cmd_package(context, args).await,
         Verb::Doctor(args) => doctor::cmd_doctor(context, args).await,
         Verb::Explain(args) => explain::cmd_explain(context, args),
         Verb::Local(args) => local::cmd_local(context, args).await,

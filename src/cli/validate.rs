@@ -2,11 +2,13 @@
 
 use serde_json::{Value, json};
 
-use crate::config::{self, ConfigError};
+use crate::bundle::BundleError;
+use crate::config::{self, Config, ConfigError};
 
+use super::bundled::package_source;
 use super::context::Context;
 use super::error::{CommandError, ExitStatus};
-use super::ui::Style;
+use super::ui::{Style, Ui};
 
 /// Check the configuration and the folders it names, without a network
 #[derive(Debug, clap::Args)]
@@ -18,21 +20,48 @@ pub(crate) fn cmd_validate(
 ) -> Result<ExitStatus, CommandError> {
     let ui = &context.ui;
     match config::load(&context.load_options(true)) {
-        Ok(_) if ui.json() => {
-            ui.print_json(&report(&[]))?;
-            Ok(ExitStatus::Success)
-        }
-        Ok(_) => {
-            let success = ui.paint(Style::Green, "Success!");
-            ui.print(format_args!("{success} The configuration is valid."))?;
-            Ok(ExitStatus::Success)
-        }
+        Ok(config) => match checked_package(context, &config) {
+            Ok(()) => valid(ui),
+            Err(error) if ui.json() => {
+                ui.print_json(&report(&[diagnostic(&error)]))?;
+                Ok(ExitStatus::Invalid)
+            }
+            Err(error) => Err(error.into()),
+        },
         Err(ConfigError::Invalid(problems)) if ui.json() => {
             ui.print_json(&report(&problems.diagnostics()))?;
             Ok(ExitStatus::Invalid)
         }
         Err(error) => Err(context.config_error(error)),
     }
+}
+
+/// A package that is named must be for the function's machine. The worker beside rmx is looked at when it is packed.
+fn checked_package(context: &Context, config: &Config) -> Result<(), BundleError> {
+    if config.function.package.is_none() {
+        return Ok(());
+    }
+    let architecture = config.function.architecture.as_str();
+    package_source(context, config).check_machine(architecture)
+}
+
+fn diagnostic(error: &BundleError) -> Value {
+    json!({
+        "severity": "error",
+        "summary": "the function package cannot be used",
+        "detail": error.to_string(),
+        "help": "set `architecture` under [function] to what the package is made for, or build it for that",
+    })
+}
+
+fn valid(ui: &Ui) -> Result<ExitStatus, CommandError> {
+    if ui.json() {
+        ui.print_json(&report(&[]))?;
+    } else {
+        let success = ui.paint(Style::Green, "Success!");
+        ui.print(format_args!("{success} The configuration is valid."))?;
+    }
+    Ok(ExitStatus::Success)
 }
 
 /// The shape of `terraform validate -json`.

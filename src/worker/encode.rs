@@ -289,6 +289,7 @@ mod tests {
         std::fs::write(&ffmpeg, "#!/bin/sh\nexec sleep 3600\n").unwrap();
         std::fs::set_permissions(&ffmpeg, Permissions::from_mode(0o755)).unwrap();
         let tools = Tools {
+            browser_environment: Vec::new(),
             chromium: PathBuf::new(),
             ffmpeg,
             scratch: folder.path().to_owned(),

@@ -18,6 +18,7 @@ mod handler;
 mod lane;
 mod listen;
 mod media;
+mod packed;
 mod page;
 mod serve;
 mod site;

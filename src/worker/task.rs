@@ -80,11 +80,13 @@ impl Worker {
         match task {
             WorkerTask::Info(task) => {
                 check_protocol(task.protocol)?;
+                let tools = &self.tools;
+                let environment = &tools.browser_environment;
                 Ok(Answer::Info(WorkerInfo {
                     version: env!("CARGO_PKG_VERSION").to_owned(),
                     protocol: PROTOCOL_VERSION,
-                    browser: version_line(&self.tools.chromium, "--version").await,
-                    ffmpeg: version_line(&self.tools.ffmpeg, "-version").await,
+                    browser: version_line(&tools.chromium, "--version", environment).await,
+                    ffmpeg: version_line(&tools.ffmpeg, "-version", &[]).await,
                 }))
             }
             WorkerTask::Compositions(task) => {

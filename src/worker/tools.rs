@@ -1,10 +1,14 @@
 //! The programs a worker needs: where they are, and what to do where they are not.
+//!
+//! On Lambda there is only what the package and the layers bring. Both have programs in `bin/`, libraries in `lib/` and fonts in
+//! `fonts/`; `rmx package build` makes them so.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::blocks::Blocks;
-use super::failure::{TaskResult, permanent};
-use crate::env::{Env, Tool};
+use super::failure::{TaskResult, internal, permanent};
+use super::packed;
+use crate::env::{Env, Tool, is_program};
 use crate::protocol::{FailureKind, PROCESSOR_MEMORY_MB, browsers};
 
 /// Blocks of films that are kept: 256 MiB, half of what a function's disk has by default.
@@ -15,6 +19,8 @@ const BLOCKS_MAX: usize = 256;
 pub(super) struct Tools {
     pub(super) chromium: PathBuf,
     pub(super) ffmpeg: PathBuf,
+    /// What the browser is started with beside the worker's own environment: where its libraries and fonts are.
+    pub(super) browser_environment: Vec<(&'static str, String)>,
     /// For everything temporary: `TMPDIR`, else `/tmp`.
     pub(super) scratch: PathBuf,
     /// Threads for the encoder: the cores this function has. Their number shows in the bits of the video, so it must
@@ -29,7 +35,9 @@ pub(super) struct Tools {
 impl Tools {
     /// Finds everything, or says what is missing and how to get it.
     pub(super) fn find(env: &Env) -> TaskResult<Self> {
-        let chromium = env.find_tool(Tool::Chromium).ok_or_else(|| {
+        let scratch = PathBuf::from(env.variable("TMPDIR").unwrap_or("/tmp"));
+        let roots = roots(env);
+        let chromium = find(env, Tool::Chromium, &roots, &scratch)?.ok_or_else(|| {
             let message = format!(
                 "starting the browser: {}. Install Debian's `chromium-headless-shell`, or set RMX_CHROMIUM to the \
                  path of a headless shell",
@@ -37,7 +45,7 @@ impl Tools {
             );
             permanent(FailureKind::Browser, message)
         })?;
-        let ffmpeg = env.find_tool(Tool::Ffmpeg).ok_or_else(|| {
+        let ffmpeg = find(env, Tool::Ffmpeg, &roots, &scratch)?.ok_or_else(|| {
             let message = format!(
                 "starting the encoder: {}. Install the package `ffmpeg`, or set RMX_FFMPEG to its path",
                 missing(env, Tool::Ffmpeg, "ffmpeg was not found")
@@ -46,8 +54,8 @@ impl Tools {
         })?;
         let memory_mb = env.variable("AWS_LAMBDA_FUNCTION_MEMORY_SIZE");
         let memory_mb = memory_mb.and_then(|memory| memory.parse().ok());
-        let scratch = PathBuf::from(env.variable("TMPDIR").unwrap_or("/tmp"));
         Ok(Self {
+            browser_environment: browser_environment(env, &roots, &chromium),
             chromium,
             ffmpeg,
             blocks: Blocks::new(&scratch, BLOCKS_MAX),
@@ -56,6 +64,71 @@ impl Tools {
             browsers: memory_mb.map_or(u32::MAX, browsers).min(cores(None)),
         })
     }
+}
+
+/// Where Lambda unpacks layers.
+const LAYERS: &str = "/opt";
+
+/// The folders that bring programs: the worker's own package, then the layers.
+fn roots(env: &Env) -> Vec<PathBuf> {
+    let package = env.executable.parent().map(Path::to_owned);
+    package.into_iter().chain([PathBuf::from(LAYERS)]).collect()
+}
+
+/// What the tool's variable names; else what is in `bin/` of one of `roots`, unpacked to `scratch` if it comes packed; else what
+/// is in `PATH`.
+fn find(env: &Env, tool: Tool, roots: &[PathBuf], scratch: &Path) -> TaskResult<Option<PathBuf>> {
+    if env.variable(tool.variable()).is_none() {
+        for root in roots {
+            for name in tool.names() {
+                let path = root.join("bin").join(name);
+                if is_program(&path) {
+                    return Ok(Some(path));
+                }
+                let packed = path.with_extension("gz");
+                if packed.is_file() {
+                    let unpacked = packed::unpack(&packed, scratch).map_err(|error| {
+                        internal(&format!("unpacking {}", packed.display()), error)
+                    })?;
+                    return Ok(Some(unpacked));
+                }
+            }
+        }
+    }
+    Ok(env.find_tool(tool))
+}
+
+/// A browser out of a package brings libraries, which Lambda looks for in `lib/` by itself and other systems do not, and finds no
+/// fonts but those of the package.
+fn browser_environment(
+    env: &Env,
+    roots: &[PathBuf],
+    chromium: &Path,
+) -> Vec<(&'static str, String)> {
+    const LIBRARIES: &str = "LD_LIBRARY_PATH";
+    const FONTS: &str = "FONTCONFIG_FILE";
+    let mut environment = Vec::new();
+    if !roots
+        .iter()
+        .any(|root| chromium.starts_with(root.join("bin")))
+    {
+        return environment;
+    }
+    let folders = roots.iter().map(|root| root.join("lib"));
+    let mut folders: Vec<String> = folders
+        .filter(|folder| folder.is_dir())
+        .map(|folder| folder.display().to_string())
+        .collect();
+    if !folders.is_empty() {
+        folders.extend(env.variable(LIBRARIES).map(str::to_owned));
+        environment.push((LIBRARIES, folders.join(":")));
+    }
+    let mut settings = roots.iter().map(|root| root.join("fonts/fonts.conf"));
+    let given = env.variable(FONTS).is_some() || env.variable("FONTCONFIG_PATH").is_some();
+    if let Some(settings) = settings.find(|path| path.is_file()).filter(|_| !given) {
+        environment.push((FONTS, settings.display().to_string()));
+    }
+    environment
 }
 
 fn missing(env: &Env, tool: Tool, otherwise: &str) -> String {
@@ -78,6 +151,87 @@ fn cores(memory_mb: Option<u32>) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn env(executable: &Path, variables: &[(&str, &str)]) -> Env {
+        let variables = variables.iter();
+        Env {
+            variables: variables
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
+            working_directory: "/".into(),
+            executable: executable.to_owned(),
+            stdin_is_terminal: false,
+            stdout_is_terminal: false,
+            stderr_is_terminal: false,
+        }
+    }
+
+    fn write(path: &Path, mode: u32) {
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, "#!/bin/sh\n").unwrap();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn what_the_package_brings_goes_before_layers_and_the_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |path: &str| folder.path().join(path);
+        let env = env(
+            &at("task/bootstrap"),
+            &[("PATH", at("path").to_str().unwrap())],
+        );
+        assert_eq!(roots(&env), [at("task"), "/opt".into()]);
+        let roots = [at("task"), at("opt")];
+        let found = |tool| find(&env, tool, &roots, folder.path()).unwrap();
+        assert_eq!(found(Tool::Chromium), None);
+        for place in [
+            "path/headless_shell",
+            "opt/bin/headless_shell",
+            "task/bin/headless_shell",
+        ] {
+            write(&at(place), 0o755);
+            assert_eq!(found(Tool::Chromium), Some(at(place)));
+        }
+        // What nobody may run is no program.
+        write(&at("opt/bin/ffmpeg"), 0o644);
+        assert_eq!(found(Tool::Ffmpeg), None);
+    }
+
+    #[test]
+    fn a_packaged_browser_is_told_where_its_libraries_and_fonts_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |path: &str| folder.path().join(path);
+        let plain = env(&at("task/bootstrap"), &[]);
+        let roots = [at("task"), at("opt")];
+        let chromium = at("opt/bin/headless_shell");
+        assert!(browser_environment(&plain, &roots, &chromium).is_empty());
+        write(&at("task/fonts/fonts.conf"), 0o644);
+        write(&at("opt/lib/libnss3.so"), 0o644);
+        let libraries = at("opt/lib").display().to_string();
+        let fonts = at("task/fonts/fonts.conf").display().to_string();
+        assert_eq!(
+            browser_environment(&plain, &roots, &chromium),
+            [
+                ("LD_LIBRARY_PATH", libraries.clone()),
+                ("FONTCONFIG_FILE", fonts)
+            ]
+        );
+        let own = env(
+            &at("task/bootstrap"),
+            &[
+                ("FONTCONFIG_PATH", "/etc/fonts"),
+                ("LD_LIBRARY_PATH", "/usr/lib"),
+            ],
+        );
+        assert_eq!(
+            browser_environment(&own, &roots, &chromium),
+            [("LD_LIBRARY_PATH", format!("{libraries}:/usr/lib"))]
+        );
+        // The machine's own browser has the machine's own fonts.
+        let installed = Path::new("/usr/bin/chromium-headless-shell");
+        assert!(browser_environment(&plain, &roots, installed).is_empty());
+    }
 
     #[test]
     fn cores_follow_the_memory_of_the_function() {

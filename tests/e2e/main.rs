@@ -12,6 +12,7 @@ mod compare;
 mod failures;
 mod farm;
 mod formats;
+mod package;
 mod peer;
 mod smoke;
 mod sound;

@@ -21,6 +21,7 @@ mod local_lambda;
 mod local_s3;
 mod local_serve;
 mod local_services;
+mod package;
 mod plan;
 mod policies;
 mod preflight;

@@ -25,6 +25,7 @@ fn film(folder: &std::path::Path, name: &str, rate: &str, count: u32, more: &[&s
 
 fn tools(folder: &std::path::Path) -> Tools {
     Tools {
+        browser_environment: Vec::new(),
         chromium: PathBuf::new(),
         ffmpeg: PathBuf::from("ffmpeg"),
         scratch: folder.to_owned(),

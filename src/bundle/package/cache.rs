@@ -1,0 +1,74 @@
+//! Components by digest, on this machine: fetched once, checked every time, good without a network.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::PackageError;
+use crate::bundle::tree::Entry;
+use crate::digest::Digest;
+use crate::env::Env;
+
+/// The folder of a user's components.
+#[derive(Debug, Clone)]
+pub struct Cache {
+    folder: PathBuf,
+}
+
+impl Cache {
+    /// The user's: `XDG_CACHE_HOME/rmx/components`, else `~/.cache/rmx/components`.
+    pub fn of(env: &Env) -> Self {
+        let base = match (env.variable("XDG_CACHE_HOME"), env.variable("HOME")) {
+            (Some(cache), _) => env.working_directory.join(cache),
+            (None, Some(home)) => env.working_directory.join(home).join(".cache"),
+            (None, None) => env.working_directory.join(".cache"),
+        };
+        Self {
+            folder: base.join("rmx/components"),
+        }
+    }
+
+    /// Where the file with this digest is or would be.
+    pub fn path(&self, digest: Digest) -> PathBuf {
+        self.folder.join(digest.to_string())
+    }
+
+    /// Where a download that was cut off is gone on with.
+    pub(super) fn partial(&self, digest: Digest) -> PathBuf {
+        self.folder.join(format!("{digest}.partial"))
+    }
+
+    /// The folder, made if need be.
+    pub(super) fn folder(&self) -> Result<&Path, PackageError> {
+        fs::create_dir_all(&self.folder).map_err(PackageError::writing(&self.folder))?;
+        Ok(&self.folder)
+    }
+
+    /// The file with this digest. One that has been spoiled is not it.
+    pub(super) fn find(&self, digest: Digest) -> Option<PathBuf> {
+        let path = self.path(digest);
+        let entry = Entry::read(&path).ok()?;
+        (entry.digest == digest).then_some(path)
+    }
+
+    /// Keeps `file`, which lies on the same file system, if it has the digest that `component` asks for. If it has not, it is
+    /// removed, and nothing in the cache is touched.
+    pub(super) fn keep(
+        &self,
+        component: &str,
+        file: &Path,
+        wanted: Digest,
+    ) -> Result<PathBuf, PackageError> {
+        let found = Entry::read(file)?.digest;
+        if found != wanted {
+            fs::remove_file(file).map_err(PackageError::writing(file))?;
+            return Err(PackageError::Digest {
+                component: component.to_owned(),
+                found,
+                wanted,
+            });
+        }
+        let path = self.path(wanted);
+        fs::rename(file, &path).map_err(PackageError::writing(&path))?;
+        Ok(path)
+    }
+}

@@ -1,0 +1,528 @@
+//! `rmx package` with small stand-ins for what registries carry: no network, no Chromium. The real package is built and rendered
+//! with in `tests/e2e`.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use rmx::digest::Digest;
+use serde_json::Value;
+
+use crate::support::{Output, TestProject};
+
+/// A gzip'd tar of `files`, written at the time `modified_s`.
+fn tgz(files: &[(&str, &str, u32)], modified_s: u64) -> Vec<u8> {
+    let packing = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    let mut archive = tar::Builder::new(packing);
+    for (name, text, mode) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(text.len() as u64);
+        header.set_mode(*mode);
+        header.set_mtime(modified_s);
+        archive
+            .append_data(&mut header, name, text.as_bytes())
+            .unwrap();
+    }
+    archive.into_inner().unwrap().finish().unwrap()
+}
+
+fn worker(project: &TestProject) -> PathBuf {
+    project.write("worker", "#!/bin/sh\n")
+}
+
+/// The first bytes of a program for arm64.
+fn arm64_program() -> Vec<u8> {
+    let mut program = b"\x7fELF\x02\x01\x01".to_vec();
+    program.resize(18, 0);
+    program.extend([0xb7, 0]);
+    program
+}
+
+fn component(name: &str, source: &str, files: &str) -> String {
+    format!(
+        "[component.{name}]\nlicence = \"MIT\"\nhome = \"https://example.org/{name}\"\nsource{source}\nfiles = [{files}]\n"
+    )
+}
+
+fn recipe(components: &[String]) -> String {
+    let worker = component(
+        "worker",
+        " = \"worker\"",
+        "{ to = \"bootstrap\", executable = true }",
+    );
+    format!("architecture = \"x86_64\"\n{worker}{}", components.concat())
+}
+
+/// A program that stands in for a registry's client, before all others in `PATH`.
+fn client(project: &mut TestProject, name: &str, script: &str) {
+    let path = project.write(
+        &format!("clients/{name}"),
+        &format!("#!/bin/sh\n{script}\n"),
+    );
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let folder = path.parent().unwrap().display().to_string();
+    let others = rmx::env::Env::read().unwrap().variables["PATH"].clone();
+    project.set_variable("PATH", &format!("{folder}:{others}"));
+}
+
+fn build(project: &TestProject, more: &[&str]) -> Output {
+    let arguments = ["package", "build", "recipe.toml", "--worker", "worker"];
+    project.rmx(&[&arguments, more].concat())
+}
+
+fn built(project: &TestProject, more: &[&str]) {
+    let output = build(project, more);
+    assert_eq!(output.status, Some(0), "{output}");
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_str(&output.stdout).unwrap()
+}
+
+fn cache(project: &TestProject) -> PathBuf {
+    project.path().join(".cache/rmx/components")
+}
+
+fn files_of(folder: &Path) -> Vec<String> {
+    let tree = rmx::bundle::Tree::read(folder).unwrap();
+    tree.entries
+        .iter()
+        .map(|(path, entry)| format!("{path}{}", if entry.executable { " x" } else { "" }))
+        .collect()
+}
+
+#[test]
+fn a_package_holds_what_its_recipe_says() {
+    let project = TestProject::new();
+    worker(&project);
+    let inner = tgz(
+        &[
+            ("lib/libone.so", "one", 0o755),
+            ("lib/two.txt", "two", 0o644),
+        ],
+        0,
+    );
+    let outer = tgz(
+        &[
+            ("package/bin/tool", "tool", 0o644),
+            ("package/unwanted", "-", 0o644),
+        ],
+        0,
+    );
+    std::fs::write(project.path().join("outer.tgz"), outer).unwrap();
+    std::fs::write(project.path().join("inner.tgz"), inner).unwrap();
+    project.write("fonts/deep/a.ttf", "font");
+    project.write(
+        "recipe.toml",
+        &recipe(&[
+            component(
+                "tool",
+                ".file = \"outer.tgz\"",
+                "{ from = \"package/bin/tool\", to = \"bin/tool.gz\" }",
+            ),
+            component(
+                "libraries",
+                ".file = \"inner.tgz\"",
+                "{ from = \"lib/\", to = \"lib/\" }",
+            ),
+            component(
+                "fonts",
+                ".folder = \"fonts\"",
+                "{ from = \"deep/\", to = \"fonts/\" }",
+            ),
+            component(
+                "settings",
+                ".text = \"<conf/>\"",
+                "{ to = \"fonts/fonts.conf\" }",
+            ),
+            format!(
+                "{}optional = true\n",
+                component("extra", ".text = \"extra\"", "{ to = \"extra.txt\" }")
+            ),
+        ]),
+    );
+    let document = json(&build(&project, &["--json"]).expect_status(0));
+    let package = project.path().join("package-x86_64");
+    let expected = [
+        "NOTICE",
+        "bin/tool.gz",
+        "bootstrap x",
+        "fonts/a.ttf",
+        "fonts/fonts.conf",
+        "lib/libone.so x",
+        "lib/two.txt",
+        "rmx-package.json",
+    ];
+    assert_eq!(files_of(&package), expected);
+    let packed = std::fs::File::open(package.join("bin/tool.gz")).unwrap();
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(packed)
+        .read_to_string(&mut text)
+        .unwrap();
+    assert_eq!(text, "tool");
+    let notice = std::fs::read_to_string(package.join("NOTICE")).unwrap();
+    assert!(notice.contains("https://example.org/fonts"), "{notice}");
+    let shown = json(
+        &project
+            .rmx(&["package", "show", "package-x86_64", "--json"])
+            .expect_status(0),
+    );
+    assert_eq!(shown, document);
+    assert_eq!(document["components"].as_array().unwrap().len(), 5);
+    let verified = project.rmx(&["package", "verify", "package-x86_64"]);
+    assert!(verified.expect_status(0).stdout.starts_with("Success!"));
+
+    // What is built again takes the place of what was there.
+    built(&project, &["--with", "extra", "--without", "libraries"]);
+    assert!(package.join("extra.txt").exists() && !package.join("lib").exists());
+    built(&project, &["--only", "fonts", "--out", "layer"]);
+    assert_eq!(
+        files_of(&project.path().join("layer")),
+        ["NOTICE", "fonts/a.ttf", "rmx-package.json"]
+    );
+    let unknown = build(&project, &["--with", "emoji"]).expect_status(1);
+    assert!(unknown.stderr.contains("no component `emoji`"), "{unknown}");
+}
+
+#[test]
+fn the_same_components_are_the_same_zip_wherever_they_are_built() {
+    let digest = |mode: u32, mask: &str, at: u64| {
+        let project = TestProject::new();
+        let path = worker(&project);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(at);
+        std::fs::File::options()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_modified(time)
+            .unwrap();
+        project.write("text.txt", &"words ".repeat(1000));
+        project.write(
+            "recipe.toml",
+            &recipe(&[component(
+                "text",
+                ".file = \"text.txt\"",
+                "{ to = \"text.gz\" }",
+            )]),
+        );
+        let command = project.command(&[
+            "package",
+            "build",
+            "recipe.toml",
+            "--worker",
+            "worker",
+            "--json",
+        ]);
+        let mut masked = std::process::Command::new("/bin/sh");
+        masked
+            .args(["-c", &format!("umask {mask}; exec \"$@\""), "sh"])
+            .arg(command.get_program())
+            .args(command.get_args())
+            .current_dir(project.path())
+            .env("HOME", project.path());
+        let output = masked.output().unwrap();
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        document["zip"]["sha256"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(
+        digest(0o644, "022", 1_000_000_000),
+        digest(0o700, "077", 1_700_000_000)
+    );
+}
+
+#[test]
+fn a_component_is_fetched_once_and_checked() {
+    let mut project = TestProject::new();
+    worker(&project);
+    let archive = tgz(&[("package/a.txt", "a", 0o644)], 7);
+    std::fs::write(project.path().join("a.tgz"), &archive).unwrap();
+    let digest = Digest::of(&archive);
+    let npm = |sha256: Digest| {
+        recipe(&[format!(
+            "{}sha256 = \"{sha256}\"\n",
+            component(
+                "a",
+                ".npm = \"@scope/a@1.0.0\"",
+                "{ from = \"package/a.txt\", to = \"a.txt\" }"
+            )
+        )])
+    };
+    project.write("recipe.toml", &npm(digest));
+    let offline = build(&project, &["--offline"]).expect_status(1);
+    assert!(offline.stderr.contains("--offline forbids"), "{offline}");
+
+    let (log, from) = (project.path().join("log"), project.path().join("a.tgz"));
+    let script = format!(
+        "echo \"$@\" >> {}\ncp {} scope-a-1.0.0.tgz",
+        log.display(),
+        from.display()
+    );
+    client(&mut project, "npm", &script);
+    built(&project, &[]);
+    assert_eq!(project.read("log"), "pack --silent @scope/a@1.0.0\n");
+    assert_eq!(project.read("package-x86_64/a.txt"), "a");
+    // From now on the network is not needed.
+    client(&mut project, "npm", "echo no network >&2; exit 1");
+    built(&project, &["--offline"]);
+    // A file of the cache that was spoiled is not used.
+    std::fs::write(cache(&project).join(digest.to_string()), "spoiled").unwrap();
+    let failed = build(&project, &[]).expect_status(1);
+    assert!(failed.stderr.contains("no network"), "{failed}");
+    client(&mut project, "npm", &script);
+    built(&project, &[]);
+
+    // Something else than the recipe asks for: nothing is built, and what is in the cache stays.
+    project.write("recipe.toml", &npm(Digest::of("another")));
+    let wrong = build(&project, &[]).expect_status(1);
+    assert!(
+        wrong.stderr.contains(&format!("has the SHA-256 {digest}")),
+        "{wrong}"
+    );
+    let kept: Vec<_> = std::fs::read_dir(cache(&project)).unwrap().collect();
+    assert_eq!(kept.len(), 1);
+    assert_eq!(project.read("package-x86_64/a.txt"), "a");
+}
+
+#[test]
+fn a_client_that_is_missing_is_named() {
+    let mut project = TestProject::new();
+    worker(&project);
+    project.set_variable("PATH", "/does/not/exist");
+    for (source, hint) in [
+        (".npm = \"a@1.0.0\"", "install Node.js"),
+        (".pypi = \"a==1.0.0\"", "install Python's pip"),
+        (".debian = \"a=1.0.0\"", "build on Debian"),
+        (".url = \"https://example.org/a.tar\"", "install curl"),
+    ] {
+        let text = component("a", source, "{ from = \"a\", to = \"a\" }");
+        let digest = Digest::of("a");
+        project.write(
+            "recipe.toml",
+            &recipe(&[format!("{text}sha256 = \"{digest}\"\n")]),
+        );
+        let output = build(&project, &[]).expect_status(1);
+        assert!(
+            output.stderr.contains("which is not on this machine"),
+            "{output}"
+        );
+        assert!(output.stderr.contains(hint), "{output}");
+    }
+}
+
+/// Serves `content` to one connection after the other, as far as `lengths` says, and gives back the requests.
+fn serve(listener: TcpListener, content: Vec<u8>, lengths: &[usize]) -> Vec<String> {
+    let mut requests = Vec::new();
+    for length in lengths {
+        let (mut stream, _) = listener.accept().unwrap();
+        let (mut request, mut buffer) = (String::new(), [0; 1024]);
+        while !request.ends_with("\r\n\r\n") {
+            let count = stream.read(&mut buffer).unwrap();
+            request += std::str::from_utf8(&buffer[..count]).unwrap();
+        }
+        let range = request.lines().find_map(|line| {
+            let line = line.to_ascii_lowercase();
+            line.strip_prefix("range: bytes=")?
+                .strip_suffix('-')?
+                .parse()
+                .ok()
+        });
+        let first: usize = range.unwrap_or(0);
+        let all = content.len();
+        let head = match range {
+            Some(first) => format!(
+                "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes {first}-{}/{all}\r\n",
+                all - 1
+            ),
+            None => "HTTP/1.1 200 OK\r\n".to_owned(),
+        };
+        let head = format!(
+            "{head}Content-Length: {}\r\nConnection: close\r\n\r\n",
+            all - first
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        stream
+            .write_all(&content[first..all.min(first + length)])
+            .unwrap();
+        requests.push(request);
+    }
+    requests
+}
+
+#[test]
+fn a_download_that_was_cut_off_goes_on() {
+    let project = TestProject::new();
+    worker(&project);
+    let text = "0123456789".repeat(10_000);
+    let content = tgz(&[("a.txt", &text, 0o644)], 0);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/a.tar.gz", listener.local_addr().unwrap());
+    let digest = Digest::of(&content);
+    let source = component(
+        "a",
+        &format!(".url = \"{url}\""),
+        "{ from = \"a.txt\", to = \"a.txt\" }",
+    );
+    project.write(
+        "recipe.toml",
+        &recipe(&[format!("{source}sha256 = \"{digest}\"\n")]),
+    );
+    let half = content.len() / 2;
+    let server = std::thread::spawn(move || serve(listener, content, &[half, usize::MAX >> 1]));
+    let cut = build(&project, &[]).expect_status(1);
+    assert!(cut.stderr.contains("`curl "), "{cut}");
+    assert!(!project.path().join("package-x86_64").exists());
+    built(&project, &[]);
+    let requests = server.join().unwrap();
+    let range = format!("range: bytes={half}-");
+    assert!(
+        requests[1].to_ascii_lowercase().contains(&range),
+        "{requests:?}"
+    );
+    assert_eq!(project.read("package-x86_64/a.txt"), text);
+}
+
+#[test]
+fn what_cannot_be_built_is_told_and_what_was_there_stays() {
+    let project = TestProject::new();
+    worker(&project);
+    let cases = [
+        ("{ from = \"b\", to = \"b\" }", "holds no `b`"),
+        (
+            "{ from = \"a\", to = \"bootstrap\" }",
+            "writes `bootstrap`, which is there already",
+        ),
+    ];
+    let archive = tgz(&[("a", "a", 0o644)], 0);
+    std::fs::write(project.path().join("a.tgz"), archive).unwrap();
+    for (files, expected) in cases {
+        project.write(
+            "recipe.toml",
+            &recipe(&[component("z", ".file = \"a.tgz\"", files)]),
+        );
+        let output = build(&project, &[]).expect_status(1);
+        assert!(output.stderr.contains(expected), "{output}");
+    }
+    let text = component("z", ".file = \"a.tgz\"", "{ from = \"a\", to = \"a\" }");
+    let digest = Digest::of("another");
+    project.write(
+        "recipe.toml",
+        &recipe(&[format!("{text}sha256 = \"{digest}\"\n")]),
+    );
+    let other = build(&project, &[]).expect_status(1);
+    assert!(
+        other.stderr.contains(&format!("asks for {digest}")),
+        "{other}"
+    );
+    project.write("a.tgz", "no archive");
+    project.write(
+        "recipe.toml",
+        &recipe(&[component(
+            "z",
+            ".file = \"a.tgz\"",
+            "{ from = \"a\", to = \"a\" }",
+        )]),
+    );
+    let broken = build(&project, &[]).expect_status(1);
+    assert!(broken.stderr.contains("cannot unpack"), "{broken}");
+    assert!(!project.path().join("package-x86_64").exists());
+    // Nothing is left beside it either.
+    let hidden = std::fs::read_dir(project.path()).unwrap().flatten();
+    let hidden = hidden.filter(|entry| entry.file_name().to_string_lossy().starts_with(".package"));
+    assert_eq!(hidden.count(), 0);
+
+    project.write("recipe.toml", &recipe(&[]));
+    project.write("package-x86_64/mine.txt", "mine");
+    let in_the_way = build(&project, &[]).expect_status(1);
+    assert!(
+        in_the_way.stderr.contains("is no function package of rmx"),
+        "{in_the_way}"
+    );
+    assert_eq!(project.read("package-x86_64/mine.txt"), "mine");
+    let missing = project.rmx(&[
+        "package",
+        "build",
+        "recipe.toml",
+        "--worker",
+        "none",
+        "--out",
+        "p",
+    ]);
+    let missing = missing.expect_status(1);
+    assert!(missing.stderr.contains("scripts/build-worker"), "{missing}");
+    let none = project
+        .rmx(&["package", "show", "package-x86_64"])
+        .expect_status(1);
+    assert!(none.stderr.contains("did not make it"), "{none}");
+}
+
+#[test]
+fn a_package_for_another_machine_is_refused() {
+    let project = TestProject::new();
+    std::fs::write(project.path().join("worker"), arm64_program()).unwrap();
+    project.write("recipe.toml", &recipe(&[]));
+    let output = build(&project, &[]).expect_status(1);
+    assert!(output.stderr.contains("is a program for arm64"), "{output}");
+    let verified = project
+        .rmx(&["package", "verify", "package-x86_64"])
+        .expect_status(1);
+    assert!(
+        verified
+            .stderr
+            .contains("bootstrap: it is a broken program"),
+        "{verified}"
+    );
+}
+
+#[test]
+fn verify_tells_what_was_changed_since_the_build() {
+    let project = TestProject::new();
+    worker(&project);
+    project.write(
+        "recipe.toml",
+        &recipe(&[
+            component("one", ".text = \"one\"", "{ to = \"one.txt\" }"),
+            component("two", ".text = \"two\"", "{ to = \"two.txt\" }"),
+        ]),
+    );
+    built(&project, &[]);
+    project.write("package-x86_64/one.txt", "another");
+    project.write("package-x86_64/three.txt", "three");
+    std::fs::remove_file(project.path().join("package-x86_64/two.txt")).unwrap();
+    let output = project
+        .rmx(&["package", "verify", "package-x86_64", "--json"])
+        .expect_status(1);
+    let findings = json(&output)["findings"].clone();
+    let findings: Vec<_> = findings.as_array().unwrap().iter().collect();
+    let told: Vec<_> = findings
+        .iter()
+        .map(|finding| finding["path"].as_str().unwrap())
+        .collect();
+    assert_eq!(told, ["one.txt", "two.txt", "three.txt"]);
+}
+
+#[test]
+fn validate_tells_a_package_for_another_machine() {
+    let project = TestProject::new();
+    project.write("site/index.html", "<html>");
+    std::fs::create_dir(project.path().join("package")).unwrap();
+    std::fs::write(project.path().join("package/bootstrap"), arm64_program()).unwrap();
+    let config = |architecture: &str| {
+        let text = format!(
+            "project = \"shop\"\n[function]\npackage = \"package\"\narchitecture = \"{architecture}\"\n"
+        );
+        project.write("remotion.toml", &text);
+    };
+    config("arm64");
+    let fine = project.rmx(&["validate"]);
+    assert_eq!(fine.status, Some(0), "{fine}");
+    config("x86_64");
+    let wrong = project.rmx(&["validate"]).expect_status(1);
+    let expected = "is a program for arm64, the function's architecture is x86_64";
+    assert!(wrong.stderr.contains(expected), "{wrong}");
+    let wrong = json(&project.rmx(&["validate", "--json"]).expect_status(1));
+    assert_eq!(wrong["valid"], false);
+    let detail = wrong["diagnostics"][0]["detail"].as_str().unwrap();
+    assert!(detail.contains(expected), "{detail}");
+}
