@@ -29,6 +29,15 @@ impl Executor<'_> {
         if !same_meaning(&now.policy, &after.policy) {
             cloud.put_role_policy(name, &after.policy).await?;
         }
+        // None of these is ever wanted: they are only taken away.
+        for other in now.other_policies.keys() {
+            if !after.other_policies.contains_key(other) {
+                cloud.delete_role_policy(name, other).await?;
+            }
+        }
+        for arn in now.attached_policies.difference(&after.attached_policies) {
+            cloud.detach_role_policy(name, arn).await?;
+        }
         Ok(())
     }
 }

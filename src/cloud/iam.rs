@@ -1,4 +1,6 @@
-//! IAM roles with one inline policy.
+//! IAM roles with one inline policy, and what others put beside it.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_iam::types::Tag;
 use serde_json::Value;
@@ -11,7 +13,7 @@ use crate::resource::{RoleSpec, policy};
 /// Name of the inline policy within the role.
 const POLICY_NAME: &str = "rmx";
 
-/// Policies of one kind that a role is cleared of before it is deleted. IAM's own limit is 20.
+/// Policies of one kind that are looked at, and that a role is cleared of. IAM attaches 20 at most.
 const POLICIES_MAX: usize = 100;
 
 /// A role as IAM has it.
@@ -29,6 +31,10 @@ pub struct RoleDescription {
     pub trust_policy: Value,
     /// The inline policy that rmx stands for.
     pub policy: Option<Value>,
+    /// The other inline policies, by name.
+    pub other_policies: BTreeMap<String, Value>,
+    /// ARNs of the managed policies that are attached to it.
+    pub attached_policies: BTreeSet<String>,
     /// Tags.
     pub tags: Tags,
 }
@@ -38,23 +44,21 @@ impl Cloud {
     pub async fn role(&self, name: &RoleName) -> Result<Option<RoleDescription>, CloudError> {
         let iam = &self.clients.iam;
         let role = iam.get_role().role_name(name.as_str()).send();
-        let inline = iam
-            .get_role_policy()
-            .role_name(name.as_str())
-            .policy_name(POLICY_NAME)
-            .send();
-        let (role, inline) = tokio::join!(role, inline);
+        let inline = self.role_policy(name, POLICY_NAME);
+        let (role, inline, policies) = tokio::join!(role, inline, self.role_policies(name));
         let role = match role.map_err(|error| cloud_error("read the role", name, &error)) {
             Ok(answer) => answer.role,
             Err(error) if error.is_not_found() => return Ok(None),
             Err(error) => return Err(error),
         };
-        let inline = inline.map_err(|error| cloud_error("read the policy of role", name, &error));
-        let policy = match inline {
-            Ok(answer) => policy::parse(&answer.policy_document),
-            Err(error) if error.is_not_found() => None,
-            Err(error) => return Err(error),
-        };
+        let policy = inline?;
+        let (inline, attached) = policies?;
+        let mut other_policies = BTreeMap::new();
+        for other in inline.into_iter().filter(|other| other != POLICY_NAME) {
+            if let Some(policy) = self.role_policy(name, &other).await? {
+                other_policies.insert(other, policy);
+            }
+        }
         Ok(role.map(|role| RoleDescription {
             arn: role.arn,
             id: role.role_id,
@@ -67,6 +71,8 @@ impl Cloud {
                 .and_then(|document| policy::parse(&document))
                 .unwrap_or(Value::Null),
             policy,
+            other_policies,
+            attached_policies: attached.into_iter().collect(),
             tags: role
                 .tags
                 .unwrap_or_default()
@@ -74,6 +80,96 @@ impl Cloud {
                 .map(|tag| (tag.key, tag.value))
                 .collect(),
         }))
+    }
+
+    /// An inline policy of a role; `None` if there is none.
+    async fn role_policy(
+        &self,
+        name: &RoleName,
+        policy: &str,
+    ) -> Result<Option<Value>, CloudError> {
+        let iam = &self.clients.iam;
+        let inline = iam
+            .get_role_policy()
+            .role_name(name.as_str())
+            .policy_name(policy)
+            .send()
+            .await
+            .map_err(|error| cloud_error("read the policy of role", name, &error));
+        match inline {
+            Ok(answer) => Ok(policy::parse(&answer.policy_document)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Names of the inline policies of a role and ARNs of the managed ones that are attached to it, none if there is no
+    /// such role.
+    async fn role_policies(
+        &self,
+        name: &RoleName,
+    ) -> Result<(Vec<String>, Vec<String>), CloudError> {
+        let iam = &self.clients.iam;
+        let inline = iam.list_role_policies().role_name(name.as_str()).send();
+        let attached = iam
+            .list_attached_role_policies()
+            .role_name(name.as_str())
+            .send();
+        let (inline, attached) = tokio::join!(inline, attached);
+        let operation = "list the policies of role";
+        let inline = match inline.map_err(|error| cloud_error(operation, name, &error)) {
+            Ok(answer) => answer.policy_names,
+            Err(error) if error.is_not_found() => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        let attached = match attached.map_err(|error| cloud_error(operation, name, &error)) {
+            Ok(answer) => answer.attached_policies.unwrap_or_default(),
+            Err(error) if error.is_not_found() => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        let attached = attached.into_iter().filter_map(|policy| policy.policy_arn);
+        Ok((
+            inline.into_iter().take(POLICIES_MAX).collect(),
+            attached.take(POLICIES_MAX).collect(),
+        ))
+    }
+
+    /// Deletes an inline policy that somebody else put into a role. Success if there is none.
+    pub async fn delete_role_policy(
+        &self,
+        name: &RoleName,
+        policy: &str,
+    ) -> Result<(), CloudError> {
+        let deleted = self
+            .clients
+            .iam
+            .delete_role_policy()
+            .role_name(name.as_str())
+            .policy_name(policy)
+            .send()
+            .await;
+        gone_is_fine(
+            deleted
+                .map(|_| ())
+                .map_err(|error| cloud_error("delete the policy of role", name, &error)),
+        )
+    }
+
+    /// Detaches a managed policy from a role. Success if it is not attached.
+    pub async fn detach_role_policy(&self, name: &RoleName, arn: &str) -> Result<(), CloudError> {
+        let detached = self
+            .clients
+            .iam
+            .detach_role_policy()
+            .role_name(name.as_str())
+            .policy_arn(arn)
+            .send()
+            .await;
+        gone_is_fine(
+            detached
+                .map(|_| ())
+                .map_err(|error| cloud_error("detach a policy from role", name, &error)),
+        )
     }
 
     /// Creates a role, without its inline policy.
@@ -166,7 +262,7 @@ impl Cloud {
 
     /// Deletes a role with all policies in it and attached to it. Success if there is none.
     pub async fn delete_role(&self, name: &RoleName) -> Result<(), CloudError> {
-        gone_is_fine(self.delete_role_policies(name).await)?;
+        self.delete_role_policies(name).await?;
         let deleted = self
             .clients
             .iam
@@ -182,48 +278,12 @@ impl Cloud {
     }
 
     async fn delete_role_policies(&self, name: &RoleName) -> Result<(), CloudError> {
-        let iam = &self.clients.iam;
-        let inline = iam.list_role_policies().role_name(name.as_str()).send();
-        let attached = iam
-            .list_attached_role_policies()
-            .role_name(name.as_str())
-            .send();
-        let (inline, attached) = tokio::join!(inline, attached);
-        let inline =
-            inline.map_err(|error| cloud_error("list the policies of role", name, &error))?;
-        let attached =
-            attached.map_err(|error| cloud_error("list the policies of role", name, &error))?;
-        for policy in inline.policy_names.iter().take(POLICIES_MAX) {
-            let deleted = iam
-                .delete_role_policy()
-                .role_name(name.as_str())
-                .policy_name(policy)
-                .send()
-                .await;
-            gone_is_fine(
-                deleted
-                    .map(|_| ())
-                    .map_err(|error| cloud_error("delete the policy of role", name, &error)),
-            )?;
+        let (inline, attached) = self.role_policies(name).await?;
+        for policy in &inline {
+            self.delete_role_policy(name, policy).await?;
         }
-        for policy in attached
-            .attached_policies
-            .unwrap_or_default()
-            .into_iter()
-            .filter_map(|policy| policy.policy_arn)
-            .take(POLICIES_MAX)
-        {
-            let detached = iam
-                .detach_role_policy()
-                .role_name(name.as_str())
-                .policy_arn(policy)
-                .send()
-                .await;
-            gone_is_fine(
-                detached
-                    .map(|_| ())
-                    .map_err(|error| cloud_error("detach a policy from role", name, &error)),
-            )?;
+        for policy in &attached {
+            self.detach_role_policy(name, policy).await?;
         }
         Ok(())
     }

@@ -140,7 +140,13 @@ impl List<'_> {
             }
             Resource::Role(spec) => {
                 let arn = self.role_arn(spec);
-                self.add(["iam:GetRole", "iam:GetRolePolicy"], &arn);
+                let actions = [
+                    "iam:GetRole",
+                    "iam:GetRolePolicy",
+                    "iam:ListRolePolicies",
+                    "iam:ListAttachedRolePolicies",
+                ];
+                self.add(actions, &arn);
             }
             Resource::Bucket(spec) => {
                 let arn = self.bucket_arn(&spec.name);
@@ -258,6 +264,13 @@ impl List<'_> {
         }
         if !same_meaning(&before.policy, &after.policy) {
             self.add(["iam:PutRolePolicy"], &arn);
+        }
+        let mut others = before.other_policies.keys();
+        if others.any(|other| !after.other_policies.contains_key(other)) {
+            self.add(["iam:DeleteRolePolicy"], &arn);
+        }
+        if !before.attached_policies.is_subset(&after.attached_policies) {
+            self.add(["iam:DetachRolePolicy"], &arn);
         }
     }
 
@@ -377,14 +390,10 @@ impl List<'_> {
             }
             Resource::Role(spec) => {
                 let arn = self.role_arn(spec);
-                // A policy that somebody else attached is detached as well; whether there is one shows only then.
-                let actions = [
-                    "iam:ListRolePolicies",
-                    "iam:ListAttachedRolePolicies",
-                    "iam:DeleteRolePolicy",
-                    "iam:DeleteRole",
-                ];
-                self.add(actions, &arn);
+                self.add(["iam:DeleteRolePolicy", "iam:DeleteRole"], &arn);
+                if !spec.attached_policies.is_empty() {
+                    self.add(["iam:DetachRolePolicy"], &arn);
+                }
             }
             Resource::Bucket(spec) => {
                 let arn = self.bucket_arn(&spec.name);

@@ -102,6 +102,8 @@ fn role(config: &Config, names: &ResourceNames, identity: &CloudIdentity) -> Opt
         permissions_boundary: permissions_boundary.clone(),
         trust_policy: role::trust_policy(),
         policy: role::policy_document(&access(config, names, identity)),
+        other_policies: BTreeMap::new(),
+        attached_policies: std::collections::BTreeSet::new(),
     }))
 }
 

@@ -122,5 +122,11 @@ pub fn widened(change: &Change) -> Vec<&'static str> {
     if reach::of_change(&before.policy, &after.policy) == Reach::Widened {
         widened.push("policy");
     }
+    if reach::of_other_policies(before, after) == Reach::Widened {
+        widened.push("other_policies");
+    }
+    if reach::of_attached_policies(before, after) == Reach::Widened {
+        widened.push("attached_policies");
+    }
     widened
 }

@@ -77,6 +77,8 @@ fn resource(address: &Address, Variant { name, other }: Variant) -> Resource {
             permissions_boundary: Some(other.to_string()),
             trust_policy: serde_json::json!({}),
             policy: serde_json::json!({}),
+            other_policies: BTreeMap::new(),
+            attached_policies: std::collections::BTreeSet::new(),
         }),
         ResourceKind::Bucket => Resource::Bucket(BucketSpec {
             name: named.parse().unwrap(),

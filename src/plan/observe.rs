@@ -235,6 +235,8 @@ impl Observer<'_> {
             permissions_boundary: found.permissions_boundary,
             trust_policy: found.trust_policy,
             policy: found.policy.unwrap_or_default(),
+            other_policies: found.other_policies,
+            attached_policies: found.attached_policies,
         };
         let outputs = outputs([("arn", found.arn), ("id", found.id)]);
         let spec = Resource::Role(spec);

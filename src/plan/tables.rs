@@ -36,6 +36,8 @@ fn farm(suffix: &str) -> BTreeMap<Address, Resource> {
         permissions_boundary: None,
         trust_policy: serde_json::json!({}),
         policy: serde_json::json!({}),
+        other_policies: BTreeMap::new(),
+        attached_policies: std::collections::BTreeSet::new(),
     });
     let function = Resource::Function(FunctionSpec {
         name: name.parse().unwrap(),

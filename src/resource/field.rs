@@ -152,13 +152,24 @@ fn fields(resource: &Resource) -> Vec<Field> {
             permissions_boundary,
             trust_policy,
             policy,
-        }) => vec![
-            field("name", name.as_str()).fixed(),
-            field("path", path.as_str()).fixed(),
-            field("permissions_boundary", permissions_boundary.clone()),
-            field("trust_policy", trust_policy.clone()).policy(),
-            field("policy", policy.clone()).policy(),
-        ],
+            other_policies,
+            attached_policies,
+        }) => {
+            let whole = [
+                field("name", name.as_str()).fixed(),
+                field("path", path.as_str()).fixed(),
+                field("permissions_boundary", permissions_boundary.clone()),
+                field("trust_policy", trust_policy.clone()).policy(),
+                field("policy", policy.clone()).policy(),
+            ];
+            let others = other_policies.iter();
+            let others = others.map(|(name, policy)| {
+                field(&format!("other_policies.{name}"), policy.clone()).policy()
+            });
+            let attached: Vec<String> = attached_policies.iter().cloned().collect();
+            let attached = field("attached_policies", attached);
+            whole.into_iter().chain(others).chain([attached]).collect()
+        }
         Resource::Bucket(BucketSpec {
             name,
             expire_renders_days,
@@ -355,6 +366,8 @@ mod tests {
                 permissions_boundary: None,
                 trust_policy: json!({"Statement": []}),
                 policy: json!({"Statement": {"Effect": "Allow", "Action": actions, "Resource": "*"}}),
+                other_policies: std::collections::BTreeMap::new(),
+                attached_policies: std::collections::BTreeSet::new(),
             })
         };
         let one = role(json!("s3:GetObject"));

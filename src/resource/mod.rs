@@ -9,7 +9,7 @@ pub mod site;
 
 pub use field::{FieldChange, FieldValue, changed_fields, field_count};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -179,6 +179,12 @@ pub struct RoleSpec {
     pub trust_policy: serde_json::Value,
     /// Inline policy, a JSON document. Compared by meaning.
     pub policy: serde_json::Value,
+    /// Inline policies that somebody else put beside it, by name. Never wanted.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub other_policies: BTreeMap<String, serde_json::Value>,
+    /// ARNs of managed policies that somebody else attached. Never wanted.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub attached_policies: BTreeSet<String>,
 }
 
 /// An S3 bucket with the settings rmx stands for.

@@ -3,8 +3,11 @@
 //! The comparison errs on one side: what it calls equal or narrowed grants nothing new. Statements with `NotAction`,
 //! `NotResource` or `NotPrincipal` are only ever compared as a whole.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::{Map, Value};
 
+use super::RoleSpec;
 use super::policy::canonical;
 
 /// What a change does to what may be done.
@@ -42,6 +45,39 @@ pub fn of_change(before: &Value, after: &Value) -> Reach {
         .into_iter()
         .map(|one| of_added(one, before, after));
     gone.chain(new).max().unwrap_or(Reach::Equal)
+}
+
+/// What the change does through the inline policies that others put beside the role's own.
+pub fn of_other_policies(before: &RoleSpec, after: &RoleSpec) -> Reach {
+    let (before, after) = (&before.other_policies, &after.other_policies);
+    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let each = names.into_iter().map(|name| {
+        let side = |policies: &BTreeMap<String, Value>| policies.get(name).cloned();
+        of_change(
+            &side(before).unwrap_or_default(),
+            &side(after).unwrap_or_default(),
+        )
+    });
+    each.max().unwrap_or(Reach::Equal)
+}
+
+/// What the change does through the managed policies that are attached to the role.
+pub fn of_attached_policies(before: &RoleSpec, after: &RoleSpec) -> Reach {
+    let (before, after) = (&before.attached_policies, &after.attached_policies);
+    let gone = before.difference(after).map(|arn| of_detached(arn));
+    let new = after.difference(before).map(|_| Reach::Widened);
+    gone.chain(new).max().unwrap_or(Reach::Equal)
+}
+
+/// What it does that a managed policy is detached. What it says is not read: it may deny something, unless it is one of
+/// AWS's own; of those, all grant but the few that say so in their name ("AWS managed policy reference").
+pub fn of_detached(arn: &str) -> Reach {
+    let grants =
+        arn.contains(":iam::aws:policy/") && !arn.contains("Deny") && !arn.contains("Quarantine");
+    match grants {
+        true => Reach::Narrowed,
+        false => Reach::Widened,
+    }
 }
 
 /// What it does that `statement` of `after` is not in `before` as it stands.

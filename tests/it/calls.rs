@@ -224,6 +224,17 @@ async fn what_apply_calls_is_what_the_table_lists() {
         seen.apply(name, &mut farm).await;
     }
 
+    // What others granted the role is taken away from it, and goes with it.
+    for destroyed in [false, true] {
+        let mut farm = Farm::new().await;
+        farm.apply().await;
+        farm.test_cloud.grant_more("rmx-test-role").await;
+        if destroyed {
+            farm.desired.resources.clear();
+        }
+        seen.apply("a role with more policies", &mut farm).await;
+    }
+
     // Old versions are cleared away once there are more than some.
     let mut farm = Farm::new().await;
     farm.desired.keep_versions = Some(2);

@@ -24,7 +24,7 @@ struct Scenario {
     change: fn(&mut Farm),
 }
 
-const SCENARIOS: [Scenario; 7] = [
+const SCENARIOS: [Scenario; 8] = [
     Scenario {
         name: "first deploy",
         deployed: false,
@@ -44,6 +44,16 @@ const SCENARIOS: [Scenario; 7] = [
         change: |farm| {
             let code_sha256 = farm.write_code("two");
             farm.function().code_sha256 = code_sha256;
+        },
+    },
+    Scenario {
+        name: "a role with more policies",
+        deployed: true,
+        step: 1,
+        change: |farm| {
+            let cloud = &farm.test_cloud;
+            let granted = cloud.grant_more("rmx-test-role");
+            tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(granted));
         },
     },
     Scenario {

@@ -36,6 +36,8 @@ async fn deploy(cloud: &Cloud) -> (FunctionName, FunctionSettings) {
         permissions_boundary: None,
         trust_policy: trust_policy(),
         policy: serde_json::Value::Null,
+        other_policies: std::collections::BTreeMap::new(),
+        attached_policies: std::collections::BTreeSet::new(),
     };
     cloud.create_role(&role, &Tags::new()).await.unwrap();
     let zip = zip();

@@ -78,7 +78,8 @@ fn a_role_that_may_do_more_is_told_and_can_be_denied() {
     let iam = &document["resource_changes"][1]["change"]["iam"];
     assert_eq!(
         *iam,
-        json!({ "policy": "widened", "trust_policy": "equal", "widened": ["policy"] })
+        json!({ "policy": "widened", "trust_policy": "equal", "other_policies": "equal",
+            "attached_policies": "equal", "widened": ["policy"] })
     );
     let planned = project.rmx(&["plan"]).expect_status(0);
     assert_eq!(

@@ -33,6 +33,8 @@ async fn by_hand(cloud: &Cloud, tags: &Tags) {
         permissions_boundary: None,
         trust_policy: rmx::resource::role::trust_policy(),
         policy: Value::Null,
+        other_policies: std::collections::BTreeMap::new(),
+        attached_policies: std::collections::BTreeSet::new(),
     };
     cloud.create_role(&role, tags).await.unwrap();
 }

@@ -31,6 +31,7 @@ mod remote_state;
 mod render;
 mod reproducible;
 mod retention;
+mod roles;
 mod rollback;
 mod saved_plan;
 mod secrets;

@@ -52,6 +52,8 @@ async fn deploy(cloud: &Cloud, account: &str, bootstrap: &str) -> Workers {
         policy: json!({ "Version": "2012-10-17", "Statement": [
             { "Effect": "Allow", "Action": "s3:*", "Resource": "*" },
         ]}),
+        other_policies: BTreeMap::new(),
+        attached_policies: std::collections::BTreeSet::new(),
     };
     cloud.create_role(&role, &BTreeMap::new()).await.unwrap();
     let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));

@@ -1,5 +1,7 @@
 //! The lines of one resource: aligned attributes, policies by statement, a site's files in short.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use crate::cli::ui::{Style, Ui};
@@ -59,12 +61,14 @@ pub(super) fn lines(name: Option<&str>, fields: &[FieldChange], ui: &Ui) -> Vec<
         .max()
         .unwrap_or_default();
     let width = width.max(name.map_or(0, |_| "name".len()));
+    // Of a role that is made or goes as a whole, nothing is wider or narrower than before.
+    let in_place = !fields.iter().any(|field| field.path == "name");
     let mut lines = Vec::new();
     if let Some(name) = name {
         lines.push(format!("        {:width$} = {}", "name", Value::from(name)));
     }
     for field in others {
-        let value = value_lines(field, ui);
+        let value = value_lines(field, in_place, ui);
         let name = format!("    {} {:width$} = ", Mark::of(field).paint(ui), field.path);
         let note = match note(field) {
             Some(note) => format!(" {}", ui.paint(Style::Red, note)),
@@ -98,19 +102,22 @@ enum ValueLines {
     Many(Vec<String>),
 }
 
-fn value_lines(field: &FieldChange, ui: &Ui) -> ValueLines {
+fn value_lines(field: &FieldChange, in_place: bool, ui: &Ui) -> ValueLines {
     let object = |value: &Option<FieldValue>| match value {
         Some(FieldValue::Known(value @ Value::Object(_))) => Some(statements(value)),
         None => Some(Vec::new()),
         _ => None,
     };
+    if field.path == "attached_policies" {
+        return ValueLines::Many(attached_lines(field, in_place, ui));
+    }
     match (&field.before, &field.after) {
         (before, after)
             if (before.is_some() || after.is_some())
                 && object(before).is_some()
                 && object(after).is_some() =>
         {
-            let marks = reaches(before.as_ref(), after.as_ref());
+            let marks = reaches(before.as_ref(), after.as_ref(), in_place);
             let (before, after) = (
                 object(before).unwrap_or_default(),
                 object(after).unwrap_or_default(),
@@ -187,16 +194,20 @@ fn statement(value: &Value) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
-/// What each statement of a policy does to its reach, where both sides are there.
+/// What each statement of a policy does to its reach, where the role is there before and after.
 #[derive(Default)]
 struct Reaches {
     removed: Vec<Reach>,
     added: Vec<Reach>,
 }
 
-fn reaches(before: Option<&FieldValue>, after: Option<&FieldValue>) -> Reaches {
-    let (Some(FieldValue::Known(before)), Some(FieldValue::Known(after))) = (before, after) else {
-        return Reaches::default();
+fn reaches(before: Option<&FieldValue>, after: Option<&FieldValue>, in_place: bool) -> Reaches {
+    let nothing = Value::Null;
+    let (before, after) = match (before, after) {
+        (Some(FieldValue::Known(before)), Some(FieldValue::Known(after))) => (before, after),
+        (None, Some(FieldValue::Known(after))) if in_place => (&nothing, after),
+        (Some(FieldValue::Known(before)), None) if in_place => (before, &nothing),
+        _ => return Reaches::default(),
     };
     let each = |policy: &Value, reach: &dyn Fn(&Value) -> Reach| match policy.get("Statement") {
         Some(Value::Array(statements)) => statements.iter().map(reach).collect(),
@@ -242,15 +253,42 @@ fn difference(before: &[String], after: &[String], marks: &Reaches, ui: &Ui) -> 
             }
             _ => break,
         };
-        let reach = match reach {
-            Some(Reach::Widened) => format!(" {}", ui.paint(Style::Red, "# widened")),
-            Some(Reach::Narrowed) => " # narrowed".to_owned(),
-            Some(Reach::Equal) => " # equal".to_owned(),
-            None => String::new(),
-        };
+        let reach = reach.map_or_else(String::new, |reach| reach_note(*reach, ui));
         lines.push(format!("{} {line}{reach}", mark.paint(ui)));
     }
     lines
+}
+
+fn reach_note(reach: Reach, ui: &Ui) -> String {
+    match reach {
+        Reach::Widened => format!(" {}", ui.paint(Style::Red, "# widened")),
+        Reach::Narrowed => " # narrowed".to_owned(),
+        Reach::Equal => " # equal".to_owned(),
+    }
+}
+
+/// One line for each managed policy that is attached or detached.
+fn attached_lines(field: &FieldChange, in_place: bool, ui: &Ui) -> Vec<String> {
+    let arns = |value: &Option<FieldValue>| -> BTreeSet<String> {
+        let Some(FieldValue::Known(Value::Array(arns))) = value else {
+            return BTreeSet::new();
+        };
+        let arns = arns.iter().filter_map(Value::as_str);
+        arns.map(str::to_owned).collect()
+    };
+    let (before, after) = (arns(&field.before), arns(&field.after));
+    let line = |mark: Mark, arn: &String, reach: Reach| {
+        let reach = match in_place {
+            true => reach_note(reach, ui),
+            false => String::new(),
+        };
+        format!("{} {arn}{reach}", mark.paint(ui))
+    };
+    let gone = before.difference(&after);
+    let gone = gone.map(|arn| line(Mark::Delete, arn, reach::of_detached(arn)));
+    let new = after.difference(&before);
+    let new = new.map(|arn| line(Mark::Create, arn, Reach::Widened));
+    gone.chain(new).collect()
 }
 
 fn file_lines(files: &[&FieldChange], ui: &Ui) -> Vec<String> {

@@ -113,6 +113,8 @@ fn change(change: &Change) -> Value {
         whole["iam"] = json!({
             "policy": reach::of_change(&before.policy, &after.policy),
             "trust_policy": reach::of_change(&before.trust_policy, &after.trust_policy),
+            "other_policies": reach::of_other_policies(before, after),
+            "attached_policies": reach::of_attached_policies(before, after),
             "widened": gate::widened(change),
         });
     }

@@ -56,6 +56,8 @@ impl Base {
                 permissions_boundary: None,
                 trust_policy: rmx::resource::role::trust_policy(),
                 policy: serde_json::json!({}),
+                other_policies: std::collections::BTreeMap::new(),
+                attached_policies: std::collections::BTreeSet::new(),
             };
             sdk.create_role(&role, &Tags::new()).await.unwrap();
             let project = tempfile::tempdir().unwrap();

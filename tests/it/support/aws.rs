@@ -40,19 +40,7 @@ impl AwsProject {
         let connection = test_cloud.connection();
         let endpoint_url = connection.endpoint_url.unwrap();
         let credentials = connection.credentials.unwrap();
-        let sdk = aws_config::defaults(aws_config::BehaviorVersion::latest())
-            .http_client(aws_smithy_http_client::Builder::new().build_http())
-            .endpoint_url(&endpoint_url)
-            .region(aws_config::Region::from_static(REGION))
-            .credentials_provider(aws_credential_types::Credentials::new(
-                &credentials.access_key_id,
-                &credentials.secret_access_key,
-                None,
-                None,
-                "test",
-            ))
-            .load()
-            .await;
+        let sdk = test_cloud.sdk().await;
         let mut project = TestProject::new();
         project.write("function/bootstrap", "#!/bin/sh\nexit 1\n");
         project.write("page/index.html", "<p>1</p>");

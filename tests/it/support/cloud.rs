@@ -10,6 +10,9 @@ use rmx::names::{BucketName, Region};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
+/// A managed policy of AWS.
+pub(crate) const ADMINISTRATOR: &str = "arn:aws:iam::aws:policy/AdministratorAccess";
+
 /// An embedded cloud on a port of its own with its data in a temporary folder.
 #[derive(Debug)]
 pub(crate) struct TestCloud {
@@ -105,6 +108,44 @@ impl TestCloud {
             }),
             timeouts: Timeouts::default(),
         }
+    }
+
+    /// How an SDK of a test's own reaches it.
+    pub(crate) async fn sdk(&self) -> aws_config::SdkConfig {
+        let credentials = self.running.credentials();
+        aws_config::defaults(aws_config::BehaviorVersion::latest())
+            .http_client(aws_smithy_http_client::Builder::new().build_http())
+            .endpoint_url(self.running.endpoint_url())
+            .region(aws_config::Region::new(region().to_string()))
+            .credentials_provider(aws_credential_types::Credentials::new(
+                &credentials.access_key_id,
+                &credentials.secret_access_key,
+                None,
+                None,
+                "test",
+            ))
+            .load()
+            .await
+    }
+
+    /// Puts an inline policy into a role and attaches a managed one, as somebody who grants more.
+    pub(crate) async fn grant_more(&self, role: &str) {
+        let iam = aws_sdk_iam::Client::new(&self.sdk().await);
+        iam.put_role_policy()
+            .role_name(role)
+            .policy_name("extra")
+            .policy_document(
+                r#"{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}"#,
+            )
+            .send()
+            .await
+            .unwrap();
+        iam.attach_role_policy()
+            .role_name(role)
+            .policy_arn(ADMINISTRATOR)
+            .send()
+            .await
+            .unwrap();
     }
 
     /// What a process that takes it for AWS finds in its environment.

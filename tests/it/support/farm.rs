@@ -125,6 +125,8 @@ impl Farm {
                 permissions_boundary: None,
                 trust_policy: trust_policy(),
                 policy,
+                other_policies: std::collections::BTreeMap::new(),
+                attached_policies: std::collections::BTreeSet::new(),
             }),
         );
         self.want(

@@ -1,0 +1,115 @@
+//! What others grant the farm's role: seen, told, taken away.
+
+use serde_json::{Value, json};
+
+use crate::support::aws::AwsProject;
+use crate::support::cloud::ADMINISTRATOR;
+
+const ROLE: &str = "rmx-hello-eu-central-1";
+
+/// How the document marks what the change does to the role.
+fn iam(aws: &AwsProject) -> Value {
+    let document = aws.plan_json();
+    let changes = document["resource_changes"].as_array().unwrap();
+    let role = changes
+        .iter()
+        .find(|change| change["address"] == "role.main");
+    role.unwrap()["change"]["iam"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_grant_the_role_is_told_and_taken_away() {
+    let aws = AwsProject::start("").await;
+    drop(aws.rmx(&["apply", "--auto-approve"]).expect_status(0));
+    drop(aws.rmx(&["plan", "--out", "early"]).expect_status(0));
+    aws.test_cloud.grant_more(ROLE).await;
+
+    let planned = aws.rmx(&["plan", "--detailed-exitcode"]).expect_status(2);
+    for line in [
+        "  # role.main has changed\n",
+        "Allow s3:* on * # narrowed\n",
+        &format!("- {ADMINISTRATOR} # narrowed\n"),
+        "  # role.main will be updated in-place\n",
+    ] {
+        assert!(
+            planned.stdout.contains(line),
+            "{line} is missing in\n{planned}"
+        );
+    }
+    assert_eq!(
+        iam(&aws),
+        json!({ "policy": "equal", "trust_policy": "equal", "other_policies": "narrowed",
+            "attached_policies": "narrowed", "widened": [] })
+    );
+    let comment = aws.rmx(&["plan", "--format", "markdown"]).expect_status(0);
+    for told in ["\nChanged outside of rmx: `role.main`.\n", ADMINISTRATOR] {
+        assert!(comment.stdout.contains(told), "{comment}");
+    }
+    // A plan that was made before knew nothing of it.
+    let stale = aws.rmx(&["apply", "early"]).expect_status(10);
+    for field in [
+        "role.main was changed in the cloud",
+        "other_policies.extra",
+        "attached_policies",
+    ] {
+        assert!(stale.stderr.contains(field), "{stale}");
+    }
+    // To take away what was granted widens nothing; what was recorded as it is goes as well.
+    drop(
+        aws.rmx(&["apply", "--refresh-only", "--auto-approve"])
+            .expect_status(0),
+    );
+    let applied = aws.rmx(&["apply", "--auto-approve", "--deny", "iam-widen"]);
+    drop(applied.expect_status(0));
+    let planned = aws.rmx(&["plan", "--detailed-exitcode"]).expect_status(0);
+    assert!(planned.stdout.contains("No changes."), "{planned}");
+    let role = aws
+        .test_cloud
+        .connect()
+        .await
+        .role(&ROLE.parse().unwrap())
+        .await;
+    let role = role.unwrap().unwrap();
+    assert!(
+        role.policy.is_some()
+            && role.other_policies.is_empty()
+            && role.attached_policies.is_empty()
+    );
+
+    // It goes with the role, and not without a word.
+    aws.test_cloud.grant_more(ROLE).await;
+    let planned = aws.rmx(&["plan", "--destroy"]).expect_status(0);
+    assert!(
+        planned.stdout.contains("- other_policies.extra"),
+        "{planned}"
+    );
+    drop(aws.rmx(&["destroy", "--auto-approve"]).expect_status(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_deny_is_not_taken_away_where_widening_is_denied() {
+    let aws = AwsProject::start("").await;
+    drop(aws.rmx(&["apply", "--auto-approve"]).expect_status(0));
+    let denial = json!([{ "Effect": "Deny", "Action": "s3:*", "Resource": "*" }]);
+    aws.allow(ROLE, denial).await;
+    assert_eq!(iam(&aws)["widened"], json!(["other_policies"]));
+    let refused = aws.rmx(&["plan", "--deny", "iam-widen"]).expect_status(16);
+    assert!(
+        refused.stdout.contains("Deny s3:* on * # widened\n"),
+        "{refused}"
+    );
+    assert!(
+        refused
+            .stderr
+            .contains("role.main is widened: other_policies"),
+        "{refused}"
+    );
+    drop(aws.rmx(&["apply", "--auto-approve"]).expect_status(0));
+
+    // The role's own policy is gone: to write it again grants everything that is in it.
+    let cloud = aws.test_cloud.connect().await;
+    let role = ROLE.parse().unwrap();
+    cloud.delete_role_policy(&role, "rmx").await.unwrap();
+    let planned = aws.rmx(&["plan", "--deny", "iam-widen"]).expect_status(16);
+    assert!(planned.stdout.contains("# widened\n"), "{planned}");
+}
