@@ -64,16 +64,14 @@ pub(crate) async fn cmd_plan(
     let preflight = args.preflight.check(context, &config, &farm, &mut planned);
     preflight.await;
     farm.shutdown().await;
+    planned.refusals = args.gate.refusals(&config, &planned);
 
     if let Some(path) = &args.out {
         saved_plan::save(context, path, &planned)?;
     }
     show(context, args, &planned)?;
     args.gate.require_allowed(&config, &planned)?;
-    if planned.require_consent(&config).is_err() {
-        let told = "apply refuses this plan: data would be lost; --delete-data agrees to that";
-        context.ui.warn(format_args!("{told}"));
-    }
+    planned.require_consent(&config)?;
     require_possible(&planned)?;
     Ok(match planned.plan.is_empty() {
         false if args.detailed_exitcode => ExitStatus::Changes,
@@ -112,16 +110,22 @@ fn show(context: &Context, args: &PlanArgs, planned: &Planned) -> Result<(), Com
             }
             ui.print_raw(&view::preflight_text(planned.preflight.as_ref(), ui))?;
             match &args.out {
-                Some(path) => ui.print_raw(&saved_to(path, &context.global)),
+                Some(path) if saved.is_applyable() => {
+                    ui.print_raw(&(saved_to(path) + &how_to_apply(path, &context.global)))
+                }
+                Some(path) => ui.print_raw(&saved_to(path)),
                 None => Ok(()),
             }
         }
     }
 }
 
-fn saved_to(path: &Path, options: &GlobalOptions) -> String {
-    let path = path.display();
-    let mut command = format!("rmx apply \"{path}\"");
+fn saved_to(path: &Path) -> String {
+    format!("\nSaved the plan to: {}\n", path.display())
+}
+
+fn how_to_apply(path: &Path, options: &GlobalOptions) -> String {
+    let mut command = format!("rmx apply \"{}\"", path.display());
     if let Some(stage) = &options.stage {
         command.push_str(&format!(" --stage {stage}"));
     }
@@ -132,7 +136,6 @@ fn saved_to(path: &Path, options: &GlobalOptions) -> String {
         command.push_str(&format!(" -C \"{}\"", directory.display()));
     }
     format!(
-        "\nSaved the plan to: {path}\n\nTo perform exactly these actions, run the following command to apply:\n    \
-         {command}\n"
+        "\nTo perform exactly these actions, run the following command to apply:\n    {command}\n"
     )
 }

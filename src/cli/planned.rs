@@ -11,11 +11,12 @@ use crate::media::FrameRange;
 use crate::names::BucketName;
 use crate::plan::change::{Desired, Plan};
 use crate::plan::cost::{self, Estimate, Shape};
+use crate::plan::gate::{self, Violation};
 use crate::plan::loss::{Loss, LossKind};
 use crate::plan::preflight::{Package, Preflight};
 use crate::plan::request::{PlanMode, PlanRequest};
 use crate::plan::saved::Basis;
-use crate::plan::{PlanError, gate, observe};
+use crate::plan::{PlanError, observe};
 use crate::render::chunks::{ChunkLength, ChunkPlan};
 use crate::resource::{Address, Resource};
 use crate::state::State;
@@ -57,6 +58,8 @@ pub(super) struct Planned {
     pub(super) cost: Option<Estimate>,
     /// Whether it could be carried out, once that was asked.
     pub(super) preflight: Option<Preflight>,
+    /// Why it is refused besides, once that was asked.
+    pub(super) refusals: Vec<Violation>,
     /// What is uploaded.
     pub(super) artefacts: Artefacts,
     /// Values of the function's secret environment variables. Never recorded or shown, so this is not `Debug`.
@@ -108,6 +111,29 @@ pub(crate) struct GateOptions {
 }
 
 impl GateOptions {
+    /// All for which `rmx apply` would refuse the plan, besides what preflight finds.
+    pub(super) fn refusals(&self, config: &Config, planned: &Planned) -> Vec<Violation> {
+        let mut refusals = gate::unprotected(&planned.plan);
+        refusals.extend(self.violations(config, planned));
+        refusals.extend(planned.disagreed(config).map(|loss| Violation {
+            rule: "delete_data".to_owned(),
+            address: loss.address.clone(),
+            what: "loses what it holds, to which nobody agreed".to_owned(),
+        }));
+        refusals
+    }
+
+    fn violations(&self, config: &Config, planned: &Planned) -> Vec<Violation> {
+        let denied = config.policy.deny.iter().chain(&self.deny);
+        let mut violations = gate::violations(&planned.plan, &denied.copied().collect());
+        if let (Some(estimate), Some(max_usd)) =
+            (&planned.cost, config.policy.max_cost_per_minute_usd)
+        {
+            violations.extend(gate::too_expensive(estimate, max_usd));
+        }
+        violations
+    }
+
     /// Requires that the plan does nothing which is denied.
     ///
     /// # Errors
@@ -118,19 +144,7 @@ impl GateOptions {
         planned: &Planned,
     ) -> Result<(), CommandError> {
         protection::require_kept(&planned.plan)?;
-        let denied = config
-            .policy
-            .deny
-            .iter()
-            .chain(&self.deny)
-            .copied()
-            .collect();
-        let mut violations = gate::violations(&planned.plan, &denied);
-        if let (Some(estimate), Some(max_usd)) =
-            (&planned.cost, config.policy.max_cost_per_minute_usd)
-        {
-            violations.extend(gate::too_expensive(estimate, max_usd));
-        }
+        let violations = self.violations(config, planned);
         if violations.is_empty() {
             return Ok(());
         }
@@ -179,11 +193,8 @@ impl Planned {
     /// # Errors
     /// Something would be, and nobody agreed. Nothing has been done.
     pub(super) fn require_consent(&self, config: &Config) -> Result<(), CommandError> {
-        let refused = self.losses.iter().filter(|loss| match loss.kind {
-            LossKind::Objects => !self.deletes_bucket_content(config),
-            LossKind::LogStreams => !self.request.delete_data,
-        });
-        let lines: Vec<String> = refused
+        let lines: Vec<String> = self
+            .disagreed(config)
             .map(|loss| format!("  - {}", view::loss(loss)))
             .collect();
         if lines.is_empty() {
@@ -191,7 +202,19 @@ impl Planned {
         }
         Err(CommandError::new(CommandErrorKind::Preflight, "Data would be lost")
             .detail(format!("Nothing was done:\n{}", lines.join("\n")))
-            .hint("save what you want to keep, then pass --delete-data (for objects, `force_destroy = true` under [bucket] does as well)"))
+            .hint(
+                "save what you want to keep, then pass --delete-data; for a saved plan it is passed where that is made: \
+                 `rmx plan --delete-data --out FILE` (for objects, `force_destroy = true` under [bucket] does as well)",
+            ))
+    }
+
+    /// What would be lost without anybody's agreement.
+    fn disagreed(&self, config: &Config) -> impl Iterator<Item = &Loss> {
+        let objects = self.deletes_bucket_content(config);
+        self.losses.iter().filter(move |loss| match loss.kind {
+            LossKind::Objects => !objects,
+            LossKind::LogStreams => !self.request.delete_data,
+        })
     }
 }
 
@@ -261,6 +284,7 @@ pub(super) async fn make(
         workers_per_render: shape(config).workers_per_render,
         package: project.as_ref().map(Project::package),
         preflight: None,
+        refusals: Vec::new(),
         artefacts: project.as_ref().map(Project::artefacts).unwrap_or_default(),
         secrets: project.map(|project| project.secrets).unwrap_or_default(),
     })

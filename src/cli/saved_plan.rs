@@ -51,6 +51,7 @@ pub(super) fn as_saved(planned: &Planned) -> SavedPlan {
         losses: planned.losses.clone(),
         preflight: planned.preflight.clone(),
         cost: planned.cost.clone(),
+        refusals: planned.refusals.clone(),
     }
 }
 

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::change::{Action, Change, Plan};
 use super::cost::Estimate;
 use crate::config::DenyRule;
@@ -10,13 +12,14 @@ use crate::resource::reach::{self, Reach};
 use crate::resource::{Address, Resource};
 
 /// A change that a rule forbids. Its text is a sentence.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Violation {
     /// The rule, as the configuration writes it.
-    pub rule: &'static str,
+    pub rule: String,
     /// The resource.
     pub address: Address,
     /// What would happen to it.
+    #[serde(rename = "detail")]
     pub what: String,
 }
 
@@ -36,7 +39,7 @@ pub fn violations(plan: &Plan, denied: &BTreeSet<DenyRule>) -> Vec<Violation> {
     let found = plan.changes.iter().flat_map(|change| {
         denied.iter().filter_map(|rule| {
             Some(Violation {
-                rule: rule.as_str(),
+                rule: rule.as_str().to_owned(),
                 address: change.address.clone(),
                 what: forbidden(*rule, change)?,
             })
@@ -55,6 +58,20 @@ pub fn breaches(plan: &Plan) -> Vec<&Change> {
     breaches.collect()
 }
 
+/// The same as violations.
+pub fn unprotected(plan: &Plan) -> Vec<Violation> {
+    let breaches = breaches(plan).into_iter();
+    let violations = breaches.map(|change| Violation {
+        rule: "protect".to_owned(),
+        address: change.address.clone(),
+        what: match change.action {
+            Action::Replace => "is replaced".to_owned(),
+            _ => "is destroyed".to_owned(),
+        },
+    });
+    violations.collect()
+}
+
 /// Whether rendering costs more than `max_usd` a minute of video after the plan, or nobody knows what.
 pub fn too_expensive(estimate: &Estimate, max_usd: f64) -> Option<Violation> {
     let what = match estimate.after_usd {
@@ -69,7 +86,7 @@ pub fn too_expensive(estimate: &Estimate, max_usd: f64) -> Option<Violation> {
         ),
     };
     Some(Violation {
-        rule: "max_cost_per_minute_usd",
+        rule: "max_cost_per_minute_usd".to_owned(),
         address: estimate.address.clone(),
         what,
     })

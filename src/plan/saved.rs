@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::change::{Change, OLD_VERSIONS_FIELD, Plan};
 use super::cost::Estimate;
+use super::gate::Violation;
 use super::loss::Loss;
 use super::preflight::Preflight;
 use super::request::PlanRequest;
@@ -42,6 +43,9 @@ pub struct SavedPlan {
     /// What it does to the cost of rendering, as it was estimated then.
     #[serde(default)]
     pub cost: Option<Estimate>,
+    /// Why it was refused then, besides what preflight found; nothing if it was not.
+    #[serde(default)]
+    pub refusals: Vec<Violation>,
 }
 
 /// What a plan is made from besides the cloud and the artefacts.
@@ -141,6 +145,13 @@ impl SavedPlan {
             return Err(SavedPlanError::Edited);
         }
         serde_json::from_value(document.saved_plan).map_err(SavedPlanError::Damaged)
+    }
+
+    /// Whether `rmx apply` would carry it out, as far as is known.
+    pub fn is_applyable(&self) -> bool {
+        let mut preflight = self.preflight.iter();
+        let refused = preflight.any(|preflight| preflight.refusals().next().is_some());
+        !self.plan.is_empty() && self.refusals.is_empty() && !refused
     }
 
     /// What is another than when the plan was made; nothing if it may be carried out. `basis` and `plan` are what

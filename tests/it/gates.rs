@@ -38,6 +38,32 @@ fn destruction_and_replacement_can_be_denied() {
     refused(&project, &["plan", "--out", "p"], &why);
     refused(&project, &["apply", "--auto-approve"], &why);
     refused(&project, &["apply", "p"], &why);
+    // Whoever reads the saved plan is told as well.
+    let shown = |format: &[&str]| {
+        let arguments: Vec<&str> = ["show", "p"].iter().chain(format).copied().collect();
+        project.rmx(&arguments).expect_status(0).stdout
+    };
+    let text = shown(&[]);
+    let comment = shown(&["--format", "markdown"]);
+    for why in why {
+        assert!(text.contains(&format!("  - {why}\n")), "{text}");
+        assert!(comment.contains(&format!("\n> - {why}\n")), "{comment}");
+    }
+    assert!(
+        comment.contains("\n> [!CAUTION]\n> This plan is refused:\n"),
+        "{comment}"
+    );
+    let document: Value = serde_json::from_str(&shown(&["--json"])).unwrap();
+    assert_eq!(document["applyable"], false);
+    assert_eq!(
+        document["refusals"][0],
+        json!({ "rule": "replace", "address": "bucket.main", "detail": "is replaced because of name" })
+    );
+    let planned = project.rmx(&["plan", "--out", "p"]).expect_status(16);
+    assert!(
+        !planned.stdout.contains("run the following command"),
+        "{planned}"
+    );
     project.write("remotion.toml", &guarded);
     let why = ["`destroy` forbids that function.worker is destroyed"];
     refused(

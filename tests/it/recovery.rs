@@ -154,6 +154,18 @@ fn what_would_be_lost_is_told_before_anything_is_done() {
     }
     let left = project.rmx(&["state", "list"]).expect_status(0).stdout;
     assert_eq!(left.lines().count(), 5, "{left}");
+    // A plan ends as its apply would, and says where the flag belongs.
+    let save = ["plan", "--destroy", "--out", "refused.rmx"];
+    let planned = project.rmx(&save).expect_status(13);
+    let hint = "`rmx plan --delete-data --out FILE`";
+    assert!(planned.stderr.contains(hint), "{planned}");
+    assert!(!planned.stdout.contains("rmx apply"), "{planned}");
+    let shown = project.rmx(&["show", "refused.rmx", "--json"]);
+    let shown: serde_json::Value = serde_json::from_str(&shown.expect_status(0).stdout).unwrap();
+    assert_eq!(shown["applyable"], false);
+    assert_eq!(shown["refusals"][0]["rule"], "delete_data");
+    let refused = project.rmx(&["apply", "refused.rmx"]).expect_status(13);
+    assert!(refused.stderr.contains(hint), "{refused}");
     // Replacing it loses them as well.
     let replace = ["apply", "--auto-approve", "--replace", "bucket.main"];
     drop(project.rmx(&replace).expect_status(13));

@@ -24,6 +24,7 @@ pub(crate) fn plan_json(saved: &SavedPlan) -> Value {
         losses,
         preflight,
         cost,
+        refusals,
     } = saved;
     let planned = plan.changes.iter().filter_map(|change| {
         let mut entry = resource(&change.address);
@@ -51,7 +52,8 @@ pub(crate) fn plan_json(saved: &SavedPlan) -> Value {
         "preflight": preflight_json(preflight.as_ref()),
         "cost": cost_json(cost.as_ref()),
         "delete_data": request.delete_data,
-        "applyable": !plan.is_empty(),
+        "refusals": refusals,
+        "applyable": saved.is_applyable(),
         "complete": true,
         "errored": false,
     })

@@ -8,7 +8,7 @@ use super::plan_text::{nothing_to_do, plan_text};
 use super::{Totals, loss};
 use crate::cli::ui::Ui;
 use crate::plan::change::{Action, Change};
-use crate::plan::gate;
+use crate::plan::gate::{self, Violation};
 use crate::plan::saved::SavedPlan;
 
 /// GitHub takes comments of 65 536 characters, GitLab of a million; some room is left for what a pipeline adds.
@@ -34,6 +34,7 @@ pub(crate) fn plan_markdown(saved: &SavedPlan) -> String {
         losses,
         preflight,
         cost,
+        refusals,
     } = saved;
     let cost = cost.as_ref().filter(|_| !plan.is_empty());
     let stage = basis
@@ -58,6 +59,7 @@ pub(crate) fn plan_markdown(saved: &SavedPlan) -> String {
             basis.project, plan.identity.account, plan.identity.region
         ),
     );
+    push(&mut text, &refused(refusals));
     if totals.destroy > 0 {
         push(
             &mut text,
@@ -121,6 +123,22 @@ pub(crate) fn plan_markdown(saved: &SavedPlan) -> String {
             env!("CARGO_PKG_VERSION")
         ),
     );
+    text
+}
+
+/// Why the plan is refused.
+fn refused(refusals: &[Violation]) -> String {
+    if refusals.is_empty() {
+        return String::new();
+    }
+    let mut text = "\n> [!CAUTION]\n> This plan is refused:\n".to_owned();
+    for one in refusals.iter().take(ROWS_MAX) {
+        push(&mut text, &format!("> - {one}\n"));
+    }
+    if refusals.len() > ROWS_MAX {
+        let more = refusals.len() - ROWS_MAX;
+        push(&mut text, &format!("> - and {more} more\n"));
+    }
     text
 }
 
@@ -281,6 +299,7 @@ mod tests {
             losses: Vec::new(),
             preflight: None,
             cost: None,
+            refusals: Vec::new(),
             made_at: "2026-11-23T00:00:00Z".to_owned(),
             basis: Basis::new(&"hello".parse().unwrap(), None, Digest::of(""), &state),
             request: PlanRequest::default(),

@@ -8,6 +8,7 @@ use super::fields::{Mark, lines};
 use super::{Totals, loss, own_name};
 use crate::cli::ui::{Style, Ui};
 use crate::plan::change::{Action, Change, Drift, OLD_VERSIONS_FIELD, PROTECT_FIELD, Plan};
+use crate::plan::gate::Violation;
 use crate::plan::loss::Loss;
 use crate::plan::request::PlanMode;
 use crate::plan::saved::SavedPlan;
@@ -85,12 +86,13 @@ pub(crate) fn saved_plan_text(saved: &SavedPlan, ui: &Ui) -> String {
         losses,
         preflight,
         cost,
+        refusals,
     } = saved;
     let cost = cost.as_ref().filter(|_| !plan.is_empty());
     let stage = basis.stage.as_ref();
     let stage = stage.map(|stage| format!(", stage {stage}"));
     format!(
-        "Saved plan of {made_at}: project {}{}, account {}, region {}, state serial {}.\n\n{}{}{}",
+        "Saved plan of {made_at}: project {}{}, account {}, region {}, state serial {}.\n\n{}{}{}{}",
         basis.project,
         stage.unwrap_or_default(),
         plan.identity.account,
@@ -98,8 +100,19 @@ pub(crate) fn saved_plan_text(saved: &SavedPlan, ui: &Ui) -> String {
         basis.serial,
         plan_text(plan, losses, request.mode, ui),
         cost_text(cost, ui),
-        preflight_text(preflight.as_ref(), ui)
+        preflight_text(preflight.as_ref(), ui),
+        refusals_text(refusals, ui)
     )
+}
+
+/// Why the plan was refused when it was made.
+fn refusals_text(refusals: &[Violation], ui: &Ui) -> String {
+    if refusals.is_empty() {
+        return String::new();
+    }
+    let title = ui.paint(Style::Red, "This plan was refused when it was made:");
+    let lines: String = refusals.iter().map(|one| format!("  - {one}\n")).collect();
+    format!("\n{title}\n{lines}")
 }
 
 /// Why a plan of this kind has no changes.
