@@ -55,10 +55,17 @@ async fn what_others_grant_the_role_is_told_and_taken_away() {
         assert!(stale.stderr.contains(field), "{stale}");
     }
     // To take away what was granted widens nothing; what was recorded as it is goes as well.
-    drop(
-        aws.rmx(&["apply", "--refresh-only", "--auto-approve"])
-            .expect_status(0),
-    );
+    let planned = aws.rmx(&["plan", "--refresh-only"]).expect_status(0);
+    for told in [
+        "  # role.main state will be updated to what is there\n",
+        "Plan: 1 to update in the state, 0 to add, 0 to change, 0 to destroy.\n",
+    ] {
+        assert!(planned.stdout.contains(told), "{planned}");
+    }
+    let refresh = ["apply", "--refresh-only", "--auto-approve"];
+    let refreshed = aws.rmx(&refresh).expect_status(0);
+    let told = "Resources: 1 updated in the state, 0 added, 0 changed, 0 destroyed.";
+    assert!(refreshed.stdout.contains(told), "{refreshed}");
     let applied = aws.rmx(&["apply", "--auto-approve", "--deny", "iam-widen"]);
     drop(applied.expect_status(0));
     let planned = aws.rmx(&["plan", "--detailed-exitcode"]).expect_status(0);

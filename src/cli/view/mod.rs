@@ -26,11 +26,14 @@ use super::render::view::size;
 
 use crate::plan::change::{Action, Change, Plan};
 use crate::plan::loss::{Loss, LossKind};
+use crate::plan::request::PlanMode;
 use crate::resource::Resource;
 
 /// How much a plan changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Totals {
+    /// Records that follow what others changed.
+    record: usize,
     adopt: usize,
     add: usize,
     change: usize,
@@ -38,12 +41,24 @@ struct Totals {
 }
 
 impl Totals {
-    fn of(plan: &Plan) -> Self {
+    fn of(plan: &Plan, mode: PlanMode) -> Self {
         let mut totals = Self::default();
         for change in &plan.changes {
             totals.count(change.action, !change.fields.is_empty());
         }
-        totals
+        totals.in_mode(mode)
+    }
+
+    /// Where only the record changes, whatever is recorded was recorded before: nothing is adopted.
+    fn in_mode(self, mode: PlanMode) -> Self {
+        match mode {
+            PlanMode::Deploy | PlanMode::Destroy => self,
+            PlanMode::RefreshOnly => Self {
+                record: self.adopt,
+                adopt: 0,
+                ..self
+            },
+        }
     }
 
     /// A replacement is a destroy and an add; forgetting is nothing.
@@ -65,15 +80,19 @@ impl Totals {
     }
 }
 
-/// `1 to adopt, 2 to add, 0 to change, 0 to destroy`; adopting only where there is any.
+/// `1 to adopt, 2 to add, 0 to change, 0 to destroy`; adopting, or updating the state alone, only where there is any.
 impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
+            record,
             adopt,
             add,
             change,
             destroy,
         } = self;
+        if *record > 0 {
+            write!(f, "{record} to update in the state, ")?;
+        }
         if *adopt > 0 {
             write!(f, "{adopt} to adopt, ")?;
         }

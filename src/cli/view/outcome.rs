@@ -65,7 +65,7 @@ pub(crate) fn announce(ui: &Ui, planned: &Planned) -> Result<(), CommandError> {
         let line = message(text, "preflight");
         ui.print_event(with(line, &[("check", check)]))?;
     }
-    ui.print_event(summary(Totals::of(plan), "plan"))
+    ui.print_event(summary(Totals::of(plan, planned.request.mode), "plan"))
 }
 
 /// Shows a step.
@@ -89,6 +89,7 @@ pub(crate) fn applied(
     for completed in done {
         totals.count(completed.action, false);
     }
+    let totals = totals.in_mode(mode);
     let outputs = outputs(state);
     if ui.json() {
         let operation = if mode == PlanMode::Destroy {
@@ -108,6 +109,7 @@ pub(crate) fn applied(
         return Ok(ExitStatus::Success);
     }
     let Totals {
+        record,
         adopt,
         add,
         change,
@@ -121,8 +123,12 @@ pub(crate) fn applied(
         } else {
             String::new()
         };
+        let record = match record {
+            0 => String::new(),
+            _ => format!("{record} updated in the state, "),
+        };
         format!(
-            "Apply complete! Resources: {adopt}{add} added, {change} changed, {destroyed} destroyed."
+            "Apply complete! Resources: {record}{adopt}{add} added, {change} changed, {destroyed} destroyed."
         )
     };
     ui.print(format_args!("\n{}", ui.paint(Style::Green, text)))?;
@@ -276,6 +282,7 @@ fn action_word(action: Action) -> &'static str {
 
 fn summary(totals: Totals, operation: &str) -> Value {
     let Totals {
+        record: _,
         adopt,
         add,
         change,

@@ -9,6 +9,7 @@ use super::{Totals, loss};
 use crate::cli::ui::Ui;
 use crate::plan::change::{Action, Change};
 use crate::plan::gate::{self, Violation};
+use crate::plan::request::PlanMode;
 use crate::plan::saved::SavedPlan;
 
 /// GitHub takes comments of 65 536 characters, GitLab of a million; some room is left for what a pipeline adds.
@@ -45,7 +46,7 @@ pub(crate) fn plan_markdown(saved: &SavedPlan) -> String {
         "<!-- rmx:plan project={} stage={stage} -->\n",
         basis.project
     );
-    let totals = Totals::of(plan);
+    let totals = Totals::of(plan, request.mode);
     let title = match plan.is_empty() {
         true => "no changes".to_owned(),
         false => totals.to_string(),
@@ -104,7 +105,7 @@ pub(crate) fn plan_markdown(saved: &SavedPlan) -> String {
     if plan.is_empty() {
         push(&mut text, &format!("\n{}\n", nothing_to_do(request.mode)));
     } else {
-        push(&mut text, &table(&plan.changes));
+        push(&mut text, &table(&plan.changes, request.mode));
     }
     push(&mut text, &cost_markdown(cost));
     let plain = Ui::plain();
@@ -161,7 +162,7 @@ fn lifted(changes: &[Change]) -> String {
     }
 }
 
-fn table(changes: &[Change]) -> String {
+fn table(changes: &[Change], mode: PlanMode) -> String {
     let changes: Vec<&Change> = changes
         .iter()
         .filter(|change| change.action != Action::NoOp)
@@ -174,6 +175,7 @@ fn table(changes: &[Change]) -> String {
             Action::Update => "update",
             Action::Replace => "**replace**",
             Action::Delete => "**destroy**",
+            Action::Adopt if mode == PlanMode::RefreshOnly => "update state",
             Action::Adopt => "adopt",
             Action::Forget => "forget",
         };

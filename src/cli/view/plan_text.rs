@@ -40,7 +40,7 @@ pub(crate) fn plan_text(plan: &Plan, losses: &[Loss], mode: PlanMode, ui: &Ui) -
     );
     for change in &plan.changes {
         if change.action != Action::NoOp {
-            push(&mut text, &format!("\n{}", change_text(change, ui)));
+            push(&mut text, &format!("\n{}", change_text(change, mode, ui)));
         }
     }
     if !losses.is_empty() {
@@ -52,7 +52,10 @@ pub(crate) fn plan_text(plan: &Plan, losses: &[Loss], mode: PlanMode, ui: &Ui) -
     }
     let word = ui.paint(Style::Bold, "Plan:");
     push(&mut text, &kept_text(plan));
-    push(&mut text, &format!("\n{word} {}.\n", Totals::of(plan)));
+    push(
+        &mut text,
+        &format!("\n{word} {}.\n", Totals::of(plan, mode)),
+    );
     text
 }
 
@@ -159,7 +162,7 @@ fn mark(change: &Change) -> Mark {
     }
 }
 
-fn change_text(change: &Change, ui: &Ui) -> String {
+fn change_text(change: &Change, mode: PlanMode, ui: &Ui) -> String {
     let what = match change.action {
         Action::NoOp => "stays as it is",
         Action::Create => "will be created",
@@ -167,6 +170,7 @@ fn change_text(change: &Change, ui: &Ui) -> String {
         Action::Replace if change.replacement_requested => "will be replaced, as requested",
         Action::Replace => "must be replaced",
         Action::Delete => "will be destroyed",
+        Action::Adopt if mode == PlanMode::RefreshOnly => "state will be updated to what is there",
         Action::Adopt if change.fields.is_empty() => "will be recorded: it exists and is ours",
         Action::Adopt => "will be recorded and updated in-place: it exists and is ours",
         Action::Forget => "will no longer be recorded: what was recorded is gone",
