@@ -200,7 +200,18 @@ impl Asker<'_> {
         needs.extend(preflight::needs_of_nobody(state));
         let answers = match self.source(principal).await {
             Ok(source) => ask(&self.farm.cloud, &source, &needs).await,
-            Err(reason) => vec![Answer::Unknown(reason.to_owned()); needs.len()],
+            Err(reason) => Ok(vec![Answer::Unknown(reason.to_owned()); needs.len()]),
+        };
+        let answers = match (answers, preflight::principal(principal)) {
+            (Ok(answers), _) => answers,
+            (Err(NoSuchPrincipal), Principal::Named(arn)) => {
+                return nobody(Subject::Permissions, &arn);
+            }
+            // The path of a role that may not be looked at was guessed.
+            (Err(NoSuchPrincipal), _) => {
+                let reason = "IAM knows nobody of that name".to_owned();
+                vec![Answer::Unknown(reason); needs.len()]
+            }
         };
         let who = principal.rsplit(':').next().unwrap_or(principal);
         preflight::permissions(Subject::Permissions, who, &needs, &answers)
@@ -243,7 +254,7 @@ impl Asker<'_> {
                         let source = PolicySource::Policy { policy, boundary };
                         ask(cloud, &source, &needs).await
                     }
-                    Err(error) => vec![Answer::Unknown(unknown(&error)); needs.len()],
+                    Err(error) => Ok(vec![Answer::Unknown(unknown(&error)); needs.len()]),
                 };
                 (format!("workers by the policy of `{}`", spec.name), answers)
             }
@@ -259,12 +270,13 @@ impl Asker<'_> {
                 )
             }
         };
-        Some(preflight::permissions(
-            Subject::WorkerRole,
-            &who,
-            &needs,
-            &answers,
-        ))
+        Some(match (answers, &self.config.role) {
+            (Ok(answers), _) => preflight::permissions(Subject::WorkerRole, &who, &needs, &answers),
+            (Err(NoSuchPrincipal), RoleConfig::Existing { arn }) => {
+                nobody(Subject::WorkerRole, arn)
+            }
+            (Err(NoSuchPrincipal), RoleConfig::Managed { .. }) => nobody(Subject::WorkerRole, &who),
+        })
     }
 }
 
@@ -272,8 +284,24 @@ fn writes(change: &Change) -> bool {
     change.touches_cloud() && change.action != Action::Delete
 }
 
+/// There is no such role or user.
+struct NoSuchPrincipal;
+
+/// Who does not exist may do nothing.
+fn nobody(subject: Subject, arn: &str) -> Check {
+    let detail = format!("there is no {arn}");
+    Check::new(subject, Verdict::Refused, detail)
+}
+
 /// One answer to each need. IAM is asked once for each resource.
-async fn ask(cloud: &Cloud, source: &PolicySource, needs: &[Need]) -> Vec<Answer> {
+///
+/// # Errors
+/// IAM does not know whose policies are asked for.
+async fn ask(
+    cloud: &Cloud,
+    source: &PolicySource,
+    needs: &[Need],
+) -> Result<Vec<Answer>, NoSuchPrincipal> {
     let mut questions: BTreeMap<&str, Question> = BTreeMap::new();
     for Need { call, .. } in needs {
         let question = questions.entry(&call.resource).or_insert_with(|| Question {
@@ -290,6 +318,11 @@ async fn ask(cloud: &Cloud, source: &PolicySource, needs: &[Need]) -> Vec<Answer
         .buffer_unordered(QUESTIONS_IN_FLIGHT)
         .collect()
         .await;
+    let missing =
+        |answer: &Result<_, CloudError>| matches!(answer, Err(error) if error.is_not_found());
+    if matches!(source, PolicySource::Principal(_)) && answers.values().any(missing) {
+        return Err(NoSuchPrincipal);
+    }
     let answer = |need: &Need| match &answers[&need.call.resource] {
         Err(error) => Answer::Unknown(unknown(error)),
         Ok(decisions) => {
@@ -307,7 +340,7 @@ async fn ask(cloud: &Cloud, source: &PolicySource, needs: &[Need]) -> Vec<Answer
             }
         }
     };
-    needs.iter().map(answer).collect()
+    Ok(needs.iter().map(answer).collect())
 }
 
 /// Why the cloud did not tell.

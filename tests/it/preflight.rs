@@ -180,6 +180,13 @@ async fn what_cannot_be_told_is_not_checked_and_not_refused() {
         planned.stdout.contains("the account's root user"),
         "{planned}"
     );
+    // A slip of the pen turns nothing off.
+    for name in ["role/deplyo", "user/nobody"] {
+        let arn = format!("arn:aws:iam::123456789012:{name}");
+        let refused = aws.rmx(&["plan", "--preflight-as", &arn]).expect_status(13);
+        let told = format!("permissions: there is no {arn}");
+        assert!(refused.stderr.contains(&told), "{refused}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
