@@ -76,6 +76,13 @@ pub(super) fn load(context: &Context, path: &Path) -> Result<SavedPlan, CommandE
                     .cause(error)
                     .hint(again)
             }
+            SavedPlanError::OtherFormat { .. } => CommandError::new(
+                CommandErrorKind::StalePlan,
+                "The saved plan is of another format",
+            )
+            .detail(format!("The file is {}.", path.display()))
+            .cause(error)
+            .hint("make a new plan with the very rmx that applies it: `rmx plan --out FILE`"),
             SavedPlanError::OtherVersion { written_by } => {
                 let hint = format!("use rmx {written_by}, or {again}");
                 CommandError::new(

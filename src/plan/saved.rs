@@ -90,6 +90,12 @@ pub enum SavedPlanError {
     /// Its checksum does not fit.
     #[error("its checksum does not fit its content: it was changed after it was saved")]
     Edited,
+    /// It is of another format, whatever wrote it.
+    #[error("its format is {found}; this rmx reads format {FORMAT}")]
+    OtherFormat {
+        /// Which.
+        found: String,
+    },
     /// Another rmx wrote it.
     #[error("it was written by rmx {written_by}; this is rmx {}", env!("CARGO_PKG_VERSION"))]
     OtherVersion {
@@ -133,11 +139,16 @@ impl SavedPlan {
         // Before anything else is expected of it: another version's file may look different altogether.
         let written_by = whole.get("rmx_version").and_then(Value::as_str);
         if let Some(written_by) = written_by
-            && (written_by != env!("CARGO_PKG_VERSION")
-                || whole.get("format").and_then(Value::as_u64) != Some(FORMAT))
+            && written_by != env!("CARGO_PKG_VERSION")
         {
             return Err(SavedPlanError::OtherVersion {
                 written_by: written_by.to_owned(),
+            });
+        }
+        let format = whole.get("format");
+        if let Some(found) = format.filter(|format| format.as_u64() != Some(FORMAT)) {
+            return Err(SavedPlanError::OtherFormat {
+                found: found.to_string(),
             });
         }
         let document: Document = serde_json::from_value(whole).map_err(SavedPlanError::Damaged)?;
@@ -327,6 +338,10 @@ impl fmt::Display for Moved {
             }
             Self::Created(address) => write!(f, "{address} was created meanwhile"),
             Self::Deleted(address) => write!(f, "{address} was deleted meanwhile"),
+            Self::Changed { address, fields } if fields.is_empty() => write!(
+                f,
+                "{address} was changed in the cloud: its revision is another, though no field shows it"
+            ),
             Self::Changed { address, fields } => {
                 write!(f, "{address} was changed in the cloud{}", listed(fields))
             }

@@ -76,6 +76,16 @@ fn a_saved_plan_is_carried_out_once_without_a_question() {
             .expect_status(0),
     );
 
+    // A file of a format to come does not send anybody to the rmx he has.
+    let text = project
+        .read("p")
+        .replace("\"format\": 1,", "\"format\": 2,");
+    project.write("other", &text);
+    let refused = project.rmx(&["apply", "other"]).expect_status(10);
+    let told = "its format is 2; this rmx reads format 1";
+    assert!(refused.stderr.contains(told), "{refused}");
+    assert!(!refused.stderr.contains("use rmx"), "{refused}");
+
     // The same plan again: the state has gone on, and everything is there.
     stale(
         &project,
@@ -164,7 +174,7 @@ fn whatever_moved_makes_it_stale_and_is_told() {
     let output = stale(
         &project,
         &[
-            "function.worker was changed in the cloud",
+            "function.worker was changed in the cloud: its revision is another, though no field shows it",
             "site.page was changed in the cloud: digest, files.b.js",
         ],
     );
