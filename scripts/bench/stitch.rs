@@ -12,7 +12,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use rmx::cloud::{CloudError, ObjectReader};
 use rmx::media::Fps;
-use rmx::render::stitch::{SegmentSource, stitch};
+use rmx::render::stitch::{Header, SegmentSource, stitch};
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
 #[tokio::main]
@@ -44,7 +44,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
             }
             .boxed()
         };
-    let made = stitch(&segments, None, fps, &open, &output, |_| {}).await?;
+    let header = Header {
+        fps,
+        tags: Vec::new(),
+    };
+    let made = stitch(&segments, None, &header, &open, &output, |_| {}).await?;
     println!("{} frames, {} bytes", made.frame_count, made.size_bytes);
     Ok(())
 }
