@@ -11,6 +11,7 @@
 use std::io::{self, IoSliceMut};
 use std::ops::Range;
 
+use nix::errno::Errno;
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::unistd::Pid;
 
@@ -36,11 +37,19 @@ impl Framebuffer {
     /// # Errors
     /// The process's memory cannot be read.
     pub(super) fn find(process: u32, pixels: &[u8]) -> io::Result<Option<Self>> {
-        let (mut found, regions) = Self::begin(process, pixels)?;
+        let (found, regions) = Self::begin(process, pixels)?;
+        found.at_start_of(regions, pixels)
+    }
+
+    fn at_start_of(
+        mut self,
+        regions: Vec<Range<usize>>,
+        pixels: &[u8],
+    ) -> io::Result<Option<Self>> {
         for region in regions {
-            found.address = region.start;
-            if found.holds(pixels)? {
-                return Ok(Some(found));
+            self.address = region.start;
+            if given_back(self.holds(pixels))?.unwrap_or(false) {
+                return Ok(Some(self));
             }
         }
         Ok(None)
@@ -59,7 +68,9 @@ impl Framebuffer {
                 break;
             }
             let mut memory = vec![0; region.len()];
-            read(found.process, region.start, &mut memory)?;
+            if given_back(read(found.process, region.start, &mut memory))?.is_none() {
+                continue;
+            }
             let mut places = (0..=memory.len() - pixels.len()).step_by(ALIGNMENT);
             if let Some(place) = places.find(|place| memory[*place..].starts_with(pixels)) {
                 found.address = region.start + place;
@@ -120,6 +131,16 @@ fn regions(maps: &str, size_bytes: usize) -> Vec<Range<usize>> {
     regions
 }
 
+/// `None` if the memory is not there: a process at work gives some back between the list of its regions and the look at
+/// one. Every other error is one.
+fn given_back<T>(read: io::Result<T>) -> io::Result<Option<T>> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(error) if error.raw_os_error() == Some(Errno::EFAULT as i32) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// Fills `bytes` from another process's memory.
 fn read(process: Pid, address: usize, bytes: &mut [u8]) -> io::Result<()> {
     let mut filled = 0;
@@ -172,6 +193,17 @@ mod tests {
         buffer.copy_from_slice(&later);
         assert!(!found.holds(&wanted).unwrap());
         assert_eq!(found.read().unwrap(), later);
+    }
+
+    #[test]
+    fn memory_that_was_given_back_meanwhile_is_passed_over() {
+        let wanted = noise(4);
+        let (begun, _) = Framebuffer::begin(std::process::id(), &wanted).unwrap();
+        let there = wanted.as_ptr() as usize;
+        // Nothing is ever mapped at the lowest addresses.
+        let regions = vec![0x1000..0x1000 + SIZE_BYTES, there..there + SIZE_BYTES];
+        let found = begun.at_start_of(regions, &wanted).unwrap();
+        assert_eq!(found.expect("the second region is there").address, there);
     }
 
     #[test]
