@@ -258,11 +258,16 @@ pub fn permissions(subject: Subject, who: &str, needs: &[Need], answers: &[Answe
         );
         (Verdict::Refused, detail)
     } else if let Some(first) = unknown.first() {
-        let checked = count - unknown.len();
-        let detail = match checked {
-            0 => format!("not checked: {first}"),
-            _ => format!(
-                "{checked} of {count} actions are allowed to {who}, the others are not checked: {first}"
+        let allowed = count - unknown.len() - denied.len();
+        let detail = match (allowed, denied.len()) {
+            (0, 0) => format!("not checked: {first}"),
+            (_, 0) => format!(
+                "{allowed} of {count} actions are allowed to {who}, the others are not checked: {first}"
+            ),
+            // Whatever is denied here is dispensable.
+            (_, denied) => format!(
+                "{allowed} of {count} actions are allowed to {who}, {denied} denied (only for clearing away old versions), the \
+                 others not checked: {first}"
             ),
         };
         (Verdict::NotChecked, detail)
@@ -453,16 +458,55 @@ mod tests {
         let needs = [need("a:One", false), need("a:Two", true)];
         let denied = || Answer::Denied("no policy allows it".to_owned());
         let unknown = || Answer::Unknown("nobody answers".to_owned());
-        for (answers, verdict) in [
-            ([Answer::Allowed, Answer::Allowed], Verdict::Ok),
-            ([Answer::Allowed, denied()], Verdict::Warning),
-            ([denied(), Answer::Allowed], Verdict::Refused),
-            ([denied(), unknown()], Verdict::Refused),
-            ([Answer::Allowed, unknown()], Verdict::NotChecked),
-            ([unknown(), unknown()], Verdict::NotChecked),
+        for (answers, verdict, detail) in [
+            (
+                [Answer::Allowed, Answer::Allowed],
+                Verdict::Ok,
+                "all 2 actions are allowed to x",
+            ),
+            (
+                [Answer::Allowed, denied()],
+                Verdict::Warning,
+                "what is denied to x is only for clearing away old versions",
+            ),
+            (
+                [denied(), Answer::Allowed],
+                Verdict::Refused,
+                "1 of 2 actions would be denied to x",
+            ),
+            (
+                [denied(), denied()],
+                Verdict::Refused,
+                "1 of 2 actions would be denied to x",
+            ),
+            (
+                [denied(), unknown()],
+                Verdict::Refused,
+                "1 of 2 actions would be denied to x",
+            ),
+            (
+                [Answer::Allowed, unknown()],
+                Verdict::NotChecked,
+                "1 of 2 actions are allowed to x, the others are not checked: nobody answers",
+            ),
+            (
+                [unknown(), denied()],
+                Verdict::NotChecked,
+                "0 of 2 actions are allowed to x, 1 denied (only for clearing away old versions), the others not checked: \
+                 nobody answers",
+            ),
+            (
+                [unknown(), unknown()],
+                Verdict::NotChecked,
+                "not checked: nobody answers",
+            ),
         ] {
             let check = permissions(Subject::Permissions, "x", &needs, &answers);
-            assert_eq!(check.verdict, verdict, "{answers:?}");
+            assert_eq!(
+                (check.verdict, &*check.detail),
+                (verdict, detail),
+                "{answers:?}"
+            );
         }
     }
 
