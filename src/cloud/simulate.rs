@@ -3,8 +3,11 @@
 //! IAM decides by the identity's policies, its boundary and the organization's; it does not know policies of buckets,
 //! session policies, and keys of conditions that nobody tells it. Where such a key decides, there is no answer.
 
+use std::collections::BTreeSet;
+
 use aws_sdk_iam::types::{
     ContextEntry, ContextKeyTypeEnum, EvaluationResult, PolicyEvaluationDecisionType,
+    ResourceSpecificResult,
 };
 use serde_json::Value;
 
@@ -207,19 +210,38 @@ impl Cloud {
     }
 }
 
+/// What IAM says of one action. Its reference has two answers to where the keys and the boundary's share stand if a resource
+/// was named: with the resource, and with the action. Both places are read.
+///
+/// A denial by a condition on a key that is not known is none yet: `Deny * unless aws:SourceVpce is ours` holds for everybody
+/// as long as nobody tells the endpoint. IAM does not tell which statement asked for the key, so every denial beside which one
+/// is missing counts as such. Policies of an organization that have conditions are not simulated at all, so what they deny
+/// depends on nothing.
 fn decision(result: &EvaluationResult) -> SimulatedDecision {
-    let boundary = result.permissions_boundary_decision_detail();
-    let organization = result.organizations_decision_detail();
+    let specific = result.resource_specific_results();
+    let missing: BTreeSet<&String> = specific
+        .iter()
+        .flat_map(ResourceSpecificResult::missing_context_values)
+        .chain(result.missing_context_values())
+        .collect();
+    let allowed_by_boundary = specific
+        .iter()
+        .filter_map(ResourceSpecificResult::permissions_boundary_decision_detail)
+        .chain(result.permissions_boundary_decision_detail())
+        .all(|detail| detail.allowed_by_permissions_boundary);
+    let allowed_by_organization = result
+        .organizations_decision_detail()
+        .is_none_or(|detail| detail.allowed_by_organizations);
     let answer = match result.eval_decision() {
         PolicyEvaluationDecisionType::Allowed => SimulatedAnswer::Allowed,
-        PolicyEvaluationDecisionType::ExplicitDeny => SimulatedAnswer::Denied("a policy denies it"),
-        _ if !result.missing_context_values().is_empty() => {
-            SimulatedAnswer::Depends(result.missing_context_values().to_vec())
-        }
-        _ if organization.is_some_and(|detail| !detail.allowed_by_organizations) => {
+        _ if !allowed_by_organization => {
             SimulatedAnswer::Denied("the organization's policies do not allow it")
         }
-        _ if boundary.is_some_and(|detail| !detail.allowed_by_permissions_boundary) => {
+        _ if !missing.is_empty() => {
+            SimulatedAnswer::Depends(missing.into_iter().cloned().collect())
+        }
+        PolicyEvaluationDecisionType::ExplicitDeny => SimulatedAnswer::Denied("a policy denies it"),
+        _ if !allowed_by_boundary => {
             SimulatedAnswer::Denied("the permissions boundary does not allow it")
         }
         _ => SimulatedAnswer::Denied("no policy allows it"),
@@ -227,5 +249,88 @@ fn decision(result: &EvaluationResult) -> SimulatedDecision {
     SimulatedDecision {
         action: result.eval_action_name().to_owned(),
         answer,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_iam::types::{OrganizationsDecisionDetail, PermissionsBoundaryDecisionDetail};
+
+    use super::*;
+
+    /// The answer to a decision, with what stands beside it: a key that is missing, of the action or of the resource, and
+    /// what the boundary and the organization say.
+    fn answer(
+        verdict: &PolicyEvaluationDecisionType,
+        missing: [Option<&str>; 2],
+        boundary: [Option<bool>; 2],
+        organization: Option<bool>,
+    ) -> SimulatedAnswer {
+        let bounded = |allowed: bool| {
+            PermissionsBoundaryDecisionDetail::builder()
+                .allowed_by_permissions_boundary(allowed)
+                .build()
+        };
+        let organized = |allowed: bool| {
+            OrganizationsDecisionDetail::builder()
+                .allowed_by_organizations(allowed)
+                .build()
+        };
+        let keys = |key: Option<&str>| key.map(|key| vec![key.to_owned()]);
+        let specific = ResourceSpecificResult::builder()
+            .eval_resource_name("arn:aws:s3:::b")
+            .eval_resource_decision(verdict.clone())
+            .set_missing_context_values(keys(missing[1]))
+            .set_permissions_boundary_decision_detail(boundary[1].map(bounded))
+            .build()
+            .unwrap();
+        let result = EvaluationResult::builder()
+            .eval_action_name("s3:GetObject")
+            .eval_decision(verdict.clone())
+            .set_missing_context_values(keys(missing[0]))
+            .set_permissions_boundary_decision_detail(boundary[0].map(bounded))
+            .set_organizations_decision_detail(organization.map(organized))
+            .resource_specific_results(specific)
+            .build()
+            .unwrap();
+        decision(&result).answer
+    }
+
+    #[test]
+    fn a_denial_that_may_hang_on_an_unknown_key_is_none() {
+        use PolicyEvaluationDecisionType::{Allowed, ExplicitDeny, ImplicitDeny};
+        use SimulatedAnswer::{Denied, Depends};
+        let depends = || Depends(vec!["aws:SourceVpce".to_owned()]);
+        let key = Some("aws:SourceVpce");
+        for verdict in [ExplicitDeny, ImplicitDeny] {
+            for missing in [[key, None], [None, key], [key, key]] {
+                let boundary = [None, Some(false)];
+                assert_eq!(answer(&verdict, missing, [None, None], None), depends());
+                assert_eq!(answer(&verdict, missing, boundary, Some(true)), depends());
+                assert_eq!(
+                    answer(&verdict, missing, [None, None], Some(false)),
+                    Denied("the organization's policies do not allow it")
+                );
+            }
+        }
+        for boundary in [[Some(false), None], [None, Some(false)]] {
+            assert_eq!(
+                answer(&ImplicitDeny, [None, None], boundary, None),
+                Denied("the permissions boundary does not allow it")
+            );
+        }
+        let boundary = [Some(true), Some(true)];
+        assert_eq!(
+            answer(&ExplicitDeny, [None, None], boundary, Some(true)),
+            Denied("a policy denies it")
+        );
+        assert_eq!(
+            answer(&ImplicitDeny, [None, None], boundary, None),
+            Denied("no policy allows it")
+        );
+        assert_eq!(
+            answer(&Allowed, [key, None], [None, None], None),
+            SimulatedAnswer::Allowed
+        );
     }
 }

@@ -189,6 +189,43 @@ async fn what_cannot_be_told_is_not_checked_and_not_refused() {
     }
 }
 
+/// Guards as many organizations have them: everything is denied unless a key says that the caller is where it should be. Who
+/// simulates does not know the key.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guard_whose_key_nobody_knows_yet_denies_nothing() {
+    let mut aws = AwsProject::start("").await;
+    let guarded = |condition: Value| {
+        json!([
+            { "Effect": "Allow", "Action": "*", "Resource": "*" },
+            { "Effect": "Deny", "Action": "lambda:CreateFunction", "Resource": "*", "Condition": condition },
+        ])
+    };
+    let role = aws.role("guarded", "/", guarded(json!({}))).await;
+    aws.become_role(&role).await;
+    let refused = aws.rmx(&["plan"]).expect_status(13);
+    let why = "needed for function.worker: a policy denies it";
+    assert!(refused.stderr.contains(why), "{refused}");
+    for (key, condition) in [
+        (
+            "aws:SourceVpce",
+            json!({ "StringNotEquals": { "aws:SourceVpce": "vpce-1" } }),
+        ),
+        (
+            "aws:MultiFactorAuthPresent",
+            json!({ "BoolIfExists": { "aws:MultiFactorAuthPresent": "false" } }),
+        ),
+    ] {
+        aws.allow("guarded", guarded(condition)).await;
+        drop(aws.rmx(&["plan"]).expect_status(0));
+        let plan = aws.plan_json();
+        let permissions = check(&plan, "permissions");
+        assert_eq!(permissions["verdict"], "not_checked");
+        let detail = permissions["detail"].as_str().unwrap();
+        assert!(detail.contains(key), "{detail}");
+        assert_eq!(permissions.get("denied"), None, "{permissions}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_role_that_does_not_let_workers_work_is_refused() {
     let mut aws = AwsProject::start("").await;
@@ -199,7 +236,8 @@ async fn a_role_that_does_not_let_workers_work_is_refused() {
     aws.configure(&format!("[role]\npermissions_boundary = \"{boundary}\""));
     let refused = aws.rmx(&["plan"]).expect_status(13);
     let missing = "s3:PutObject on arn:aws:s3:::rmx-hello-123456789012-eu-central-1/renders/*";
-    assert!(refused.stderr.contains(missing), "{refused}");
+    let why = format!("{missing}: the permissions boundary does not allow it");
+    assert!(refused.stderr.contains(&why), "{refused}");
     assert!(refused.stderr.contains("worker role"), "{refused}");
 
     aws.configure(&format!("[role]\narn = \"{own}\""));

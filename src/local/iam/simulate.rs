@@ -50,8 +50,8 @@ struct Question {
     page: Page,
 }
 
-/// IAM's three answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// IAM's three answers, the strictest last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Verdict {
     Allowed,
     ImplicitDeny,
@@ -172,43 +172,98 @@ impl Question {
         })
     }
 
+    /// One result an action, with one for each resource that was named in it (API reference, `EvaluationResult`). The
+    /// action's own is the strictest of these. Keys that are missing stand with the resource if one was named, and else
+    /// with the action.
     fn answer(&self) -> Result<Option<Xml>, QueryError> {
         let mut results = Vec::new();
         for action in &self.actions {
-            for resource in &self.resources {
-                let mut decision = decide(&self.policies, action, resource, &self.context)?;
-                if !self.boundaries.is_empty() {
-                    let bound = decide(&self.boundaries, action, resource, &self.context)?;
-                    if decision.verdict == Verdict::Allowed && bound.verdict != Verdict::Allowed
-                        || bound.verdict == Verdict::ExplicitDeny
-                    {
-                        decision = bound;
-                    }
-                }
-                // Numbers with leading zeros sort as they count, which is what paging goes by.
-                results.push((
-                    format!("{:06}", results.len()),
-                    (action, resource, decision),
-                ));
-            }
+            let outcomes = self.resources.iter().map(|resource| {
+                let outcome = self.outcome(action, resource)?;
+                Ok((resource.as_str(), outcome))
+            });
+            let outcomes = outcomes.collect::<Result<Vec<_>, QueryError>>()?;
+            // Numbers with leading zeros sort as they count, which is what paging goes by.
+            results.push((format!("{:06}", results.len()), (action, outcomes)));
         }
         let rows = results.iter().map(|(key, result)| (key, result));
         Ok(Some(self.page.of(
             "EvaluationResults",
             rows,
-            |xml, _, (action, resource, decision)| {
+            |xml, _, (action, outcomes)| {
+                let whole = outcomes.iter().map(|(_, outcome)| outcome);
+                let Some(whole) = whole.max_by_key(|outcome| outcome.decision.verdict) else {
+                    return;
+                };
+                // The templates of ARNs that AWS names here are not known.
                 xml.text("EvalActionName", action)
-                    .text("EvalResourceName", resource)
-                    .text("EvalDecision", decision.verdict.as_str())
-                    .list("MatchedStatements", &decision.sources, |xml, source| {
-                        xml.text("SourcePolicyId", source)
-                            .text("SourcePolicyType", "IAM Policy");
-                    })
-                    .list("MissingContextValues", &decision.missing, |xml, key| {
-                        xml.bare(key);
-                    });
+                    .text("EvalResourceName", "*")
+                    .text("EvalDecision", whole.decision.verdict.as_str());
+                whole.details(xml, self.resources == ["*"]);
+                let specific = outcomes.iter().filter(|(resource, _)| *resource != "*");
+                let specific: Vec<_> = specific.collect();
+                xml.list(
+                    "ResourceSpecificResults",
+                    specific,
+                    |xml, (resource, outcome)| {
+                        xml.text("EvalResourceName", resource)
+                            .text("EvalResourceDecision", outcome.decision.verdict.as_str());
+                        outcome.details(xml, true);
+                    },
+                );
             },
         )))
+    }
+
+    fn outcome(&self, action: &str, resource: &str) -> Result<Outcome<'_>, QueryError> {
+        let decision = decide(&self.policies, action, resource, &self.context)?;
+        if self.boundaries.is_empty() {
+            return Ok(Outcome {
+                decision,
+                allowed_by_boundary: None,
+            });
+        }
+        let bound = decide(&self.boundaries, action, resource, &self.context)?;
+        let allowed = bound.verdict == Verdict::Allowed;
+        let missing: BTreeSet<String> = decision.missing.union(&bound.missing).cloned().collect();
+        let decisive = match bound.verdict > decision.verdict {
+            true => bound,
+            false => decision,
+        };
+        Ok(Outcome {
+            decision: Decision {
+                missing,
+                ..decisive
+            },
+            allowed_by_boundary: Some(allowed),
+        })
+    }
+}
+
+/// What becomes of an action on a resource.
+struct Outcome<'a> {
+    decision: Decision<'a>,
+    /// `None` if there is no boundary.
+    allowed_by_boundary: Option<bool>,
+}
+
+impl Outcome<'_> {
+    fn details(&self, xml: &mut Xml, tells_missing: bool) {
+        xml.list(
+            "MatchedStatements",
+            &self.decision.sources,
+            |xml, source| {
+                xml.text("SourcePolicyId", source)
+                    .text("SourcePolicyType", "IAM Policy");
+            },
+        );
+        let missing = self.decision.missing.iter().filter(|_| tells_missing);
+        xml.list("MissingContextValues", missing, Xml::bare);
+        if let Some(allowed) = self.allowed_by_boundary {
+            xml.element("PermissionsBoundaryDecisionDetail", |xml| {
+                xml.text("AllowedByPermissionsBoundary", allowed);
+            });
+        }
     }
 }
 
