@@ -71,7 +71,7 @@ pub(crate) async fn cmd_apply(
     let outcome = with_lock(context, &store, "rmx apply", &args.lock, async |store| {
         let mut planned = planned::make(context, &config, &farm, store.state(), request).await?;
         if let Some(saved) = &saved {
-            saved_plan::require_same(saved, &planned)?;
+            saved_plan::require_same(saved, &mut planned)?;
         }
         let preflight = args.preflight.check(context, &config, &farm, &mut planned);
         preflight.await;

@@ -97,11 +97,12 @@ pub(super) fn load(context: &Context, path: &Path) -> Result<SavedPlan, CommandE
     })
 }
 
-/// Requires that `planned`, which was made just now, is what was saved.
+/// Requires that `planned`, which was made just now, is what was saved. Afterwards it deletes the old versions that were shown.
 ///
 /// # Errors
 /// Something moved in between; everything that did is told.
-pub(super) fn require_same(saved: &SavedPlan, planned: &Planned) -> Result<(), CommandError> {
+pub(super) fn require_same(saved: &SavedPlan, planned: &mut Planned) -> Result<(), CommandError> {
+    saved.carry_over_old_versions(&mut planned.plan);
     let moved = saved.moved(&planned.basis, &planned.plan);
     if moved.is_empty() {
         return Ok(());

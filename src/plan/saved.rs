@@ -10,12 +10,13 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::change::{Change, OLD_VERSIONS_FIELD, Plan};
+use super::change::{Action, Change, OLD_VERSIONS_FIELD, Plan};
 use super::cost::Estimate;
 use super::gate::Violation;
 use super::loss::Loss;
 use super::preflight::Preflight;
 use super::request::PlanRequest;
+use super::retention::Retention;
 use crate::digest::Digest;
 use crate::names::{Lineage, ProjectName, StageName};
 use crate::resource::{Address, Resource, changed_fields};
@@ -203,20 +204,41 @@ impl SavedPlan {
                 moved.push(Moved::Appeared(now.address.clone()));
             }
         }
-        if moved.is_empty() && comparable(plan) != comparable(&self.plan) {
+        if moved.is_empty() && *plan != self.plan {
             moved.push(Moved::Other);
         }
         moved
     }
+
+    /// Makes `plan`, to which the same request leads now, delete the old versions that were shown, and no others, wherever
+    /// nothing else is another. Which versions are in use changes with every render that begins or ends, and nobody has to
+    /// look at a plan again for that: a version that came into use stays all the same, because apply looks before it deletes.
+    pub fn carry_over_old_versions(&self, plan: &mut Plan) {
+        for now in &mut plan.changes {
+            let mut then = self.plan.changes.iter();
+            let then = then.find(|then| then.address == now.address);
+            if let Some(then) = then
+                && without_old_versions(then) == without_old_versions(now)
+            {
+                *now = then.clone();
+            }
+        }
+    }
 }
 
-/// The plan without what is only told: which renders keep an old version alive changes nothing of what is done.
-fn comparable(plan: &Plan) -> Plan {
-    let mut plan = plan.clone();
-    for change in &mut plan.changes {
-        change.retention.kept.clear();
+/// The change as it would be if old versions were left alone.
+fn without_old_versions(change: &Change) -> Change {
+    let mut change = Change {
+        retention: Retention::default(),
+        ..change.clone()
+    };
+    change
+        .fields
+        .retain(|field| field.path != OLD_VERSIONS_FIELD);
+    if change.action == Action::Update && change.fields.is_empty() {
+        change.action = Action::NoOp;
     }
-    plan
+    change
 }
 
 fn object(then: &Change, now: Option<&Change>) -> Vec<Moved> {
@@ -237,12 +259,6 @@ fn object(then: &Change, now: Option<&Change>) -> Vec<Moved> {
                 address: address.clone(),
                 fields: fields(before, after),
             },
-        });
-    }
-    if then.retention.delete != now.retention.delete {
-        moved.push(Moved::Changed {
-            address: address.clone(),
-            fields: vec![OLD_VERSIONS_FIELD.to_owned()],
         });
     }
     if then.after != now.after {
