@@ -210,7 +210,8 @@ impl Executor<'_> {
         }
         let cloud = self.inputs.cloud;
         let buckets = self.bucket().map(|spec| &spec.name).into_iter().collect();
-        let now = in_use::versions(cloud, &BTreeSet::from([name]), &buckets, 0).await?;
+        let listed = in_use::list(cloud, &BTreeSet::from([name]), &buckets).await?;
+        let now = listed.with_renders(cloud).await?;
         let now = now.get(name).cloned().unwrap_or_default();
         for version in doomed {
             if now.users.contains_key(version) || !now.unclear.is_empty() {

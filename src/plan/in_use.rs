@@ -6,13 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::future::try_join_all;
 use futures::{StreamExt as _, TryStreamExt as _};
 
-use super::change::Desired;
+use super::change::{Desired, Observation, Present};
 use super::retention::Versions;
 use crate::cloud::{Cloud, CloudError, CloudErrorKind, LIVE_ALIAS};
 use crate::env;
 use crate::names::{BucketName, FunctionName};
 use crate::protocol::running::{self, RunningRender};
-use crate::resource::Resource;
+use crate::resource::{Address, Resource, changed_fields};
 use crate::state::State;
 
 /// Pages of renders that are looked at, a thousand on each. If there are more, any version may be in use.
@@ -21,17 +21,21 @@ const RENDER_PAGES_MAX: usize = 10;
 /// Documents read at the same time.
 const READS_IN_FLIGHT: usize = 16;
 
-/// The versions of every function that is desired or recorded, if old ones are to go.
+/// Gives every function that is there its published versions, if old ones are to go. `resources` are read meanwhile.
+///
+/// What renders use is read only where a version would be deleted otherwise: there can be thousands of them, and a plan
+/// without changes takes no more round trips for any.
 ///
 /// # Errors
 /// Something could not be read. That there is no function or no bucket is no error.
-pub(super) async fn versions_of(
+pub(super) async fn add_versions(
     cloud: &Cloud,
     desired: &Desired,
     state: &State,
-) -> Result<BTreeMap<FunctionName, Versions>, CloudError> {
+    resources: impl Future<Output = Result<BTreeMap<Address, Observation>, CloudError>>,
+) -> Result<BTreeMap<Address, Observation>, CloudError> {
     let Some(keep) = desired.keep_versions else {
-        return Ok(BTreeMap::new());
+        return resources.await;
     };
     let recorded = state.records.values().map(|record| &record.applied);
     let (mut functions, mut buckets) = (BTreeSet::new(), BTreeSet::new());
@@ -42,34 +46,69 @@ pub(super) async fn versions_of(
             Resource::LogGroup(_) | Resource::Role(_) | Resource::Site(_) => {}
         }
     }
-    versions(cloud, &functions, &buckets, keep).await
+    let listed = list(cloud, &functions, &buckets);
+    let (mut resources, listed) = tokio::try_join!(resources, listed)?;
+    place(&listed.versions, &mut resources);
+    let deletes = resources.iter().any(|(address, observation)| {
+        let wanted = desired.resources.get(address);
+        matches!(observation, Observation::Present(now) if deletes(now, wanted, keep))
+    });
+    if deletes {
+        place(&listed.with_renders(cloud).await?, &mut resources);
+    }
+    Ok(resources)
 }
 
-/// The versions of `functions`. What uses them is looked up only where there are more than `keep`. Renders are those of
-/// `buckets`.
+/// Whether old versions would go if no render used any. Changing a function publishes another version of it.
+fn deletes(now: &Present, wanted: Option<&Resource>, keep: u32) -> bool {
+    let Some(wanted @ Resource::Function(_)) = wanted else {
+        return false;
+    };
+    let publishes = !changed_fields(Some(&now.spec), Some(wanted)).is_empty();
+    !now.versions.retention(keep, publishes).delete.is_empty()
+}
+
+fn place(
+    versions: &BTreeMap<FunctionName, Versions>,
+    resources: &mut BTreeMap<Address, Observation>,
+) {
+    for observation in resources.values_mut() {
+        if let Observation::Present(present) = observation
+            && let Resource::Function(spec) = &present.spec
+            && let Some(known) = versions.get(&spec.name)
+        {
+            let live = present.outputs.get("version");
+            present.versions = Versions {
+                live: live.and_then(|version| version.parse().ok()),
+                ..known.clone()
+            };
+        }
+    }
+}
+
+/// The versions of functions, and the renders that may use them.
+#[derive(Debug)]
+pub struct Listed<'a> {
+    /// With the aliases that use them. What renders use is not looked up yet.
+    versions: BTreeMap<FunctionName, Versions>,
+    renders: Vec<Renders<'a>>,
+}
+
+/// The versions of `functions`, and the renders that left something in `buckets`.
 ///
 /// # Errors
 /// Something could not be read. That there is no function or no bucket is no error.
-pub async fn versions(
+pub async fn list<'a>(
     cloud: &Cloud,
     functions: &BTreeSet<&FunctionName>,
-    buckets: &BTreeSet<&BucketName>,
-    keep: u32,
-) -> Result<BTreeMap<FunctionName, Versions>, CloudError> {
+    buckets: &BTreeSet<&'a BucketName>,
+) -> Result<Listed<'a>, CloudError> {
     let listed = try_join_all(functions.iter().map(|name| async {
         tokio::try_join!(cloud.function_versions(name), cloud.function_aliases(name))
     }));
     let renders = try_join_all(buckets.iter().map(|bucket| renders(cloud, bucket)));
     let (listed, renders) = tokio::try_join!(listed, renders)?;
-    let many = listed
-        .iter()
-        .any(|(versions, _)| versions.len() > keep as usize);
-    let running = match many {
-        true => running_renders(cloud, &renders).await?,
-        false => Vec::new(),
-    };
     let complete = renders.iter().all(|renders| renders.complete);
-    let now_ms = env::now_ms();
     let all = functions
         .iter()
         .zip(listed)
@@ -83,18 +122,6 @@ pub async fn versions(
                     used(&mut versions, &version, format!("alias {alias}"));
                 }
             }
-            for (render, running) in &running {
-                let user = format!("render {render}");
-                match running {
-                    None => drop(versions.unclear.insert(user)),
-                    Some(ended) if ended.may_run_until_ms < now_ms => {}
-                    Some(running) => {
-                        if let Some(version) = running.functions.get(name.as_str()) {
-                            used(&mut versions, version, user);
-                        }
-                    }
-                }
-            }
             if !complete {
                 versions
                     .unclear
@@ -102,7 +129,39 @@ pub async fn versions(
             }
             ((*name).clone(), versions)
         });
-    Ok(all.collect())
+    Ok(Listed {
+        versions: all.collect(),
+        renders,
+    })
+}
+
+impl Listed<'_> {
+    /// The versions with everything that uses them: reads a document for each render.
+    ///
+    /// # Errors
+    /// One could not be read.
+    pub async fn with_renders(
+        mut self,
+        cloud: &Cloud,
+    ) -> Result<BTreeMap<FunctionName, Versions>, CloudError> {
+        let running = running_renders(cloud, &self.renders).await?;
+        let now_ms = env::now_ms();
+        for (name, versions) in &mut self.versions {
+            for (render, running) in &running {
+                let user = format!("render {render}");
+                match running {
+                    None => drop(versions.unclear.insert(user)),
+                    Some(ended) if ended.may_run_until_ms < now_ms => {}
+                    Some(running) => {
+                        if let Some(version) = running.functions.get(name.as_str()) {
+                            used(versions, version, user);
+                        }
+                    }
+                }
+            }
+        }
+        Ok(self.versions)
+    }
 }
 
 fn used(versions: &mut Versions, version: &str, user: String) {
@@ -112,6 +171,7 @@ fn used(versions: &mut Versions, version: &str, user: String) {
 }
 
 /// Renders that left something in a bucket.
+#[derive(Debug)]
 struct Renders<'a> {
     bucket: &'a BucketName,
     prefixes: Vec<String>,

@@ -60,21 +60,8 @@ pub async fn observe(
         let record = state.records.get(address);
         Ok::<_, CloudError>((address.clone(), observer.either(wanted, record).await?))
     }));
-    let versions = in_use::versions_of(cloud, desired, state);
-    let (resources, versions) = tokio::try_join!(resources, versions)?;
-    let mut resources: BTreeMap<Address, Observation> = resources.into_iter().collect();
-    for observation in resources.values_mut() {
-        if let Observation::Present(present) = observation
-            && let Resource::Function(spec) = &present.spec
-            && let Some(known) = versions.get(&spec.name)
-        {
-            let live = present.outputs.get("version");
-            present.versions = Versions {
-                live: live.and_then(|version| version.parse().ok()),
-                ..known.clone()
-            };
-        }
-    }
+    let resources = async { Ok(resources.await?.into_iter().collect()) };
+    let resources = in_use::add_versions(cloud, desired, state, resources).await?;
     Ok(Observed {
         identity,
         resources,
