@@ -84,7 +84,7 @@ pub(super) static POLICY: TableRule = TableRule {
             },
             default: Default::Value("[]"),
             doc: "Rules. `destroy`: a resource is destroyed. `replace`: one is replaced. `iam-widen`: a role that \
-                  exists may do more than before, or more may assume it. `public-bucket`: the bucket is left without \
+                  exists may do more than before, more may assume it, or a function gets another role. `public-bucket`: the bucket is left without \
                   its public access blocks. `--deny RULE` adds to them.",
         },
         Key {

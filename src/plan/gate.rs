@@ -11,6 +11,9 @@ use crate::config::DenyRule;
 use crate::resource::reach::{self, Reach};
 use crate::resource::{Address, Resource};
 
+/// The field of a function that names its role.
+pub const ROLE_FIELD: &str = "role";
+
 /// A change that a rule forbids. Its text is a sentence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Violation {
@@ -108,7 +111,13 @@ fn forbidden(rule: DenyRule, change: &Change) -> Option<String> {
         }),
         DenyRule::IamWiden => {
             let widened = widened(change);
-            (!widened.is_empty()).then(|| format!("is widened: {}", widened.join(", ")))
+            match change.after {
+                _ if widened.is_empty() => None,
+                Some(Resource::Function(_)) => {
+                    Some("gets another role, and roles are not compared".to_owned())
+                }
+                _ => Some(format!("is widened: {}", widened.join(", "))),
+            }
         }
         DenyRule::PublicBucket => match &change.after {
             Some(Resource::Bucket(bucket)) if !bucket.block_public_access => {
@@ -119,31 +128,37 @@ fn forbidden(rule: DenyRule, change: &Change) -> Option<String> {
     }
 }
 
-/// The fields through which a role gets to do more than it may now. A role that is made is no wider than one that was
-/// not there: whoever wants to look at those looks at `create`.
+/// The fields through which a role, or the code that runs as it, gets to do more than it may now. What another role of a
+/// function may do is not looked up, so every one counts. A role or function that is made is no wider than one that was not
+/// there: whoever wants to look at those looks at `create`.
 pub fn widened(change: &Change) -> Vec<&'static str> {
-    let (Some(Resource::Role(before)), Some(Resource::Role(after))) =
-        (&change.before, &change.after)
-    else {
-        return Vec::new();
-    };
-    let mut widened = Vec::new();
-    if before.permissions_boundary != after.permissions_boundary
-        && before.permissions_boundary.is_some()
-    {
-        widened.push("permissions_boundary");
+    match (&change.before, &change.after) {
+        (Some(Resource::Role(before)), Some(Resource::Role(after))) => {
+            let mut widened = Vec::new();
+            if before.permissions_boundary != after.permissions_boundary
+                && before.permissions_boundary.is_some()
+            {
+                widened.push("permissions_boundary");
+            }
+            if reach::of_change(&before.trust_policy, &after.trust_policy) == Reach::Widened {
+                widened.push("trust_policy");
+            }
+            if reach::of_change(&before.policy, &after.policy) == Reach::Widened {
+                widened.push("policy");
+            }
+            if reach::of_other_policies(before, after) == Reach::Widened {
+                widened.push("other_policies");
+            }
+            if reach::of_attached_policies(before, after) == Reach::Widened {
+                widened.push("attached_policies");
+            }
+            widened
+        }
+        (Some(Resource::Function(before)), Some(Resource::Function(after)))
+            if before.role != after.role =>
+        {
+            vec![ROLE_FIELD]
+        }
+        _ => Vec::new(),
     }
-    if reach::of_change(&before.trust_policy, &after.trust_policy) == Reach::Widened {
-        widened.push("trust_policy");
-    }
-    if reach::of_change(&before.policy, &after.policy) == Reach::Widened {
-        widened.push("policy");
-    }
-    if reach::of_other_policies(before, after) == Reach::Widened {
-        widened.push("other_policies");
-    }
-    if reach::of_attached_policies(before, after) == Reach::Widened {
-        widened.push("attached_policies");
-    }
-    widened
 }

@@ -119,7 +119,7 @@ fn a_role_that_may_do_more_is_told_and_can_be_denied() {
     assert!(
         planned
             .stdout
-            .contains("> This plan widens what a role may do.\n"),
+            .contains("> This plan widens what a role may do, or gives a function another role.\n"),
         "{planned}"
     );
     refused(
@@ -139,6 +139,45 @@ fn a_role_that_may_do_more_is_told_and_can_be_denied() {
     assert!(
         planned.stdout.contains("- Allow s3:* on * # narrowed\n"),
         "{planned}"
+    );
+}
+
+/// What the other role may do is not looked up: it may be everything.
+#[test]
+fn another_role_of_a_function_counts_as_wider() {
+    let project = project();
+    apply(&project);
+    let role = "arn:aws:iam::000000000000:role/Admin";
+    project.write(
+        "remotion.toml",
+        &format!("{CONFIG}[role]\narn = \"{role}\"\n"),
+    );
+    let plan = ["plan", "--skip-preflight"];
+    let planned = project.rmx(&plan).expect_status(0);
+    let line = format!("-> \"{role}\" # widened: roles are not compared\n");
+    assert!(planned.stdout.contains(&line), "{planned}");
+    let arguments = [&plan[..], &["--format", "markdown"]].concat();
+    let planned = project.rmx(&arguments).expect_status(0);
+    assert!(
+        planned
+            .stdout
+            .contains("> This plan widens what a role may do, or gives a function another role.\n"),
+        "{planned}"
+    );
+    let planned = project
+        .rmx(&[&plan[..], &["--json"]].concat())
+        .expect_status(0);
+    let document: Value = serde_json::from_str(&planned.stdout).unwrap();
+    let changes = document["resource_changes"].as_array().unwrap().iter();
+    let widened: Vec<(&Value, &Value)> = changes
+        .map(|change| (&change["address"], &change["change"]["iam"]["widened"]))
+        .filter(|(_, widened)| !widened.is_null())
+        .collect();
+    assert_eq!(widened, [(&json!("function.worker"), &json!(["role"]))]);
+    refused(
+        &project,
+        &[&plan[..], &["--deny", "iam-widen"]].concat(),
+        &["`iam-widen` forbids that function.worker gets another role, and roles are not compared"],
     );
 }
 

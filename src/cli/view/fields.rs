@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::cli::ui::{Style, Ui};
 use crate::plan::change::PROTECT_FIELD;
+use crate::plan::gate::ROLE_FIELD;
 use crate::resource::reach::{self, Reach};
 use crate::resource::{FieldChange, FieldValue};
 
@@ -91,9 +92,11 @@ pub(super) fn lines(name: Option<&str>, fields: &[FieldChange], ui: &Ui) -> Vec<
 fn note(field: &FieldChange) -> Option<&'static str> {
     let (before, after) = (field.before.as_ref()?, field.after.as_ref()?);
     let lifted = field.path == PROTECT_FIELD && before != after;
-    match field.forces_replacement {
-        true => Some("# forces replacement"),
-        false => lifted.then_some("# lifts the protection"),
+    match &*field.path {
+        _ if field.forces_replacement => Some("# forces replacement"),
+        _ if lifted => Some("# lifts the protection"),
+        ROLE_FIELD => Some("# widened: roles are not compared"),
+        _ => None,
     }
 }
 

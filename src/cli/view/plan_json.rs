@@ -109,16 +109,21 @@ fn change(change: &Change) -> Value {
     if !replaces.is_empty() {
         whole["replace_paths"] = replaces.into();
     }
-    if let (Some(Resource::Role(before)), Some(Resource::Role(after))) =
-        (&change.before, &change.after)
-    {
-        whole["iam"] = json!({
-            "policy": reach::of_change(&before.policy, &after.policy),
-            "trust_policy": reach::of_change(&before.trust_policy, &after.trust_policy),
-            "other_policies": reach::of_other_policies(before, after),
-            "attached_policies": reach::of_attached_policies(before, after),
-            "widened": gate::widened(change),
-        });
+    let widened = gate::widened(change);
+    match (&change.before, &change.after) {
+        (Some(Resource::Role(before)), Some(Resource::Role(after))) => {
+            whole["iam"] = json!({
+                "policy": reach::of_change(&before.policy, &after.policy),
+                "trust_policy": reach::of_change(&before.trust_policy, &after.trust_policy),
+                "other_policies": reach::of_other_policies(before, after),
+                "attached_policies": reach::of_attached_policies(before, after),
+                "widened": widened,
+            });
+        }
+        (_, Some(Resource::Function(_))) if !widened.is_empty() => {
+            whole["iam"] = json!({ "widened": widened });
+        }
+        _ => {}
     }
     if change.protect != Protection::default() {
         whole["protect"] =

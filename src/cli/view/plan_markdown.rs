@@ -85,7 +85,7 @@ pub(crate) fn plan_markdown(saved: &SavedPlan) -> String {
     {
         push(
             &mut text,
-            "\n> [!WARNING]\n> This plan widens what a role may do.\n",
+            "\n> [!WARNING]\n> This plan widens what a role may do, or gives a function another role.\n",
         );
     }
     push(&mut text, &lifted(&plan.changes));
