@@ -62,7 +62,6 @@ pub(crate) async fn cmd_apply(
         Some(saved) => saved.request.clone(),
         None => args.options.request(),
     };
-    let mode = request.mode;
     let mut config = planned::configuration(context, &request, saved.is_none()).await?;
     config.function.smoke |= args.smoke;
     let farm = farm::connect(context, &config).await?;
@@ -81,7 +80,7 @@ pub(crate) async fn cmd_apply(
         planned.require_consent(&config)?;
         require_possible(&planned)?;
         if planned.plan.is_empty() {
-            return view::applied(&context.ui, &[], store.state(), mode);
+            return view::applied(&context.ui, &planned, &[], store.state());
         }
         // Whoever saved a plan has looked at it.
         let asks = saved.is_none() && !args.auto_approve;
@@ -92,7 +91,7 @@ pub(crate) async fn cmd_apply(
         let smoke = config.function.smoke;
         let applied = carry_out(context, &config, &farm, store, &planned, smoke).await;
         let applied = applied.map_err(|error| saved_plan::cut_off(saved.as_ref(), error))?;
-        view::applied(&context.ui, &applied.done, store.state(), mode)
+        view::applied(&context.ui, &planned, &applied.done, store.state())
     });
     let outcome = outcome.await;
     farm.shutdown().await;

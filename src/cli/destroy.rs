@@ -35,9 +35,8 @@ pub(crate) async fn cmd_destroy(
     context: &Context,
     args: &DestroyArgs,
 ) -> Result<ExitStatus, CommandError> {
-    let mode = PlanMode::Destroy;
     let request = PlanRequest {
-        mode,
+        mode: PlanMode::Destroy,
         delete_data: args.consent.delete_data,
         ..PlanRequest::default()
     };
@@ -55,7 +54,7 @@ pub(crate) async fn cmd_destroy(
         planned.require_consent(&config)?;
         require_possible(&planned)?;
         if planned.plan.is_empty() {
-            return view::applied(&context.ui, &[], store.state(), mode);
+            return view::applied(&context.ui, &planned, &[], store.state());
         }
         let question = "Do you really want to destroy all resources?";
         if !args.auto_approve && !approved(context, question).await? {
@@ -63,7 +62,7 @@ pub(crate) async fn cmd_destroy(
         }
 
         let applied = carry_out(context, &config, &farm, store, &planned, false).await?;
-        view::applied(&context.ui, &applied.done, store.state(), mode)
+        view::applied(&context.ui, &planned, &applied.done, store.state())
     });
     let outcome = outcome.await;
     farm.shutdown().await;

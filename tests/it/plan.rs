@@ -465,3 +465,42 @@ fn a_state_that_cannot_be_trusted_is_left_alone() {
     fs::copy(words.next().unwrap(), words.next().unwrap()).unwrap();
     apply(&project);
 }
+
+#[test]
+fn an_apply_ends_with_the_totals_of_its_plan() {
+    let project = project();
+    apply(&project);
+    let adopted = |memory_mb: u32, arguments: &[&str]| {
+        drop(
+            project
+                .rmx(&["state", "rm", "function.worker"])
+                .expect_status(0),
+        );
+        let memory = format!("[function]\nmemory_mb = {memory_mb}");
+        project.write("remotion.toml", &CONFIG.replace("[function]", &memory));
+        project.rmx(arguments).expect_status(0)
+    };
+    let applied = adopted(1024, &["apply", "--auto-approve"]);
+    for told in [
+        "Plan: 1 to adopt, 0 to add, 1 to change, 0 to destroy.\n",
+        "Apply complete! Resources: 1 adopted, 0 added, 1 changed, 0 destroyed.\n",
+    ] {
+        assert!(
+            applied.stdout.contains(told),
+            "{told} is missing in\n{applied}"
+        );
+    }
+    let applied = adopted(2048, &["apply", "--auto-approve", "--json"]);
+    let lines = applied.stdout.lines();
+    let events = lines.map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let summaries: Vec<_> = events
+        .filter(|event| event["type"] == "change_summary")
+        .map(|event| {
+            (
+                event["changes"]["import"].clone(),
+                event["changes"]["change"].clone(),
+            )
+        })
+        .collect();
+    assert_eq!(summaries, [(1.into(), 1.into()), (1.into(), 1.into())]);
+}

@@ -24,6 +24,7 @@ use std::fmt;
 
 use super::render::view::size;
 
+use crate::apply::Completed;
 use crate::plan::change::{Action, Change, Plan};
 use crate::plan::loss::{Loss, LossKind};
 use crate::plan::request::PlanMode;
@@ -59,6 +60,20 @@ impl Totals {
                 ..self
             },
         }
+    }
+
+    /// Of those changes of `plan` that are done, counted as the plan counts them.
+    fn of_done(plan: &Plan, done: &[Completed]) -> Self {
+        let mut totals = Self::default();
+        for Completed { address, action } in done {
+            let mut changes = plan.changes.iter();
+            let change = changes.find(|change| change.address == *address);
+            totals.count(
+                *action,
+                change.is_some_and(|change| !change.fields.is_empty()),
+            );
+        }
+        totals
     }
 
     /// A replacement is a destroy and an add; forgetting is nothing.

@@ -81,15 +81,12 @@ pub(crate) fn event(ui: &Ui, plan: &Plan, event: &ApplyEvent) {
 /// Shows how an apply without errors ended.
 pub(crate) fn applied(
     ui: &Ui,
+    planned: &Planned,
     done: &[Completed],
     state: &State,
-    mode: PlanMode,
 ) -> Result<ExitStatus, CommandError> {
-    let mut totals = Totals::default();
-    for completed in done {
-        totals.count(completed.action, false);
-    }
-    let totals = totals.in_mode(mode);
+    let mode = planned.request.mode;
+    let totals = Totals::of_done(&planned.plan, done).in_mode(mode);
     let outputs = outputs(state);
     if ui.json() {
         let operation = if mode == PlanMode::Destroy {
