@@ -31,6 +31,15 @@ pub enum ApplyEvent {
         /// For what, as in "waiting for ...".
         what: String,
     },
+    /// An old version of a function that was to go stays.
+    Kept {
+        /// Of which function.
+        address: Address,
+        /// The version.
+        version: u64,
+        /// Why, as a clause.
+        reason: String,
+    },
     /// It came to its end.
     Done {
         /// Of which resource.

@@ -5,8 +5,9 @@
 //! be what was written.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
 
-use super::{ChangeError, Executor, check_file, overtaken};
+use super::{ApplyEvent, ChangeError, Executor, Outputs, check_file, overtaken};
 use crate::cloud::wait::{self, Patience};
 use crate::cloud::{
     CloudError, CloudErrorKind, FunctionCode, FunctionDescription, FunctionPhase, FunctionSettings,
@@ -18,6 +19,9 @@ use crate::plan::change::AliasRevision;
 use crate::plan::in_use;
 use crate::resource::function::{HANDLER, RUNTIME};
 use crate::resource::{EnvironmentSpec, FunctionSpec, RoleReference, role, site};
+
+/// Old versions whose deletion is denied, once it was tried.
+pub(super) type Undeletable = OnceLock<BTreeSet<u64>>;
 
 impl Executor<'_> {
     pub(super) async fn create_function(&self, spec: &FunctionSpec) -> Result<(), ChangeError> {
@@ -213,22 +217,48 @@ impl Executor<'_> {
         let listed = in_use::list(cloud, &BTreeSet::from([name]), &buckets).await?;
         let now = listed.with_renders(cloud).await?;
         let now = now.get(name).cloned().unwrap_or_default();
+        let mut denied = in_use::undeletable(&self.change.outputs);
         for version in doomed {
-            if now.users.contains_key(version) || !now.unclear.is_empty() {
+            denied.remove(version);
+            let users = now.users.get(version).into_iter().flatten();
+            let users: Vec<&str> = users.chain(&now.unclear).map(String::as_str).collect();
+            if !users.is_empty() {
+                self.keeps(*version, format!("in use by {}", users.join(", ")));
                 continue;
             }
             match cloud.delete_function_version(name, *version).await {
                 Ok(()) => {}
-                // An alias was pointed to it at this very moment.
-                Err(error) if error.kind == CloudErrorKind::Conflict => {}
+                Err(error) if error.kind == CloudErrorKind::Conflict => {
+                    self.keeps(*version, "an alias was pointed to it just now".to_owned());
+                }
                 // Some accounts let nobody delete anything. It costs storage and nothing else.
                 Err(error) if error.kind == CloudErrorKind::AccessDenied => {
-                    tracing::warn!(%error, "an old version stays");
+                    self.keeps(*version, error.to_string());
+                    denied.insert(*version);
                 }
                 Err(error) => return Err(error.into()),
             }
         }
+        denied.retain(|version| now.there.contains(version));
+        // Nobody else clears away versions of this change.
+        drop(self.undeletable.set(denied));
         Ok(())
+    }
+
+    /// The outputs of the change's object, with the versions whose deletion was denied.
+    pub(super) fn with_undeletable(&self, mut outputs: Outputs) -> Outputs {
+        if let Some(versions) = self.undeletable.get() {
+            in_use::set_undeletable(&mut outputs, versions);
+        }
+        outputs
+    }
+
+    fn keeps(&self, version: u64, reason: String) {
+        (self.on_event)(ApplyEvent::Kept {
+            address: self.change.address.clone(),
+            version,
+            reason,
+        });
     }
 
     /// The function after Lambda has worked in its last change, or why it could not.

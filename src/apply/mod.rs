@@ -276,6 +276,7 @@ impl<S: AsyncFnMut(&mut State) -> Result<(), SaveError>> Step<'_, S> {
             change: self.change,
             state: self.state,
             on_event: self.on_event,
+            undeletable: function::Undeletable::new(),
         }
     }
 }
@@ -286,6 +287,7 @@ struct Executor<'a> {
     change: &'a Change,
     state: &'a State,
     on_event: &'a (dyn Fn(ApplyEvent) + Send + Sync),
+    undeletable: function::Undeletable,
 }
 
 impl Executor<'_> {
@@ -359,7 +361,8 @@ impl Executor<'_> {
             },
         }
         let written = self.look(after, Some(RecordStatus::Pending)).await?;
-        written.map_or(Err(ChangeError::Vanished), |written| Ok(written.outputs))
+        let written = written.ok_or(ChangeError::Vanished)?;
+        Ok(self.with_undeletable(written.outputs))
     }
 
     /// Reads the object that `spec` names; what is not ours is refused.

@@ -53,7 +53,7 @@ pub use invoke::{InvokeEvent, InvokeReply, InvokeStream};
 pub use logs::LogGroupDescription;
 pub use objects::{Object, ObjectInfo, ObjectReader, PutOptions, PutOutcome};
 pub use simulate::{PolicySource, Question, SimulatedAnswer, SimulatedDecision};
-pub use version::{LiveAlias, PublishedVersion};
+pub use version::{FunctionAlias, LiveAlias, PublishedVersion};
 pub use wrote::Wrote;
 
 /// Tags of a resource.

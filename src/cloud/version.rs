@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use aws_sdk_lambda::types::FunctionConfiguration;
+use aws_sdk_lambda::types::{AliasConfiguration, FunctionConfiguration};
 
 use super::error::cloud_error;
 use super::iam::gone_is_fine;
@@ -20,6 +20,17 @@ pub struct LiveAlias {
     pub version: String,
     /// Changes with every change of the alias.
     pub revision_id: String,
+}
+
+/// An alias and every version that it sends invocations to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FunctionAlias {
+    /// Its name.
+    pub name: String,
+    /// The version it points to.
+    pub version: String,
+    /// Versions that take a share of its invocations.
+    pub weighted: Vec<String>,
 }
 
 /// A published version.
@@ -89,11 +100,11 @@ impl Cloud {
         }
     }
 
-    /// Every alias and the version it points to; none if there is no function.
+    /// Every alias; none if there is no function.
     pub async fn function_aliases(
         &self,
         name: &FunctionName,
-    ) -> Result<Vec<(String, String)>, CloudError> {
+    ) -> Result<Vec<FunctionAlias>, CloudError> {
         let mut aliases = Vec::new();
         let mut marker = None;
         for _ in 0..VERSION_PAGES_MAX {
@@ -112,7 +123,7 @@ impl Cloud {
                 Err(error) => return Err(error),
             };
             let listed = page.aliases.unwrap_or_default().into_iter();
-            aliases.extend(listed.filter_map(|alias| Some((alias.name?, alias.function_version?))));
+            aliases.extend(listed.filter_map(function_alias));
             marker = page.next_marker.filter(|marker| !marker.is_empty());
             if marker.is_none() {
                 break;
@@ -257,6 +268,16 @@ impl Cloud {
                 .map_err(|error| cloud_error("delete a version of function", name, &error)),
         )
     }
+}
+
+fn function_alias(alias: AliasConfiguration) -> Option<FunctionAlias> {
+    let weights = alias.routing_config;
+    let weights = weights.and_then(|routing| routing.additional_version_weights);
+    Some(FunctionAlias {
+        name: alias.name?,
+        version: alias.function_version?,
+        weighted: weights.unwrap_or_default().into_keys().collect(),
+    })
 }
 
 /// `None` for `$LATEST`, which is no version.

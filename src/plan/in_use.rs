@@ -8,7 +8,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::change::{Desired, Observation, Present};
 use super::retention::Versions;
-use crate::cloud::{Cloud, CloudError, CloudErrorKind, LIVE_ALIAS};
+use crate::cloud::{Cloud, CloudError, CloudErrorKind, FunctionAlias, LIVE_ALIAS};
 use crate::env;
 use crate::names::{BucketName, FunctionName};
 use crate::protocol::running::{self, RunningRender};
@@ -48,6 +48,7 @@ pub(super) async fn add_versions(
     }
     let listed = list(cloud, &functions, &buckets);
     let (mut resources, listed) = tokio::try_join!(resources, listed)?;
+    remember_undeletable(state, &mut resources);
     place(&listed.versions, &mut resources);
     let deletes = resources.iter().any(|(address, observation)| {
         let wanted = desired.resources.get(address);
@@ -68,6 +69,37 @@ fn deletes(now: &Present, wanted: Option<&Resource>, keep: u32) -> bool {
     !now.versions.retention(keep, publishes).delete.is_empty()
 }
 
+/// Puts what is recorded of denied deletions beside what was read: AWS does not tell.
+fn remember_undeletable(state: &State, resources: &mut BTreeMap<Address, Observation>) {
+    for (address, observation) in resources {
+        let record = state.records.get(address);
+        let recorded = record.and_then(|record| record.outputs.get(UNDELETABLE_OUTPUT));
+        if let (Observation::Present(present), Some(recorded)) = (observation, recorded) {
+            let outputs = &mut present.outputs;
+            outputs.insert(UNDELETABLE_OUTPUT.to_owned(), recorded.clone());
+        }
+    }
+}
+
+/// The output of a function that names the versions whose deletion was denied.
+const UNDELETABLE_OUTPUT: &str = "undeletable_versions";
+
+/// The versions that the outputs of a function name as such.
+pub fn undeletable(outputs: &BTreeMap<String, String>) -> BTreeSet<u64> {
+    let named = outputs.get(UNDELETABLE_OUTPUT);
+    let named = named.iter().flat_map(|text| text.split(", "));
+    named.filter_map(|version| version.parse().ok()).collect()
+}
+
+/// Names `versions` in the outputs of a function as such.
+pub fn set_undeletable(outputs: &mut BTreeMap<String, String>, versions: &BTreeSet<u64>) {
+    let versions: Vec<String> = versions.iter().map(u64::to_string).collect();
+    match versions.is_empty() {
+        true => drop(outputs.remove(UNDELETABLE_OUTPUT)),
+        false => drop(outputs.insert(UNDELETABLE_OUTPUT.to_owned(), versions.join(", "))),
+    }
+}
+
 fn place(
     versions: &BTreeMap<FunctionName, Versions>,
     resources: &mut BTreeMap<Address, Observation>,
@@ -80,6 +112,7 @@ fn place(
             let live = present.outputs.get("version");
             present.versions = Versions {
                 live: live.and_then(|version| version.parse().ok()),
+                undeletable: undeletable(&present.outputs),
                 ..known.clone()
             };
         }
@@ -117,9 +150,16 @@ pub async fn list<'a>(
                 there: there.iter().map(|version| version.number).collect(),
                 ..Versions::default()
             };
-            for (alias, version) in aliases {
-                if alias != LIVE_ALIAS {
-                    used(&mut versions, &version, format!("alias {alias}"));
+            for alias in aliases {
+                let FunctionAlias {
+                    name,
+                    version,
+                    weighted,
+                } = alias;
+                // Where `live` points is known without this.
+                let main = (name != LIVE_ALIAS).then_some(version);
+                for version in main.iter().chain(&weighted) {
+                    used(&mut versions, version, format!("alias {name}"));
                 }
             }
             if !complete {

@@ -18,6 +18,8 @@ pub struct Versions {
     pub users: BTreeMap<u64, BTreeSet<String>>,
     /// What may use any of them: nobody can tell which.
     pub unclear: BTreeSet<String>,
+    /// Those whose deletion was denied when it was last tried.
+    pub undeletable: BTreeSet<u64>,
 }
 
 /// What becomes of them.
@@ -27,6 +29,9 @@ pub struct Retention {
     pub delete: Vec<u64>,
     /// Old enough to be deleted, but in use: by what.
     pub kept: BTreeMap<u64, BTreeSet<String>>,
+    /// Old enough to be deleted and not in use, but nobody was allowed to.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub denied: BTreeSet<u64>,
 }
 
 impl Versions {
@@ -38,7 +43,8 @@ impl Versions {
             .collect()
     }
 
-    /// What goes if `keep` are kept besides the live one. What is in use stays in addition to these.
+    /// What goes if `keep` are kept besides the live one. What is in use stays in addition to these, and so does what could
+    /// not be deleted: that is tried again with every version that is published, and is no change of its own.
     pub fn retention(&self, keep: u32, publishes: bool) -> Retention {
         let others = self.old(false);
         // The one that is live until now will be the first of those kept.
@@ -51,14 +57,21 @@ impl Versions {
             users.chain(&self.unclear).cloned().collect()
         };
         let excess = |count: usize| count.saturating_sub(keep as usize);
-        let (used, free): (Vec<u64>, Vec<u64>) = others
+        let (used, unused): (Vec<u64>, Vec<u64>) = others
             .iter()
             .partition(|version| !users(version).is_empty());
+        let (denied, free): (Vec<u64>, Vec<u64>) = unused
+            .iter()
+            .partition(|version| !publishes && self.undeletable.contains(version));
         let too_old = &others[..excess(others.len())];
         let kept = used.iter().filter(|version| too_old.contains(version));
         Retention {
             delete: free[..excess(free.len())].to_vec(),
             kept: kept.map(|version| (*version, users(version))).collect(),
+            denied: denied
+                .into_iter()
+                .filter(|version| too_old.contains(version))
+                .collect(),
         }
     }
 }
@@ -115,7 +128,12 @@ mod tests {
             let mut now = versions(1..=count, live);
             now.users.insert(2, BTreeSet::from(["render".to_owned()]));
             for version in now.retention(keep, publishes).delete {
-                assert!(now.there.remove(&version) && Some(version) != now.live);
+                assert!(now.there.contains(&version) && Some(version) != now.live);
+                // Nobody may delete these.
+                match [1, 3].contains(&version) {
+                    true => drop(now.undeletable.insert(version)),
+                    false => drop(now.there.remove(&version)),
+                }
             }
             if publishes {
                 now.there.insert(count + 1);

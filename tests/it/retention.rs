@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use crate::plan::{CONFIG, apply, changes, project};
 use crate::recovery::behind_its_back;
-use crate::support::TestProject;
+use crate::support::aws::AwsProject;
+use crate::support::{Output, TestProject};
 
 fn declare(project: &TestProject, timeout_s: u32, keep: u32) {
     let function = format!("[function]\ntimeout_s = {timeout_s}\nkeep_versions = {keep}");
@@ -16,7 +17,11 @@ fn declare(project: &TestProject, timeout_s: u32, keep: u32) {
 /// Numbers of the published versions, newest first.
 #[track_caller]
 fn versions(project: &TestProject) -> Vec<u64> {
-    let output = project.rmx(&["versions", "--json"]).expect_status(0);
+    numbers(&project.rmx(&["versions", "--json"]).expect_status(0))
+}
+
+#[track_caller]
+fn numbers(output: &Output) -> Vec<u64> {
     let document: Value = serde_json::from_str(&output.stdout).unwrap();
     let versions = document["functions"][0]["versions"].as_array().unwrap();
     let versions = versions.iter().map(|version| version["version"].as_u64());
@@ -214,4 +219,86 @@ fn a_saved_plan_deletes_what_it_showed_whichever_renders_ended_since() {
     });
     drop(project.rmx(&["apply", "saved"]).expect_status(0));
     assert_eq!(versions(&project), [6, 5, 4]);
+}
+
+/// On the embedded cloud as if it were AWS: a farm with three versions, of which two are to go.
+async fn three_versions() -> AwsProject {
+    let aws = AwsProject::start("").await;
+    for timeout_s in 101..=104 {
+        aws.configure(&format!("keep_versions = 10\ntimeout_s = {timeout_s}"));
+        drop(aws.rmx(&["apply", "--auto-approve"]).expect_status(0));
+    }
+    aws.configure("keep_versions = 1\ntimeout_s = 104");
+    aws
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_may_delete_is_told_and_stays_without_another_plan() {
+    let mut aws = three_versions().await;
+    let statements =
+        json!([{ "Effect": "Allow", "NotAction": "lambda:DeleteFunction", "Resource": "*" }]);
+    let role = aws.role("deploy", "/", statements).await;
+    aws.become_role(&role).await;
+    let applied = aws.rmx(&["apply", "--auto-approve"]).expect_status(0);
+    for version in 1..=2 {
+        let told =
+            format!("function.worker: Version {version} is kept: could not delete a version");
+        assert!(
+            applied.stderr.contains(&told),
+            "{told} is missing in\n{applied}"
+        );
+    }
+    let planned = aws.rmx(&["plan", "--detailed-exitcode"]).expect_status(0);
+    let told = "Version 1 of function.worker is kept: its deletion was denied.";
+    assert!(planned.stdout.contains(told), "{planned}");
+
+    // A change that keeps another record does not forget it, and the next version tries again.
+    aws.configure("keep_versions = 1\ntimeout_s = 104\nprotect = true");
+    drop(aws.rmx(&["apply", "--auto-approve"]).expect_status(0));
+    drop(aws.rmx(&["plan", "--detailed-exitcode"]).expect_status(0));
+    aws.configure("keep_versions = 1\ntimeout_s = 105");
+    let applied = aws
+        .rmx(&["apply", "--auto-approve", "--json"])
+        .expect_status(0);
+    let told = "function.worker: Version 3 is kept: ";
+    assert!(applied.stdout.contains(told), "{applied}");
+    drop(aws.rmx(&["plan", "--detailed-exitcode"]).expect_status(0));
+    aws.allow(
+        "deploy",
+        json!([{ "Effect": "Allow", "Action": "*", "Resource": "*" }]),
+    )
+    .await;
+    drop(aws.rmx(&["plan", "--detailed-exitcode"]).expect_status(0));
+    aws.configure("keep_versions = 1\ntimeout_s = 106");
+    drop(aws.rmx(&["apply", "--auto-approve"]).expect_status(0));
+    assert_eq!(
+        numbers(&aws.rmx(&["versions", "--json"]).expect_status(0)),
+        [6, 5]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_takes_a_share_of_an_alias_is_in_use() {
+    let aws = three_versions().await;
+    let routing = aws_sdk_lambda::types::AliasRoutingConfiguration::builder()
+        .additional_version_weights("2", 0.1)
+        .build();
+    let made = aws
+        .lambda()
+        .create_alias()
+        .function_name("rmx-hello")
+        .name("canary")
+        .function_version("4")
+        .routing_config(routing)
+        .send();
+    made.await.unwrap();
+    let planned = aws.rmx(&["plan"]).expect_status(0);
+    let told = "Version 2 of function.worker is kept: in use by alias canary.";
+    assert!(planned.stdout.contains(told), "{planned}");
+    drop(aws.rmx(&["apply", "--auto-approve"]).expect_status(0));
+    assert_eq!(
+        numbers(&aws.rmx(&["versions", "--json"]).expect_status(0)),
+        [4, 3, 2]
+    );
+    drop(aws.rmx(&["plan", "--detailed-exitcode"]).expect_status(0));
 }

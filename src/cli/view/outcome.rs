@@ -171,6 +171,11 @@ fn event_text(plan: &Plan, event: &ApplyEvent) -> String {
             format!("{address}: Still {verb}... [{} elapsed]", seconds(*elapsed))
         }
         ApplyEvent::Waiting { address, what } => format!("{address}: Waiting for {what}..."),
+        ApplyEvent::Kept {
+            address,
+            version,
+            reason,
+        } => format!("{address}: Version {version} is kept: {reason}"),
         ApplyEvent::Done {
             address,
             action,
@@ -228,7 +233,9 @@ fn event_json(plan: &Plan, event: &ApplyEvent) -> Value {
             action,
             elapsed,
         } => ("apply_progress", address, Some(*action), Some(*elapsed)),
-        ApplyEvent::Waiting { address, .. } => ("log", address, None, None),
+        ApplyEvent::Waiting { address, .. } | ApplyEvent::Kept { address, .. } => {
+            ("log", address, None, None)
+        }
         ApplyEvent::Done {
             address,
             action,

@@ -62,15 +62,20 @@ pub(crate) fn plan_text(plan: &Plan, losses: &[Loss], mode: PlanMode, ui: &Ui) -
 /// Old versions that would go if nothing used them.
 fn kept_text(plan: &Plan) -> String {
     let kept = plan.changes.iter().flat_map(|change| {
+        let address = &change.address;
         let kept = change.retention.kept.iter();
-        kept.map(|(version, users)| {
+        let kept = kept.map(move |(version, users)| {
             let users: Vec<&str> = users.iter().map(String::as_str).collect();
             let users = users.join(", ");
+            format!("Version {version} of {address} is kept: in use by {users}.\n")
+        });
+        let denied = change.retention.denied.iter();
+        let denied = denied.map(move |version| {
             format!(
-                "Version {version} of {} is kept: in use by {users}.\n",
-                change.address
+                "Version {version} of {address} is kept: its deletion was denied. The next change of the function tries again.\n"
             )
-        })
+        });
+        kept.chain(denied)
     });
     let lines: String = kept.collect();
     match lines.is_empty() {

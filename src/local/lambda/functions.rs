@@ -329,7 +329,7 @@ impl LambdaService {
                         let users: Vec<&str> = function
                             .aliases
                             .iter()
-                            .filter(|(_, alias)| alias.version == qualifier)
+                            .filter(|(_, alias)| alias.invokes(qualifier))
                             .map(|(name, _)| name.as_str())
                             .collect();
                         if !users.is_empty() {

@@ -216,7 +216,7 @@ impl LambdaService {
             ));
         }
         let functions: Functions = self.store.read(&document(&place))?;
-        let (function, version) = functions.version(&place, &reference)?;
+        let (function, version) = functions.routed(&place, &reference)?;
         let now_ms = env::now_ms();
         version.check_created(now_ms)?;
         let version = function.serving(version, now_ms);

@@ -87,8 +87,18 @@ pub(super) struct Configuration {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Alias {
     pub(super) version: String,
+    /// Other versions, and the share of invocations that goes to each.
+    #[serde(default)]
+    pub(super) weights: BTreeMap<String, f64>,
     pub(super) description: String,
     pub(super) revision_id: String,
+}
+
+impl Alias {
+    /// Whether invocations of it go to that version.
+    pub(super) fn invokes(&self, version: &str) -> bool {
+        self.version == version || self.weights.contains_key(version)
+    }
 }
 
 /// What happens to asynchronous invocations.
@@ -144,6 +154,18 @@ impl Functions {
             .ok_or_else(missing)?;
         Ok((function, version))
     }
+
+    /// The function and the version that an invocation of `reference` goes to.
+    pub(super) fn routed(
+        &self,
+        place: &Place,
+        reference: &Reference,
+    ) -> Result<(&Function, &Version), ServiceError> {
+        let (function, version) = self.version(place, reference)?;
+        let lot = f64::from(uuid::Uuid::new_v4().as_fields().0) / f64::from(u32::MAX);
+        let routed = function.routed(reference.qualifier.as_deref(), lot);
+        Ok((function, routed.unwrap_or(version)))
+    }
 }
 
 impl Function {
@@ -160,6 +182,19 @@ impl Function {
             "$LATEST" => Some(&self.latest),
             number => self.versions.get(&number.parse().ok()?),
         }
+    }
+
+    /// The version that an invocation goes to. `lot`, drawn from 0 to 1, decides where an alias has weights.
+    pub(super) fn routed(&self, qualifier: Option<&str>, lot: f64) -> Option<&Version> {
+        let alias = qualifier.and_then(|qualifier| self.aliases.get(qualifier));
+        let mut reached = 0.0;
+        for (version, weight) in alias.iter().flat_map(|alias| &alias.weights) {
+            reached += weight;
+            if lot < reached {
+                return self.version(Some(version));
+            }
+        }
+        self.version(qualifier)
     }
 
     /// Publishes `$LATEST` as a new version, or returns the last one when nothing has changed since.

@@ -1,10 +1,13 @@
 //! Published versions and the aliases that name them.
 
+use std::collections::BTreeMap;
+
 use http::{Response, StatusCode};
 use serde::Deserialize;
 
 use crate::env;
 use crate::local::http::{Body, Request, answer};
+use crate::names::FunctionName;
 
 use super::configuration;
 use super::error::{Kind, ServiceError};
@@ -35,7 +38,20 @@ struct AliasRequest {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct RoutingConfig {
-    additional_version_weights: Option<std::collections::BTreeMap<String, f64>>,
+    additional_version_weights: Option<BTreeMap<String, f64>>,
+}
+
+impl AliasRequest {
+    /// The weights it sets; `None` leaves them as they are.
+    fn weights(&self) -> Option<BTreeMap<String, f64>> {
+        let routing = self.routing_config.as_ref()?;
+        Some(
+            routing
+                .additional_version_weights
+                .clone()
+                .unwrap_or_default(),
+        )
+    }
 }
 
 impl LambdaService {
@@ -94,6 +110,7 @@ impl LambdaService {
         let place = Place::of(request);
         let function_name = unqualified(&place, name)?;
         let body = alias_request(request)?;
+        let weights = body.weights().unwrap_or_default();
         let alias_name = body
             .name
             .ok_or_else(|| ServiceError::constraint("null", "name", "not be null"))?;
@@ -119,9 +136,11 @@ impl LambdaService {
                 check_version(&place, function, &reference, &version)?;
                 let alias = Alias {
                     version,
+                    weights,
                     description: body.description.unwrap_or_default(),
                     revision_id: revision_id(),
                 };
+                check_weights(&place, function, &function_name, &alias)?;
                 let view = view::alias(&place, &function_name, &alias_name, &alias);
                 function.aliases.insert(alias_name, alias);
                 Ok(view)
@@ -169,15 +188,20 @@ impl LambdaService {
                     };
                     check_version(&place, function, &reference, version)?;
                 }
-                let alias = function
+                let mut alias = function
                     .aliases
-                    .get_mut(alias_name)
+                    .get(alias_name)
+                    .cloned()
                     .ok_or_else(|| missing_alias(&place.function_arn(&name), alias_name))?;
                 if body
                     .revision_id
-                    .is_some_and(|revision| revision != alias.revision_id)
+                    .as_ref()
+                    .is_some_and(|revision| *revision != alias.revision_id)
                 {
                     return Err(ServiceError::stale_revision());
+                }
+                if let Some(weights) = body.weights() {
+                    alias.weights = weights;
                 }
                 if let Some(version) = body.function_version {
                     alias.version = version;
@@ -186,7 +210,10 @@ impl LambdaService {
                     alias.description = description;
                 }
                 alias.revision_id = revision_id();
-                Ok(view::alias(&place, &name, alias_name, alias))
+                check_weights(&place, function, &name, &alias)?;
+                let view = view::alias(&place, &name, alias_name, &alias);
+                function.aliases.insert(alias_name.to_owned(), alias);
+                Ok(view)
             })?;
         Ok(json_answer(StatusCode::OK, &view))
     }
@@ -222,7 +249,7 @@ impl LambdaService {
             .get(&place, &name)?
             .aliases
             .iter()
-            .filter(|(_, alias)| version.is_none_or(|version| alias.version == version))
+            .filter(|(_, alias)| version.is_none_or(|version| alias.invokes(version)))
             .map(|(alias_name, alias)| view::alias(&place, &name, alias_name, alias))
             .collect();
         page(request, "Aliases", rows)
@@ -234,14 +261,47 @@ fn alias_request(request: &Request) -> Result<AliasRequest, ServiceError> {
     if let Some(description) = &body.description {
         configuration::check_description(description)?;
     }
-    let weights = body
-        .routing_config
-        .as_ref()
-        .and_then(|r| r.additional_version_weights.as_ref());
-    if weights.is_some_and(|weights| !weights.is_empty()) {
-        return Err(ServiceError::unsupported("RoutingConfig of aliases"));
-    }
     Ok(body)
+}
+
+/// One other published version may take a share of the invocations of a published one ("Implement Lambda canary deployments
+/// using a weighted alias", developer guide).
+fn check_weights(
+    place: &Place,
+    function: &Function,
+    name: &FunctionName,
+    alias: &Alias,
+) -> Result<(), ServiceError> {
+    if alias.weights.len() > 1 {
+        return Err(ServiceError::parameter(
+            "Number of items in AdditionalVersionWeights cannot be greater than 1.",
+        ));
+    }
+    for (version, weight) in &alias.weights {
+        if [version, &alias.version].contains(&&"$LATEST".to_owned()) {
+            return Err(ServiceError::parameter(
+                "$LATEST is not supported for an alias pointing to more than 1 version.",
+            ));
+        }
+        if *version == alias.version {
+            return Err(ServiceError::parameter(format!(
+                "Invalid function version {version} was specified in the routing configuration: it is the alias's own."
+            )));
+        }
+        if !(0.0..=1.0).contains(weight) {
+            return Err(ServiceError::constraint(
+                weight,
+                "routingConfig.additionalVersionWeights",
+                "have value between 0 and 1",
+            ));
+        }
+        let reference = Reference {
+            name: name.clone(),
+            qualifier: Some(version.clone()),
+        };
+        check_version(place, function, &reference, version)?;
+    }
+    Ok(())
 }
 
 /// An alias names `$LATEST` or a version that exists.

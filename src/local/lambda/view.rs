@@ -89,13 +89,17 @@ pub(super) fn configuration(
 
 /// `AliasConfiguration`.
 pub(super) fn alias(place: &Place, function: &FunctionName, name: &str, alias: &Alias) -> Value {
-    json!({
+    let mut view = json!({
         "AliasArn": format!("{}:{name}", place.function_arn(function)),
         "Name": name,
         "FunctionVersion": alias.version,
         "Description": alias.description,
         "RevisionId": alias.revision_id,
-    })
+    });
+    if !alias.weights.is_empty() {
+        view["RoutingConfig"] = json!({ "AdditionalVersionWeights": alias.weights });
+    }
+    view
 }
 
 /// `FunctionEventInvokeConfig`.

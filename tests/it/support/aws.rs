@@ -110,6 +110,11 @@ impl AwsProject {
             .unwrap();
     }
 
+    /// Lambda, for what rmx never does.
+    pub(crate) fn lambda(&self) -> aws_sdk_lambda::Client {
+        aws_sdk_lambda::Client::new(&self.sdk)
+    }
+
     /// Makes a managed policy and returns its ARN.
     pub(crate) async fn policy(&self, name: &str, statements: Value) -> String {
         let policy = json!({ "Version": "2012-10-17", "Statement": statements });
