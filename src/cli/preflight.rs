@@ -17,9 +17,8 @@ use crate::env;
 use crate::plan::calls::Surroundings;
 use crate::plan::change::{Action, Change, Plan};
 use crate::plan::desired;
-use crate::plan::preflight::{
-    self, Answer, Check, Limits, Need, Preflight, Principal, Subject, Verdict,
-};
+use crate::plan::limits::{self, Limits};
+use crate::plan::preflight::{self, Answer, Check, Need, Preflight, Principal, Subject, Verdict};
 use crate::resource::Resource;
 
 use super::context::Context;
@@ -59,9 +58,10 @@ impl PreflightOptions {
         }
         let principal = self.preflight_as.as_ref().unwrap_or(&farm.caller);
         let asker = Asker { config, farm };
-        let (permissions, worker_role) = tokio::join!(
+        let (permissions, worker_role, freed_bytes) = tokio::join!(
             asker.permissions(principal, planned),
-            asker.worker_role(plan)
+            asker.worker_role(plan),
+            asker.freed_bytes(plan)
         );
         let mut checks = vec![
             caller(config, farm),
@@ -69,7 +69,7 @@ impl PreflightOptions {
             permissions,
         ];
         checks.extend(worker_role);
-        checks.extend(limits(planned));
+        checks.extend(account_limits(planned, freed_bytes));
         planned.preflight = Some(Preflight {
             principal: principal.clone(),
             checks,
@@ -146,8 +146,8 @@ fn credentials(context: &Context, farm: &Farm) -> Check {
     preflight::credentials(end.or(told), env::now())
 }
 
-/// What follows from Lambda's limits.
-fn limits(planned: &Planned) -> Vec<Check> {
+/// What follows from Lambda's limits, where replaced functions leave `freed_bytes` of code.
+fn account_limits(planned: &Planned, freed_bytes: u64) -> Vec<Check> {
     let settings = match &planned.settings {
         Ok(settings) => settings,
         Err(error) => {
@@ -159,14 +159,15 @@ fn limits(planned: &Planned) -> Vec<Check> {
             )];
         }
     };
-    let limits = of(settings);
+    let of_account = of(settings);
     let code = planned
         .package
-        .and_then(|package| preflight::code_storage(&planned.plan, package, limits));
+        .and_then(|package| limits::code_storage(&planned.plan, package, of_account, freed_bytes));
     let functions = planned.plan.changes.iter().any(|change| {
         change.touches_cloud() && matches!(change.after, Some(Resource::Function(_)))
     });
-    let concurrency = functions.then(|| preflight::concurrency(planned.workers_per_render, limits));
+    let concurrency =
+        functions.then(|| limits::concurrency(planned.workers_per_render, of_account));
     code.into_iter().chain(concurrency).collect()
 }
 
@@ -215,6 +216,19 @@ impl Asker<'_> {
         };
         let who = principal.rsplit(':').next().unwrap_or(principal);
         preflight::permissions(Subject::Permissions, who, &needs, &answers)
+    }
+
+    /// The code of the functions that are replaced; nothing where that is not told.
+    async fn freed_bytes(&self, plan: &Plan) -> u64 {
+        let mut freed_bytes = 0;
+        let replaced = plan.changes.iter();
+        for change in replaced.filter(|change| change.action == Action::Replace) {
+            if let Some(Resource::Function(spec)) = &change.before {
+                let stored = self.farm.cloud.stored_code_bytes(&spec.name).await;
+                freed_bytes += stored.unwrap_or(0);
+            }
+        }
+        freed_bytes
     }
 
     /// Whose policies stand behind `principal`.

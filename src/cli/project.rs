@@ -10,7 +10,7 @@ use crate::cloud::Cloud;
 use crate::config::{Config, EnvironmentValue};
 use crate::plan::change::Desired;
 use crate::plan::desired::Ingredients;
-use crate::plan::preflight::Package;
+use crate::plan::limits::Package;
 use crate::state::CloudIdentity;
 
 use super::bundled::{Bundles, bundles};

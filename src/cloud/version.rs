@@ -217,6 +217,23 @@ impl Cloud {
         &self,
         name: &FunctionName,
     ) -> Result<Vec<PublishedVersion>, CloudError> {
+        let listed = self.list_versions(name).await?;
+        let mut versions: Vec<_> = listed.into_iter().filter_map(published).collect();
+        versions.sort_unstable_by_key(|version| version.number);
+        Ok(versions)
+    }
+
+    /// What the account's storage holds of a function: the code of `$LATEST` and of every version; 0 if there is no function.
+    pub async fn stored_code_bytes(&self, name: &FunctionName) -> Result<u64, CloudError> {
+        let listed = self.list_versions(name).await?;
+        let sizes = listed.iter().map(FunctionConfiguration::code_size);
+        Ok(sizes.filter_map(|size| u64::try_from(size).ok()).sum())
+    }
+
+    async fn list_versions(
+        &self,
+        name: &FunctionName,
+    ) -> Result<Vec<FunctionConfiguration>, CloudError> {
         let mut versions = Vec::new();
         let mut marker = None;
         for _ in 0..VERSION_PAGES_MAX {
@@ -234,14 +251,12 @@ impl Cloud {
                 Err(error) if error.is_not_found() => return Ok(Vec::new()),
                 Err(error) => return Err(error),
             };
-            let listed = page.versions.unwrap_or_default();
-            versions.extend(listed.into_iter().filter_map(published));
+            versions.extend(page.versions.unwrap_or_default());
             marker = page.next_marker.filter(|marker| !marker.is_empty());
             if marker.is_none() {
                 break;
             }
         }
-        versions.sort_unstable_by_key(|version| version.number);
         Ok(versions)
     }
 

@@ -8,6 +8,7 @@ pub mod desired;
 mod error;
 pub mod gate;
 pub mod in_use;
+pub mod limits;
 pub mod loss;
 mod make;
 #[cfg(test)]

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use super::calls::{Call, Surroundings, calls};
-use super::change::{Action, Change, Plan};
+use super::change::Plan;
 use crate::names::RoleName;
-use crate::resource::{Address, FunctionSpec, Resource};
+use crate::resource::{Address, Resource};
 
 /// Credentials that end sooner may end in the middle of an apply: a role takes up to three minutes to be known, a
 /// function in a VPC ten to come up.
@@ -302,120 +302,6 @@ pub fn credentials(end: Option<OffsetDateTime>, now: OffsetDateTime) -> Check {
         Verdict::Warning,
         format!("{detail}, which may be too soon for an apply: get new ones first"),
     )
-}
-
-/// Lambda's limits, as far as a plan depends on them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Invocations at the same time of all functions without a reservation.
-    pub unreserved_concurrency: u32,
-    /// Largest zip that goes within a request.
-    pub zipped_bytes_max: u64,
-    /// Largest function, unzipped.
-    pub unzipped_bytes_max: u64,
-    /// Code of all functions and versions together.
-    pub total_bytes_max: u64,
-    /// How much of that is in use.
-    pub total_bytes_used: u64,
-}
-
-/// The function package of a plan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Package {
-    /// Size of the zip.
-    pub zipped_bytes: u64,
-    /// Size of what is in it.
-    pub unzipped_bytes: u64,
-}
-
-/// Whether new code fits; `None` where the plan brings none.
-pub fn code_storage(plan: &Plan, package: Package, limits: Limits) -> Option<Check> {
-    // What is made is stored twice, as what can be changed and as its first version; an update adds a version.
-    let copies = |change: &Change| match (change.action, &change.before, &change.after) {
-        (Action::Create | Action::Replace, _, Some(Resource::Function(_))) => 2,
-        (
-            Action::Update | Action::Adopt,
-            Some(Resource::Function(before)),
-            Some(Resource::Function(after)),
-        ) => u64::from(stored_anew(before, after)),
-        _ => 0,
-    };
-    let copies: u64 = plan.changes.iter().map(copies).sum();
-    if copies == 0 {
-        return None;
-    }
-    let needed = copies.saturating_mul(package.zipped_bytes);
-    let free = limits
-        .total_bytes_max
-        .saturating_sub(limits.total_bytes_used);
-    let subject = Subject::CodeStorage;
-    if package.unzipped_bytes > limits.unzipped_bytes_max {
-        let detail = format!(
-            "the package has {} unzipped, and Lambda takes {}",
-            size(package.unzipped_bytes),
-            size(limits.unzipped_bytes_max)
-        );
-        return Some(Check::new(subject, Verdict::Refused, detail));
-    }
-    if needed > free {
-        let detail = format!(
-            "the plan stores {} of code, and the account has {} left of {}: delete functions or versions, or ask AWS for more",
-            size(needed),
-            size(free),
-            size(limits.total_bytes_max)
-        );
-        return Some(Check::new(subject, Verdict::Refused, detail));
-    }
-    let way = match package.zipped_bytes > limits.zipped_bytes_max {
-        true => "through the bucket",
-        false => "within the request",
-    };
-    let detail = format!(
-        "{} zipped ({} unzipped of {}) {way}; {} left of {}",
-        size(package.zipped_bytes),
-        size(package.unzipped_bytes),
-        size(limits.unzipped_bytes_max),
-        size(free),
-        size(limits.total_bytes_max)
-    );
-    Some(Check::new(subject, Verdict::Ok, detail))
-}
-
-fn stored_anew(before: &FunctionSpec, after: &FunctionSpec) -> bool {
-    before.code_sha256 != after.code_sha256 || before.architecture != after.architecture
-}
-
-/// Whether the account runs as many workers at the same time as a render wants.
-pub fn concurrency(workers_per_render: u32, limits: Limits) -> Check {
-    let unreserved = limits.unreserved_concurrency;
-    let subject = Subject::Concurrency;
-    if workers_per_render > unreserved {
-        let detail = format!(
-            "a render wants up to {workers_per_render} workers at once, and the account runs {unreserved}: renders take longer; \
-             ask AWS for more (Service Quotas, Lambda, concurrent executions)"
-        );
-        return Check::new(subject, Verdict::Warning, detail);
-    }
-    let renders = unreserved / workers_per_render.max(1);
-    let detail = format!(
-        "a render wants up to {workers_per_render} workers at once; the account runs {unreserved}, {renders} such renders"
-    );
-    Check::new(subject, Verdict::Ok, detail)
-}
-
-/// `12.3 MB`, in powers of 1024 as AWS counts code.
-fn size(bytes: u64) -> String {
-    const UNITS: [&str; 4] = ["B", "KB", "MB", "GB"];
-    let mut value = bytes as f64;
-    let mut unit = 0;
-    while value >= 1024.0 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    match unit {
-        0 => format!("{bytes} B"),
-        _ => format!("{value:.1} {}", UNITS[unit]),
-    }
 }
 
 #[cfg(test)]

@@ -287,6 +287,43 @@ async fn the_limits_of_the_account_are_told() {
     drop(aws.rmx(&["plan", "--skip-preflight"]).expect_status(0));
 }
 
+/// Every version is stored with the whole of its code; what is replaced is gone before it is made again.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_version_takes_storage_and_a_replacement_leaves_it() {
+    let aws = AwsProject::start("").await;
+    drop(aws.rmx(&["apply", "--auto-approve"]).expect_status(0));
+    let cloud = aws.test_cloud.connect().await;
+    let used_bytes = cloud.account_settings().await.unwrap().code_size_used_bytes;
+    let limit = |code_size_total_bytes| {
+        aws.test_cloud.faults().set_quotas(Quotas {
+            code_size_total_bytes,
+            ..Quotas::default()
+        });
+    };
+    limit(used_bytes);
+    let replace = ["plan", "--replace", "function.worker"];
+    drop(aws.rmx(&replace).expect_status(0));
+    limit(used_bytes - 1);
+    let refused = aws.rmx(&replace).expect_status(13);
+    assert!(
+        refused.stderr.contains("code storage: the plan stores"),
+        "{refused}"
+    );
+
+    // Only the memory changes, and a version is published for it.
+    aws.configure("memory_mb = 3008");
+    limit(used_bytes);
+    let refused = aws.rmx(&["plan"]).expect_status(13);
+    assert!(
+        refused.stderr.contains("code storage: the plan stores"),
+        "{refused}"
+    );
+    limit(used_bytes + used_bytes / 2);
+    drop(aws.rmx(&["apply", "--auto-approve"]).expect_status(0));
+    let now_bytes = cloud.account_settings().await.unwrap().code_size_used_bytes;
+    assert_eq!(now_bytes, used_bytes + used_bytes / 2);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plan_without_changes_takes_three_round_trips_at_most() {
     // A farm in use: as many old versions as are kept beside the live one, and what renders left.
