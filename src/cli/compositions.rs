@@ -9,6 +9,7 @@ use crate::render::dispatch::Session;
 use super::context::Context;
 use super::error::{CommandError, ExitStatus};
 use super::farm;
+use super::foreign::one_line;
 use super::render::failure_shown;
 use super::render::options::{Deployed, PageArgs};
 use super::render::view::View;
@@ -60,20 +61,20 @@ fn show(
         let list: Vec<Value> = compositions.iter().map(to_json).collect();
         return ui.print_json(&list);
     }
-    let width = compositions
+    let ids = compositions
         .iter()
-        .map(|c| c.id.chars().count())
-        .max()
-        .unwrap_or(0);
-    for composition in compositions {
+        .map(|composition| one_line(&composition.id));
+    let ids: Vec<String> = ids.collect();
+    let width = ids.iter().map(|id| id.chars().count()).max().unwrap_or(0);
+    for (composition, id) in compositions.iter().zip(ids) {
         if args.page.quiet {
-            ui.print(&composition.id)?;
+            ui.print(id)?;
             continue;
         }
         let seconds = f64::from(composition.duration_in_frames) / composition.fps.as_f64();
         ui.print(format_args!(
             "{}  {:>4} x {:<4}  {:>6} fps  {:>6} frames  {seconds:.1} s",
-            ui.paint(Style::Bold, format_args!("{:<width$}", composition.id)),
+            ui.paint(Style::Bold, format_args!("{id:<width$}")),
             composition.width,
             composition.height,
             composition.fps,

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::cloud::CloudError;
 use crate::env;
 
+use super::foreign;
 use super::ui::{Style, Ui};
 
 /// How a verb ended when nothing failed.
@@ -243,7 +244,8 @@ impl CommandError {
             for cause in &self.0.causes {
                 push(
                     &mut text,
-                    format_args!("\n  {}", cause.replace('\n', "\n    ")),
+                    // What the cloud or a page said may be among them.
+                    format_args!("\n  {}", foreign::lines(cause).replace('\n', "\n    ")),
                 );
             }
         }
@@ -313,6 +315,14 @@ mod tests {
         );
         let json = error.to_json();
         assert_eq!(json["causes"][1], "disk on fire");
+        let told = std::io::Error::other("page: \u{1b}]52;c;x\u{7}\n::error::all is well");
+        let text = CommandError::error("It failed")
+            .cause(told)
+            .render(&Ui::plain());
+        assert!(
+            text.ends_with("page: \\u{1b}]52;c;x\\u{7}\n    | ::error::all is well"),
+            "{text}"
+        );
         assert_eq!(json["exit_code"], 1);
     }
 }

@@ -16,6 +16,7 @@ mod explain;
 mod farm;
 mod files;
 mod fmt;
+mod foreign;
 mod import;
 mod init;
 mod interrupt;

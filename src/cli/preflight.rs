@@ -24,6 +24,7 @@ use crate::resource::Resource;
 use super::context::Context;
 use super::error::{CommandError, CommandErrorKind};
 use super::farm::Farm;
+use super::foreign::one_line;
 use super::planned::Planned;
 
 /// Questions to IAM at the same time; it answers few a second.
@@ -348,7 +349,7 @@ async fn ask(
                     SimulatedAnswer::Denied(reason) => Answer::Denied((*reason).to_owned()),
                     SimulatedAnswer::Depends(keys) => Answer::Unknown(format!(
                         "policies ask for {}, which is known only when the call is made",
-                        keys.join(", ")
+                        one_line(&keys.join(", "))
                     )),
                 },
             }
@@ -363,6 +364,6 @@ fn unknown(error: &CloudError) -> String {
         (CloudErrorKind::AccessDenied, Some(api)) => {
             format!("the caller may not call {api}")
         }
-        _ => error.to_string(),
+        _ => one_line(&error.to_string()),
     }
 }

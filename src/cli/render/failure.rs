@@ -9,6 +9,7 @@ use crate::render::stitch::StitchError;
 use crate::render::{JoinError, RenderError, ResumeError};
 
 use crate::cli::error::{CommandError, CommandErrorKind};
+use crate::cli::foreign::{lines, one_line};
 
 /// The error of a render of `composition`, which can be taken up under `resumable`.
 pub(in crate::cli) fn shown(
@@ -204,8 +205,8 @@ fn task(
     };
     let mut error = CommandError::error(summary);
     error = match failure.frame {
-        Some(frame) => error.detail(format!("Frame {frame}, in {place}: {failure}")),
-        None => error.detail(format!("In {place}: {failure}")),
+        Some(frame) => error.detail(lines(&format!("Frame {frame}, in {place}: {failure}"))),
+        None => error.detail(lines(&format!("In {place}: {failure}"))),
     };
     if let Some(stack) = &failure.stack {
         // The first line of most stacks is the message once more.
@@ -215,7 +216,7 @@ fn task(
             _ => stack,
         };
         if !failure.message.ends_with(places) {
-            error = error.detail(places);
+            error = error.detail(lines(places));
         }
     }
     if hint.is_empty() {
@@ -234,10 +235,11 @@ fn unknown(asked: &str, known: &[String]) -> CommandError {
         [nearest, ..] => error
             .detail(format!(
                 "The site has no composition `{asked}`. Similar ones: {}.",
-                known.join(", ")
+                one_line(&known.join(", "))
             ))
             .hint(format!(
-                "did you mean `{nearest}`? `rmx compositions` lists all"
+                "did you mean `{}`? `rmx compositions` lists all",
+                one_line(nearest)
             )),
     }
 }

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::context::Context;
 use crate::cli::error::CommandError;
+use crate::cli::foreign::{lines, one_line};
 use crate::cli::ui::{Style, Ui};
 use crate::env;
 use crate::media::{Codec, FrameRange};
@@ -236,8 +237,9 @@ impl View {
         }
         for (what, wish, given) in given {
             if let Some(wish) = wish.as_ref().filter(|wish| **wish != given) {
+                let shown = one_line(wish);
                 let text = format!(
-                    "Note: the composition's own {what} is {wish}; this video gets {given}"
+                    "Note: the composition's own {what} is {shown}; this video gets {given}"
                 );
                 self.say("note", &text, json!({ "wish": wish, "given": given }));
             }
@@ -347,7 +349,7 @@ impl View {
         let shown_frames = frames.map(|frames| frames.to_string());
         match note {
             Note::Retrying { failure, .. } => {
-                let text = format!("{place}: {failure}; it is tried again");
+                let text = lines(&format!("{place}: {failure}; it is tried again"));
                 let fields = json!({ "frames": shown_frames, "reason": failure.to_string() });
                 self.say("chunk_retry", &text, fields);
             }
@@ -371,17 +373,19 @@ impl View {
         if wanted > self.log {
             return;
         }
-        let word = match wanted {
-            LogLevel::Error => self.ui.paint_stderr(Style::Red, level),
-            LogLevel::Warn => self.ui.paint_stderr(Style::Yellow, level),
-            LogLevel::Info | LogLevel::Verbose => self.ui.paint_stderr(Style::Dim, level),
+        let style = match wanted {
+            LogLevel::Error => Style::Red,
+            LogLevel::Warn => Style::Yellow,
+            LogLevel::Info | LogLevel::Verbose => Style::Dim,
         };
+        let word = self.ui.paint_stderr(style, one_line(level));
         let place = frames.map_or_else(|| "page".to_owned(), |frames| frames.to_string());
         let fields = json!({
             "frames": frames.map(|frames| frames.to_string()),
             "level": level,
             "text": text,
         });
+        let text = lines(text);
         self.say("log", &format!("[{place}] {word}: {text}"), fields);
     }
 
@@ -436,6 +440,7 @@ pub(in crate::cli) fn counted(count: u64, one: &str, many: &str) -> String {
 /// A line of how the frames were captured, if there is anything to say.
 pub(in crate::cli) fn captured(report: &CaptureReport) -> String {
     let reason = report.reason.as_deref().unwrap_or("no reason was given");
+    let reason = lines(reason);
     match report.word() {
         None => String::new(),
         Some("framebuffer") => "\nframes were read from the browser's framebuffer".to_owned(),

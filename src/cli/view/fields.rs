@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use crate::cli::foreign::one_line;
 use crate::cli::ui::{Style, Ui};
 use crate::plan::change::PROTECT_FIELD;
 use crate::plan::gate::ROLE_FIELD;
@@ -194,7 +195,7 @@ fn statement(value: &Value) -> String {
         named("Resource", "on "),
         others,
     ];
-    parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
+    one_line(&parts.into_iter().flatten().collect::<Vec<_>>().join(" "))
 }
 
 /// What each statement of a policy does to its reach, where the role is there before and after.

@@ -22,6 +22,7 @@ pub(super) use state::{record_json, record_text, state_json, state_text};
 
 use std::fmt;
 
+use super::foreign::quoted;
 use super::render::view::size;
 
 use crate::apply::Completed;
@@ -115,6 +116,9 @@ impl fmt::Display for Totals {
     }
 }
 
+/// A key of S3 may have 1024 characters; more than this is cut off.
+const EXAMPLE_CHARACTERS_MAX: usize = 200;
+
 /// What is lost with a resource.
 pub(super) fn loss(loss: &Loss) -> String {
     let Loss {
@@ -133,7 +137,9 @@ pub(super) fn loss(loss: &Loss) -> String {
     };
     let at_least = if *complete { "" } else { "at least " };
     let example = example.as_ref();
-    let example = example.map_or_else(String::new, |name| format!(", such as `{name}`"));
+    let example = example.map_or_else(String::new, |name| {
+        format!(", such as {}", quoted(name, EXAMPLE_CHARACTERS_MAX))
+    });
     format!(
         "{address} holds {at_least}{count} {what} ({at_least}{}){example}",
         size(*size_bytes)

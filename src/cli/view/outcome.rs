@@ -10,6 +10,7 @@ use super::cost::cost_text;
 use super::{Totals, change_name, plan_json, plan_text};
 use crate::apply::{ApplyEvent, Completed};
 use crate::cli::error::{CommandError, ExitStatus};
+use crate::cli::foreign::one_line;
 use crate::cli::planned::Planned;
 use crate::cli::ui::{Style, Ui};
 use crate::env;
@@ -175,7 +176,7 @@ fn event_text(plan: &Plan, event: &ApplyEvent) -> String {
             address,
             version,
             reason,
-        } => format!("{address}: Version {version} is kept: {reason}"),
+        } => format!("{address}: Version {version} is kept: {}", one_line(reason)),
         ApplyEvent::Done {
             address,
             action,

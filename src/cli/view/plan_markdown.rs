@@ -21,9 +21,8 @@ const FRAME_CHARACTERS_MAX: usize = 2_000;
 /// More rows than this are counted.
 const ROWS_MAX: usize = 100;
 
-/// The same for what would be lost, of which each is a paragraph. A key of S3 may have 1024 characters.
+/// The same for what would be lost, of which each is a paragraph.
 const LOSSES_MAX: usize = 10;
-const LOSS_CHARACTERS_MAX: usize = 300;
 
 /// The comment. Its first line is the same for every plan of a project and stage, so that it can be found again.
 pub(crate) fn plan_markdown(saved: &SavedPlan) -> String {
@@ -68,7 +67,7 @@ pub(crate) fn plan_markdown(saved: &SavedPlan) -> String {
         );
     }
     for one in losses.iter().take(LOSSES_MAX) {
-        let lost: String = loss(one).chars().take(LOSS_CHARACTERS_MAX).collect();
+        let lost = loss(one);
         push(
             &mut text,
             &format!("\n> [!CAUTION]\n> Lost for ever: {lost}.\n"),
@@ -97,9 +96,13 @@ pub(crate) fn plan_markdown(saved: &SavedPlan) -> String {
             .map(|drift| format!("`{}`", drift.address))
             .collect();
         let shown = &names[..names.len().min(ROWS_MAX)];
+        let more = match names.len() - shown.len() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
         push(
             &mut text,
-            &format!("\nChanged outside of rmx: {}.\n", shown.join(", ")),
+            &format!("\nChanged outside of rmx: {}{more}.\n", shown.join(", ")),
         );
     }
     if plan.is_empty() {
@@ -363,6 +366,27 @@ mod tests {
         let characters = text.chars().count();
         assert!(characters < CHARACTERS_MAX, "{characters}");
         assert!(text.contains("\nand 190 more losses.\n") && text.ends_with("</sub>\n"));
+        assert!(text.contains("` and 2901 more.\n"), "drift is counted, too");
+        // What is cut is closed all the same.
+        let lost = text
+            .lines()
+            .find(|line| line.starts_with("> Lost for ever:"));
+        let lost = lost.unwrap_or_default();
+        assert!(
+            lost.ends_with("\u{2026}`.") && lost.matches('`').count() == 2,
+            "{lost}"
+        );
+
+        // A name that others chose says nothing of its own.
+        full.losses.truncate(1);
+        full.losses[0].example = Some("a`\n> [!NOTE]\n> approved \u{1b}[2J".to_owned());
+        let text = plan_markdown(&full);
+        let told = "such as `a\\u{60}\\n> [!NOTE]\\n> approved \\u{1b}[2J`.\n";
+        assert!(
+            text.contains(told) && !text.contains("\n> [!NOTE]"),
+            "{}",
+            &text[..2000]
+        );
 
         assert!(plan_markdown(&saved(3_000, 10)).contains(" more lines are not shown"));
         assert!(plan_markdown(&saved(3_000, 10)).contains("\nand 2901 more.\n"));

@@ -6,6 +6,7 @@ use super::advice::preflight_text;
 use super::cost::cost_text;
 use super::fields::{Mark, lines};
 use super::{Totals, loss, own_name};
+use crate::cli::foreign::one_line;
 use crate::cli::ui::{Style, Ui};
 use crate::plan::change::{Action, Change, Drift, OLD_VERSIONS_FIELD, PROTECT_FIELD, Plan};
 use crate::plan::gate::Violation;
@@ -66,7 +67,7 @@ fn kept_text(plan: &Plan) -> String {
         let kept = change.retention.kept.iter();
         let kept = kept.map(move |(version, users)| {
             let users: Vec<&str> = users.iter().map(String::as_str).collect();
-            let users = users.join(", ");
+            let users = one_line(&users.join(", "));
             format!("Version {version} of {address} is kept: in use by {users}.\n")
         });
         let denied = change.retention.denied.iter();
