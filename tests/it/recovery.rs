@@ -116,7 +116,7 @@ fn a_name_that_is_taken_is_not_touched() {
         put(&cloud, "mine", "untouched").await;
     });
     let output = project.rmx(&["apply", "--auto-approve"]).expect_status(1);
-    for words in [BUCKET, "carries no tag `rmx:stack`", "hint: rename"] {
+    for words in [BUCKET, "carries no tag `rmx:stack`", "rename the project"] {
         assert!(
             output.stderr.contains(words),
             "{words} is missing in\n{output}"
