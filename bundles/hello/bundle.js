@@ -6,7 +6,8 @@
 // calculate(props)        optional: changes to width, height, fps or durationInFrames that depend on the props
 // mount(container, props) builds the scene once and returns draw(frame), a pure function of the frame
 //
-// delayRender(label) / continueRender(handle) hold the renderer back while something loads.
+// delayRender(label, {retries, timeoutInMilliseconds}) / continueRender(handle) hold the renderer back while something
+// loads. With retries, the frame is drawn anew in another page when the time is over.
 "use strict";
 
 (() => {
@@ -22,12 +23,14 @@
   window.remotion_delayRenderTimeouts = {};
   window.remotion_collectAssets = () => [];
 
-  window.delayRender = (label = "(no label)") => {
+  window.delayRender = (label = "(no label)", {retries = 0, timeoutInMilliseconds} = {}) => {
     const handle = nextHandle++;
-    const timeout = (window.remotion_puppeteerTimeout ?? 30000) - 2000;
+    const timeout = Math.max(0, (timeoutInMilliseconds ?? window.remotion_puppeteerTimeout ?? 30000) - 2000);
+    const retriesLeft = retries - ((window.remotion_attempt ?? 1) - 1);
+    const again = retriesLeft > 0 ? ` Retries left: ${retriesLeft} - Rendering the frame will be retried.` : "";
     const timer = setTimeout(() => {
       window.remotion_cancelledError = new Error(
-        `A delayRender() "${label}" was called but not cleared after ${timeout}ms.`,
+        `A delayRender() "${label}" was called but not cleared after ${timeout}ms.${again}`,
       ).stack;
     }, timeout);
     handles.set(handle, timer);
@@ -102,7 +105,8 @@
     requestAnimationFrame(() => window.continueRender(handle));
   };
 
-  window.remotion_setFrame = (frame) => {
+  window.remotion_setFrame = (frame, _composition, attempt) => {
+    window.remotion_attempt = attempt;
     if (frame === mounted.frame) return;
     mounted.frame = frame;
     const handle = window.delayRender(`Setting the current frame to ${frame}`);

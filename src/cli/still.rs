@@ -5,14 +5,15 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use crate::media::ImageFormat;
-use crate::render;
 use crate::render::dispatch::Session;
 use crate::render::output::OutputFile;
 use crate::render::request::{CaptureOptions, StillOptions, StillRequest};
+use crate::render::{self, StillOutput};
 
 use super::context::Context;
 use super::error::{CommandError, ExitStatus};
 use super::farm;
+use super::render::artifacts::{self, ArtifactArgs};
 use super::render::options::{self, Deployed, OverrideArgs, PageArgs};
 use super::render::view::{self, View};
 use super::render::{default_output, failure_shown, shown_path};
@@ -36,6 +37,8 @@ pub(crate) struct StillArgs {
     page: PageArgs,
     #[command(flatten)]
     overrides: OverrideArgs,
+    #[command(flatten)]
+    artifacts: ArtifactArgs,
     /// Times as many pixels a side as the composition has
     #[arg(long, value_name = "FACTOR")]
     scale: Option<f64>,
@@ -101,21 +104,34 @@ pub(crate) async fn cmd_still(
             workers: &workers,
             cancel: &cancel,
         };
-        let outcome = render::still(&request, output, session, |event| view.show(&event)).await;
+        let folder = args.artifacts.folder(context, &args.composition);
+        let show = |event: render::RenderEvent<'_>| view.show(&event);
+        let outcome = render::still(&request, output, &folder, session, show).await;
         view.end()?;
         outcome.map_err(|error| failure_shown(error, &args.composition, None))
     }
     .await;
     farm.shutdown().await;
-    let size_bytes = outcome?;
+    let StillOutput {
+        size_bytes,
+        artifacts: emitted,
+    } = outcome?;
     if context.ui.json() {
-        let fields = json!({ "output": path, "size_bytes": size_bytes });
+        let fields = json!({
+            "output": path,
+            "size_bytes": size_bytes,
+            "artifacts": artifacts::as_json(&emitted),
+        });
         context.ui.print_json(&view::event(
             "still_complete",
             format!("Rendered {shown}"),
             fields,
         ))?;
     } else {
+        for artifact in &emitted {
+            let shown = shown_path(context, &artifact.path);
+            context.ui.say(format!("Artifact: {shown}"));
+        }
         context.ui.print(&shown)?;
     }
     Ok(ExitStatus::Success)

@@ -26,7 +26,7 @@ pub use sound::{
 };
 
 /// Raised whenever a message changes its meaning. A worker refuses a task of another version by name.
-pub const PROTOCOL_VERSION: u32 = 6;
+pub const PROTOCOL_VERSION: u32 = 7;
 
 /// Lambda gives a function one processor for each so many MB of its memory (Lambda developer guide, "Configure function
 /// memory").
@@ -109,6 +109,22 @@ pub struct PageTask {
     pub environment: BTreeMap<String, String>,
     /// How long a `delayRender` may take, in milliseconds. Remotion's default is 30 000.
     pub timeout_ms: u32,
+    /// What the page finds of its browser.
+    #[serde(default)]
+    pub browser: BrowserSettings,
+}
+
+/// What a page finds of its browser, as far as it is for the user to say.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BrowserSettings {
+    /// What the browser calls itself; its own name where absent.
+    pub user_agent: Option<String>,
+    /// Whether the page is told that a dark colour scheme is preferred.
+    pub dark_mode: bool,
+    /// Whether servers are trusted whatever their certificates.
+    pub ignore_certificate_errors: bool,
+    /// Whether the page may read what other origins do not offer to it.
+    pub disable_web_security: bool,
 }
 
 /// See [`WorkerTask::Resolve`].
@@ -204,6 +220,8 @@ pub struct ChunkTask {
     pub segment_key: String,
     /// Key of the report of what is heard meanwhile, written before the segment unless the chunk is silent.
     pub sound_key: String,
+    /// Prefix of the keys of the files that the page emits; frame and name follow. Written before the segment, too.
+    pub artifacts_prefix: String,
     /// Report the SHA-256 of every captured frame in [`Segment::frame_digests`] (for comparisons).
     #[serde(default)]
     pub digest_frames: bool,
@@ -248,6 +266,8 @@ pub struct StillTask {
     pub bucket: BucketName,
     /// Key of the image.
     pub key: String,
+    /// As [`ChunkTask::artifacts_prefix`].
+    pub artifacts_prefix: String,
 }
 
 /// One line of a worker's reply.
@@ -315,6 +335,9 @@ pub enum Answer {
     Still {
         /// Size of the image object.
         size_bytes: u64,
+        /// Files that the page emitted.
+        #[serde(default)]
+        artifacts: u32,
     },
     /// See [`WorkerTask::Smoke`].
     Smoke(smoke::SmokeVideo),
@@ -348,6 +371,9 @@ pub struct Segment {
     pub already_there: bool,
     /// How its frames were captured; nothing if only their sound counted.
     pub captured: Option<Captured>,
+    /// Files that the page emitted meanwhile.
+    #[serde(default)]
+    pub artifacts: u32,
     /// Where the worker's time went.
     pub timings: ChunkTimings,
     /// SHA-256 of every captured frame in order, if asked for.

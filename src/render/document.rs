@@ -110,6 +110,11 @@ pub(super) fn segment_key(
     )
 }
 
+/// Prefix of the files that pages of a render emit; frame and name follow.
+pub(super) fn artifact_prefix(id: &RenderId) -> String {
+    format!("{}artifacts/", prefix(id))
+}
+
 /// Prefix of everything about a render's sound.
 pub(super) fn sound_prefix(id: &RenderId) -> String {
     format!("{}sound", prefix(id))

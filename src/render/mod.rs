@@ -3,6 +3,7 @@
 //! [`render`] reads aloud from top to bottom. The client orchestrates: no Lambda is paid for waiting, and nothing is kept
 //! in memory alone that a later run could not find in the bucket, so a render whose client dies can be taken up again.
 
+mod artifacts;
 mod captured;
 pub mod chunks;
 pub mod dispatch;
@@ -36,11 +37,12 @@ use request::{RenderRequest, RequestError, Settled};
 use scheduler::{ChunkFailure, RenderFailure};
 use stitch::{SegmentSource, SoundSource};
 
+pub use artifacts::{ArtifactFile, ArtifactTwice};
 pub use captured::CaptureReport;
 pub use document::{ResumeError, new_render_id};
 pub use join::{JoinError, Joining};
 pub use progress::{Progress, RenderEvent};
-pub use questions::{compositions, still};
+pub use questions::{StillOutput, compositions, still};
 
 /// How a render is carried out, beside what it is of.
 #[derive(Debug)]
@@ -55,6 +57,8 @@ pub struct RenderJob {
     pub output: OutputFile,
     /// ffmpeg on this machine, if it has one: see [`Joining::needs_ffmpeg`].
     pub ffmpeg: Option<PathBuf>,
+    /// The folder for files that the page emits.
+    pub artifacts_folder: PathBuf,
 }
 
 /// A finished render.
@@ -80,6 +84,8 @@ pub struct RenderOutput {
     pub slowest: Option<(FrameRange, u64)>,
     /// How its frames were captured.
     pub captured: CaptureReport,
+    /// Files that the page emitted.
+    pub artifacts: Vec<ArtifactFile>,
 }
 
 /// Wall time of a render's phases, in milliseconds.
@@ -127,6 +133,9 @@ pub enum RenderError {
     /// The render cannot be taken up.
     #[error(transparent)]
     Resume(#[from] ResumeError),
+    /// Two frames emit one file.
+    #[error(transparent)]
+    Artifacts(#[from] ArtifactTwice),
     /// The cloud says no.
     #[error("{0}")]
     Cloud(#[from] CloudError),
@@ -176,6 +185,7 @@ pub async fn render(
     let work = segments
         .render_missing(request, &job, session, &settled, &mut on_event)
         .await?;
+    let artifacts = segments.artifacts(&job, session).await?;
     let rendered = Instant::now();
 
     let sound = sound::make(request, &job, session, &settled, &mut on_event).await?;
@@ -186,6 +196,9 @@ pub async fn render(
         () = session.cancel.cancelled() => return Err(RenderError::cancelled("stitching")),
         joined = segments.join(sound.as_ref(), &job, session, &settled, &mut on_event) => joined?,
     };
+    let Session { cloud, workers, .. } = session;
+    let folder = &job.artifacts_folder;
+    let artifacts = artifacts::fetch(cloud, &workers.bucket, artifacts, folder).await?;
     let path = job.output.commit()?;
     if !job.keep_segments
         && let Err(error) = document::remove(session.cloud, &session.workers.bucket, &job.id).await
@@ -208,6 +221,7 @@ pub async fn render(
         backups: work.backups,
         slowest: work.slowest,
         captured: segments.captured,
+        artifacts,
     })
 }
 
@@ -250,6 +264,8 @@ struct Segments {
     sizes: Vec<Option<u64>>,
     resumed: u32,
     captured: CaptureReport,
+    /// Files that the pages of this run have emitted.
+    artifacts: u32,
 }
 
 impl Segments {
@@ -275,6 +291,7 @@ impl Segments {
             sizes,
             resumed: u32::try_from(resumed).unwrap_or(u32::MAX),
             captured: CaptureReport::new(settled.no_framebuffer),
+            artifacts: 0,
         })
     }
 
@@ -312,6 +329,7 @@ impl Segments {
                 bucket: session.workers.bucket.clone(),
                 segment_key: document::segment_key(&job.id, chunk.frames, encode),
                 sound_key: document::report_key(&job.id, chunk.frames),
+                artifacts_prefix: document::artifact_prefix(&job.id),
                 digest_frames: false,
             }))
         };
@@ -336,11 +354,24 @@ impl Segments {
                     if let Some(captured) = segment.captured {
                         self.captured.add(captured);
                     }
+                    self.artifacts += segment.artifacts;
                 }
                 Some(_) => return Err(RenderError::Answer),
             }
         }
         Ok(tally)
+    }
+
+    /// What the pages have emitted, in this run or in earlier ones.
+    async fn artifacts(
+        &self,
+        job: &RenderJob,
+        session: Session<'_>,
+    ) -> Result<Vec<artifacts::Found>, RenderError> {
+        if self.artifacts == 0 && self.resumed == 0 {
+            return Ok(Vec::new());
+        }
+        artifacts::find(session.cloud, &session.workers.bucket, &job.id).await
     }
 
     async fn join(

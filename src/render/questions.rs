@@ -1,5 +1,7 @@
 //! What a worker is asked besides chunks: a site's compositions, one of them resolved, a single frame.
 
+use std::path::Path;
+
 use crate::protocol::{
     Answer, Composition, FailureKind, ResolveTask, StillTask, WorkerMessage, WorkerTask,
 };
@@ -7,7 +9,9 @@ use crate::protocol::{
 use super::dispatch::{self, DispatchEvent, Session, Unit};
 use super::output::{OutputError, OutputFile};
 use super::request::{PageOptions, StillRequest};
-use super::{ChunkFailure, RenderError, RenderEvent, RenderFailure, document};
+use super::{
+    ArtifactFile, ChunkFailure, RenderError, RenderEvent, RenderFailure, artifacts, document,
+};
 
 /// The unknown composition's most similar neighbours that are named.
 const SIMILAR_MAX: usize = 5;
@@ -128,16 +132,26 @@ pub async fn compositions(
     question.compositions(&mut on_event).await
 }
 
-/// Renders one frame into an image; returns its size in bytes.
+/// A finished image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StillOutput {
+    /// Its size.
+    pub size_bytes: u64,
+    /// Files that the page emitted.
+    pub artifacts: Vec<ArtifactFile>,
+}
+
+/// Renders one frame into an image, and brings what the page emits below `artifacts_folder`.
 ///
 /// # Errors
 /// As for [`super::render`].
 pub async fn still(
     request: &StillRequest,
     output: OutputFile,
+    artifacts_folder: &Path,
     session: Session<'_>,
     mut on_event: impl FnMut(RenderEvent<'_>),
-) -> Result<u64, RenderError> {
+) -> Result<StillOutput, RenderError> {
     let Session { cloud, workers, .. } = session;
     let options = request.options();
     let question = Question {
@@ -159,21 +173,34 @@ pub async fn still(
         capture,
         bucket: workers.bucket.clone(),
         key: key.clone(),
+        artifacts_prefix: document::artifact_prefix(&id),
     }));
     let answer = question.ask("rendering", task, &mut on_event).await?;
-    let Answer::Still { size_bytes } = answer else {
+    let Answer::Still {
+        size_bytes,
+        artifacts: emitted,
+    } = answer
+    else {
         return Err(RenderError::Answer);
+    };
+    let found = match emitted {
+        0 => Vec::new(),
+        _ => artifacts::find(cloud, &workers.bucket, &id).await?,
     };
     let image = cloud.get_object(&workers.bucket, &key).await?;
     std::fs::write(output.part(), &image).map_err(|error| OutputError::Io {
         path: output.path().to_owned(),
         error,
     })?;
+    let artifacts = artifacts::fetch(cloud, &workers.bucket, found, artifacts_folder).await?;
     output.commit()?;
     if let Err(error) = document::remove(cloud, &workers.bucket, &id).await {
         on_event(RenderEvent::NotCleaned { error: &error });
     }
-    Ok(size_bytes)
+    Ok(StillOutput {
+        size_bytes,
+        artifacts,
+    })
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use super::cdp::{Cdp, CdpError, Event};
 use super::failure::{TaskResult, internal, retryable};
 use super::tools::Tools;
-use crate::protocol::{FailureKind, TaskFailure};
+use crate::protocol::{BrowserSettings, FailureKind, TaskFailure};
 
 /// From the start of the process to its first answer. The official renderer waits 25 s.
 const LAUNCH_TIMEOUT: Duration = Duration::from_secs(25);
@@ -72,6 +72,26 @@ const FLAGS: &[&str] = &[
     "--video-threads=1",
 ];
 
+/// What the user has to say. The dark colour scheme is a matter of the page.
+fn flags_of(settings: &BrowserSettings) -> Vec<String> {
+    let BrowserSettings {
+        user_agent,
+        dark_mode: _,
+        ignore_certificate_errors,
+        disable_web_security,
+    } = settings;
+    let user_agent = user_agent.as_ref();
+    let switches = [
+        (*ignore_certificate_errors, "--ignore-certificate-errors"),
+        (*disable_web_security, "--disable-web-security"),
+    ];
+    let switches = switches.into_iter().filter(|(on, _)| *on);
+    switches
+        .map(|(_, flag)| flag.to_owned())
+        .chain(user_agent.map(|name| format!("--user-agent={name}")))
+        .collect()
+}
+
 /// A running browser.
 #[derive(Debug)]
 pub(super) struct Browser {
@@ -86,7 +106,11 @@ pub(super) struct Browser {
 impl Browser {
     /// Starts a browser and waits until it answers. `scale` is its pixels per CSS pixel: pictures of a frame have the
     /// browser's own scale, whatever a page emulates.
-    pub(super) async fn launch(tools: &Tools, scale: f64) -> TaskResult<Self> {
+    pub(super) async fn launch(
+        tools: &Tools,
+        scale: f64,
+        settings: &BrowserSettings,
+    ) -> TaskResult<Self> {
         let profile = tempfile::Builder::new()
             .prefix("rmx-browser-")
             .tempdir_in(&tools.scratch)
@@ -99,6 +123,7 @@ impl Browser {
         command
             .envs(environment.map(|(name, value)| (*name, value)))
             .args(FLAGS)
+            .args(flags_of(settings))
             .arg(format!("--force-device-scale-factor={scale}"))
             .arg(format!("--user-data-dir={}", profile.path().display()))
             .arg("about:blank")
@@ -281,5 +306,32 @@ pub(super) async fn version_line(
             .unwrap_or_default()
             .to_owned(),
         _ => "unknown".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_browser_is_told_what_the_user_asked_for_and_nothing_else() {
+        let mut settings = BrowserSettings::default();
+        assert_eq!(flags_of(&settings), [] as [&str; 0]);
+        settings.dark_mode = true;
+        assert_eq!(flags_of(&settings), [] as [&str; 0], "the page is told");
+        settings = BrowserSettings {
+            user_agent: Some("a browser (of mine)".to_owned()),
+            dark_mode: false,
+            ignore_certificate_errors: true,
+            disable_web_security: true,
+        };
+        assert_eq!(
+            flags_of(&settings),
+            [
+                "--ignore-certificate-errors",
+                "--disable-web-security",
+                "--user-agent=a browser (of mine)"
+            ]
+        );
     }
 }

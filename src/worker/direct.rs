@@ -90,6 +90,7 @@ async fn capture_frames(
         input_props: capture.props.clone(),
         environment: Default::default(),
         timeout_ms: capture.timeout,
+        browser: Default::default(),
     };
     let (messages, mut queue) = mpsc::channel(16);
     let mut drain = tokio::task::JoinSet::new();
@@ -136,6 +137,7 @@ async fn capture_frames(
         bucket: "capture".parse().map_err(bad)?,
         segment_key: String::new(),
         sound_key: String::new(),
+        artifacts_prefix: String::new(),
         digest_frames: false,
     };
     let out = capture.out.as_deref();

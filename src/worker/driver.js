@@ -85,6 +85,16 @@
           },
         };
       }
+      if (asset.type === "artifact") {
+        const content = {
+          text: () => ({text: String(asset.content)}),
+          binary: () => ({binary: String(asset.content)}),
+          thumbnail: () => "thumbnail",
+        }[asset.contentType];
+        if (content !== undefined) {
+          return {artifact: {name: String(asset.filename).slice(0, 1000), content: content()}};
+        }
+      }
       const name = String(asset.filename ?? asset.src ?? asset.id ?? "").slice(0, 300);
       return {other: {kind: String(asset.type), name}};
     });

@@ -10,10 +10,12 @@ use super::failure::{TaskResult, internal};
 use super::page::{Drawn, Page, Setup};
 use super::site::Site;
 use super::tools::Tools;
-use crate::protocol::{ChunkTask, Composition, SiteLocation, WorkerMessage};
+use crate::protocol::{ChunkTask, Composition, FailureKind, SiteLocation, WorkerMessage};
 
 /// Tries of a frame at which the browser stalls or goes away.
 const BROWSER_TRIES_MAX: u32 = 3;
+/// Attempts at a frame whose `delayRender` has retries left, however many it says.
+const ATTEMPTS_MAX: u32 = 50;
 /// Pictures of a lane that wait for the encoder.
 const PICTURES_WAITING_MAX: usize = 2;
 
@@ -54,6 +56,7 @@ impl Open {
     ) -> bool {
         let mut same = self.page.setup().clone();
         same.initial_frame = setup.initial_frame;
+        same.attempt = setup.attempt;
         self.location == *location && same == *setup && self.composition.as_ref() == composition
     }
 }
@@ -171,7 +174,8 @@ impl Drawing {
         open
     }
 
-    /// One frame. A browser that stalls or goes away is replaced and the frame taken again.
+    /// One frame. A browser that stalls or goes away is replaced and the frame taken again, and so it is if a
+    /// `delayRender` that may be tried again was not continued.
     async fn picture(
         &self,
         open: &mut Option<Open>,
@@ -179,7 +183,7 @@ impl Drawing {
         next: Option<u32>,
     ) -> TaskResult<Drawn> {
         let task = &self.task;
-        let mut tries = 1;
+        let (mut tries, mut attempt) = (1, task.attempt);
         loop {
             let mut used = match open.take() {
                 Some(open) => open,
@@ -188,7 +192,10 @@ impl Drawing {
                     Open::new(
                         &self.tools,
                         site,
-                        self.setup.clone(),
+                        Setup {
+                            attempt,
+                            ..self.setup.clone()
+                        },
                         Some(&task.composition),
                     )
                     .await?
@@ -196,7 +203,7 @@ impl Drawing {
             };
             let picture = used
                 .page
-                .draw_frame(&task.composition.id, task.attempt, frame, next)
+                .draw_frame(&task.composition.id, attempt, frame, next)
                 .await;
             pass_on_logs(&mut used.page, &self.messages);
             match picture {
@@ -206,11 +213,24 @@ impl Drawing {
                 }
                 Err(failure) => {
                     used.page.close().await;
-                    if !failure.retryable || tries == BROWSER_TRIES_MAX {
+                    let held = failure.kind == FailureKind::DelayRenderTimeout;
+                    let left = if held {
+                        attempt < ATTEMPTS_MAX
+                    } else {
+                        tries < BROWSER_TRIES_MAX
+                    };
+                    if !failure.retryable || !left {
                         return Err(failure);
                     }
                     tracing::warn!("frame {frame}, try {tries}: {failure}");
-                    tries += 1;
+                    if held {
+                        attempt += 1;
+                        let text = format!("frame {frame} is drawn again: {failure}");
+                        let level = "warning".to_owned();
+                        let _ = self.messages.try_send(WorkerMessage::Log { level, text });
+                    } else {
+                        tries += 1;
+                    }
                 }
             }
         }

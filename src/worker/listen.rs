@@ -3,10 +3,12 @@
 use std::path::Path;
 use std::time::Instant;
 
+use super::artifacts::{Artifacts, Picture};
 use super::failure::{TaskResult, at_frame, internal};
+use super::milliseconds;
 use super::page::Capture;
 use super::sound::Report;
-use super::task::{Encoded, Messages, Worker, milliseconds};
+use super::task::{Encoded, Messages, Worker};
 use crate::protocol::{ChunkTask, ChunkTimings, WorkerMessage};
 
 impl Worker {
@@ -20,12 +22,17 @@ impl Worker {
         let started = Instant::now();
         let mut report = Report::new(&folder.join("sound.ndjson"));
         let reporting = |error| internal("writing down what is heard", error);
+        let mut artifacts = Artifacts::new(folder, Picture::Nothing);
         let mut lanes = self.lanes(Capture::Nothing, task, messages).await?;
         let mut open_ms = None;
         for frame in task.frames.frames() {
             let drawn = lanes.next().await.map_err(at_frame(frame))?;
             open_ms.get_or_insert_with(|| milliseconds(started));
             report.add(frame, drawn.sound).map_err(reporting)?;
+            artifacts
+                .add(&self.tools, frame, drawn.artifacts, &drawn.picture)
+                .await
+                .map_err(at_frame(frame))?;
             let done = frame - task.frames.start() + 1;
             let _ = messages.try_send(WorkerMessage::Progress {
                 rendered: done,
@@ -39,6 +46,7 @@ impl Worker {
         Ok(Encoded {
             segment,
             report: report.finish().map_err(reporting)?,
+            artifacts: artifacts.finish(),
             captured: None,
             timings: ChunkTimings {
                 open_ms,

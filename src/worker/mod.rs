@@ -5,6 +5,7 @@
 //! handler (or direct) → task → page (browser, server, driver.js) → pictures → encode → segment → bucket
 //! ```
 
+mod artifacts;
 mod blocks;
 mod browser;
 mod cdp;
@@ -95,4 +96,9 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Milliseconds since then.
+fn milliseconds(since: std::time::Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }

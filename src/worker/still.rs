@@ -1,5 +1,6 @@
 //! One frame, as an image.
 
+use super::artifacts::{Artifacts, Picture};
 use super::failure::{TaskResult, at_frame, storage};
 use super::task::{Messages, Worker, check_protocol, taken};
 use crate::cloud::PutOptions;
@@ -19,6 +20,15 @@ impl Worker {
         let drawn = lanes.next().await.map_err(at_frame(task.frame))?;
         let picture = drawn.picture;
         self.open = lanes.finish().await;
+        let folder = self.folder("rmx-still-")?;
+        let mut artifacts = Artifacts::new(folder.path(), Picture::Image);
+        artifacts
+            .add(&self.tools, task.frame, drawn.artifacts, &picture)
+            .await
+            .map_err(at_frame(task.frame))?;
+        let artifacts = self
+            .put_artifacts(&task.bucket, &task.artifacts_prefix, artifacts.finish())
+            .await?;
         let size_bytes = picture.len() as u64;
         let content_type = match task.capture.image_format {
             ImageFormat::Jpeg => "image/jpeg",
@@ -33,7 +43,10 @@ impl Worker {
             .put_object(&task.bucket, &task.key, picture, &options)
             .await;
         written.map_err(|error| storage(&error))?;
-        Ok(Answer::Still { size_bytes })
+        Ok(Answer::Still {
+            size_bytes,
+            artifacts,
+        })
     }
 }
 
@@ -53,6 +66,7 @@ fn still_chunk(task: &StillTask) -> ChunkTask {
         bucket: task.bucket.clone(),
         segment_key: task.key.clone(),
         sound_key: String::new(),
+        artifacts_prefix: task.artifacts_prefix.clone(),
         digest_frames: false,
     }
 }

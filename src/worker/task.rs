@@ -6,13 +6,15 @@ use std::time::Instant;
 
 use tokio::sync::mpsc;
 
+use super::artifacts::{Artifacts, Picture};
 use super::browser::version_line;
 use super::colour::Yuv;
 use super::encode::{Encoder, Input};
 use super::failure::{TaskResult, at_frame, internal, permanent, storage};
 use super::lane::{Drawing, Lanes, Open, pass_on_logs};
 use super::media::MediaFiles;
-use super::page::{Capture, Drawn, Setup};
+use super::milliseconds;
+use super::page::{Capture, Setup};
 use super::site::{BucketSite, Site};
 use super::sound::{self, Report};
 use super::tools::Tools;
@@ -50,6 +52,8 @@ pub(super) struct Encoded {
     pub(super) segment: PathBuf,
     /// What is heard meanwhile; nothing if the chunk is silent.
     pub(super) report: Option<PathBuf>,
+    /// What the page emitted: name, frame and file.
+    pub(super) artifacts: Vec<(String, u32, PathBuf)>,
     /// Nothing if no picture was taken.
     pub(super) captured: Option<Captured>,
     pub(super) timings: ChunkTimings,
@@ -136,6 +140,8 @@ impl Worker {
             muted: false,
             sample_rate: SAMPLE_RATE_DEFAULT,
             initial_frame: 0,
+            attempt: 1,
+            browser: task.browser.clone(),
         };
         let kept = std::mem::take(&mut self.open);
         let mut found = None;
@@ -207,6 +213,7 @@ impl Worker {
         let Encoded {
             segment,
             report,
+            artifacts,
             captured,
             mut timings,
             digests,
@@ -215,7 +222,10 @@ impl Worker {
             None => self.listen(task, folder.path(), messages).await?,
         };
         let started = Instant::now();
-        // Who finds a segment must find its report as well, so that goes first.
+        // Who finds a segment must find all that goes with it, so that goes first.
+        let emitted = self
+            .put_artifacts(&task.bucket, &task.artifacts_prefix, artifacts)
+            .await?;
         if let Some(report) = report {
             self.put(
                 &task.bucket,
@@ -240,6 +250,7 @@ impl Worker {
             frame_count: task.frames.len().div_ceil(task.every_nth_frame),
             already_there: outcome == PutOutcome::AlreadyThere,
             captured,
+            artifacts: emitted,
             timings,
             frame_digests: digests,
         })
@@ -262,7 +273,7 @@ impl Worker {
         Ok(Answer::Sound { size_bytes })
     }
 
-    fn folder(&self, prefix: &str) -> TaskResult<tempfile::TempDir> {
+    pub(super) fn folder(&self, prefix: &str) -> TaskResult<tempfile::TempDir> {
         tempfile::Builder::new()
             .prefix(prefix)
             .tempdir_in(&self.tools.scratch)
@@ -270,7 +281,7 @@ impl Worker {
     }
 
     /// Uploads a file unless an earlier copy of the task has; returns its size, and which of the two it was.
-    async fn put(
+    pub(super) async fn put(
         &self,
         bucket: &BucketName,
         key: &str,
@@ -342,6 +353,7 @@ impl Worker {
         let fps = composition.fps.of_every_nth(task.every_nth_frame);
         let fps = fps.map_err(|error| permanent(FailureKind::BadRequest, error.to_string()))?;
         let mut report = Report::new(&folder.join("sound.ndjson"));
+        let mut artifacts = Artifacts::new(folder, Picture::of(input));
         let reporting = |error| internal("writing down what is heard", error);
         let mut encoder = Encoder::start(&self.tools, encode, input, fps, folder.join("segment"))?;
         let taken = taken(method, task);
@@ -350,12 +362,17 @@ impl Worker {
         let mut digests = Vec::new();
         let mut shown = 0;
         for frame in task.drawn() {
-            let Drawn { picture, sound } = lanes.next().await.map_err(at_frame(frame))?;
+            let drawn = lanes.next().await.map_err(at_frame(frame))?;
             open_ms.get_or_insert_with(|| milliseconds(started));
-            report.add(frame, sound).map_err(reporting)?;
+            let (picture, emitted) = (drawn.picture, drawn.artifacts);
+            report.add(frame, drawn.sound).map_err(reporting)?;
             if !task.shows(frame) {
                 continue;
             }
+            artifacts
+                .add(&self.tools, frame, emitted, &picture)
+                .await
+                .map_err(at_frame(frame))?;
             shown += 1;
             if task.digest_frames {
                 digests.push(Digest::of(&picture));
@@ -380,6 +397,7 @@ impl Worker {
         Ok(Encoded {
             segment,
             report: report.finish().map_err(reporting)?,
+            artifacts: artifacts.finish(),
             captured: Some(Captured {
                 method,
                 reason: None,
@@ -464,6 +482,8 @@ fn setup(capture: Capture, task: &ChunkTask) -> Setup {
         muted: task.capture.muted,
         sample_rate: task.capture.sample_rate,
         initial_frame: task.frames.start(),
+        attempt: task.attempt,
+        browser: task.page.browser.clone(),
     }
 }
 
@@ -476,8 +496,4 @@ pub(super) fn check_protocol(version: u32) -> TaskResult<()> {
          run `rmx apply` with the rmx that renders"
     );
     Err(permanent(FailureKind::BadRequest, message))
-}
-
-pub(super) fn milliseconds(since: Instant) -> u64 {
-    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }

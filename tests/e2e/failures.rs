@@ -24,7 +24,7 @@ pub(crate) fn nasty() -> tempfile::TempDir {
 }
 
 /// The numbers that the frames of a video show as bar codes, one a frame.
-fn numbers(video: &Path) -> Vec<u32> {
+pub(crate) fn numbers(video: &Path) -> Vec<u32> {
     let output = peer::run(
         Command::new("ffmpeg")
             .args(["-v", "error", "-i"])

@@ -122,6 +122,9 @@ impl Farm {
         self.wait_until("every process is gone", |farm| {
             farm.processes("").is_empty()
         });
+        let scratch = std::fs::read_dir(self.path(".rmx/local/lambda-scratch"));
+        let left: Vec<_> = scratch.into_iter().flatten().flatten().collect();
+        assert!(left.is_empty(), "temporary files are left: {left:?}");
     }
 }
 

@@ -8,11 +8,14 @@
     reason = "tests read the environment as a user's shell gives it"
 )]
 
+mod artifacts;
 mod compare;
 mod failures;
 mod farm;
 mod formats;
 mod package;
+mod hard;
+mod options;
 mod peer;
 mod smoke;
 mod sound;

@@ -135,6 +135,7 @@ impl Scene {
                 input_props: props.to_string(),
                 environment: BTreeMap::new(),
                 timeout_ms: 30_000,
+                browser: Default::default(),
             },
             overrides: Overrides::default(),
             frames: None,
@@ -172,6 +173,7 @@ impl Scene {
             keep_segments: false,
             output: OutputFile::create(&self.output(), true).unwrap(),
             ffmpeg: None,
+            artifacts_folder: self.output().with_extension("artifacts"),
         };
         let cancel = CancellationToken::new();
         let session = Session {

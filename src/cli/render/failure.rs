@@ -29,6 +29,9 @@ pub(in crate::cli) fn shown(
         RenderError::Cloud(error) => error.into(),
         RenderError::Resume(error) => resume_error(error),
         RenderError::UnknownComposition { asked, known } => unknown(&asked, &known),
+        RenderError::Artifacts(error) => CommandError::error("Two frames emit the same artifact")
+            .cause(error)
+            .hint("emit it in one frame only, or put the frame into its name"),
         RenderError::Answer => CommandError::error("A worker gave an unexpected answer")
             .cause(RenderError::Answer)
             .hint("run `rmx apply` to deploy the workers of this rmx"),

@@ -1,5 +1,6 @@
 //! `rmx render`: a composition becomes a video on this machine.
 
+pub(super) mod artifacts;
 mod failure;
 pub(super) mod options;
 mod refused;
@@ -28,6 +29,7 @@ use crate::render::{self, RenderJob, RenderOutput, new_render_id};
 use super::context::Context;
 use super::error::{CommandError, ExitStatus};
 use super::farm;
+use artifacts::ArtifactArgs;
 use options::{Deployed, OverrideArgs, PageArgs};
 use view::View;
 
@@ -138,6 +140,8 @@ pub(crate) struct RenderArgs {
     /// Take up a render that did not end, with the same options: what it has rendered is not rendered again
     #[arg(long, value_name = "ID")]
     resume: Option<RenderId>,
+    #[command(flatten)]
+    artifacts: ArtifactArgs,
     /// Leave the segments in the bucket
     #[arg(long)]
     keep_segments: bool,
@@ -158,6 +162,7 @@ pub(crate) async fn cmd_render(
         keep_segments: args.keep_segments,
         output: OutputFile::create(&path, args.overwrite)?,
         ffmpeg: context.env.find_tool(Tool::Ffmpeg),
+        artifacts_folder: args.artifacts.folder(context, &args.composition),
     };
     let id = job.id.clone();
     let cancel = context.interrupt.stop().child_token();
@@ -310,7 +315,12 @@ fn output_path(context: &Context, args: &RenderArgs, format: Format) -> PathBuf 
 
 /// `out/COMPOSITION.EXTENSION`, with nothing in it that leads out of the folder.
 pub(super) fn default_output(composition: &str, extension: &str) -> PathBuf {
-    let name: String = composition
+    Path::new("out").join(format!("{}.{extension}", file_name(composition)))
+}
+
+/// A composition's id as the name of a file or a folder.
+fn file_name(composition: &str) -> String {
+    composition
         .chars()
         .map(|c| {
             if c.is_alphanumeric() || "-_".contains(c) {
@@ -319,8 +329,7 @@ pub(super) fn default_output(composition: &str, extension: &str) -> PathBuf {
                 '-'
             }
         })
-        .collect();
-    Path::new("out").join(format!("{name}.{extension}"))
+        .collect()
 }
 
 /// A path as the user would write it.
@@ -351,6 +360,7 @@ fn summary(
         backups,
         slowest,
         captured,
+        artifacts,
     } = output;
     let ui = &context.ui;
     let wall_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -374,6 +384,7 @@ fn summary(
                 "render_ms": timings.render_ms,
                 "sound_ms": timings.sound_ms,
                 "stitch_ms": timings.stitch_ms,
+                "artifacts": artifacts::as_json(artifacts),
                 "slowest_chunk": slowest.map(|(frames, took_ms)| {
                     json!({ "frames": frames.to_string(), "took_ms": took_ms })
                 }),
@@ -411,6 +422,9 @@ fn summary(
         }
         line += &view::captured(captured);
         ui.say(line);
+        for artifact in artifacts {
+            ui.say(format!("Artifact: {}", shown_path(context, &artifact.path)));
+        }
         ui.say(format!("Watch it in any player or browser: {shown}"));
     }
     ui.print(shown)

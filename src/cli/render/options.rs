@@ -14,7 +14,7 @@ use crate::media::{
     X264Preset,
 };
 use crate::names::SiteName;
-use crate::protocol::{SiteLocation, SiteObjects, browsers};
+use crate::protocol::{BrowserSettings, SiteLocation, SiteObjects, browsers};
 use crate::render::dispatch::Workers;
 use crate::render::invocation::WorkerFunction;
 use crate::render::request::{Overrides, PageOptions};
@@ -49,12 +49,24 @@ pub(crate) struct PageArgs {
     /// Input props: a JSON object, or a file that holds one
     #[arg(long, value_name = "JSON|FILE")]
     props: Option<String>,
-    /// A file of NAME=VALUE lines for the page's `process.env`
+    /// A file of NAME=VALUE lines for the page's `process.env`, beside the variables here that begin with REMOTION_
     #[arg(long, value_name = "FILE")]
     env_file: Option<PathBuf>,
     /// How long one `delayRender` may take, in milliseconds
     #[arg(long, value_name = "MS")]
     timeout: Option<u32>,
+    /// What the browser calls itself, in place of its own name
+    #[arg(long, value_name = "TEXT")]
+    user_agent: Option<String>,
+    /// Tell the page that a dark colour scheme is preferred
+    #[arg(long)]
+    dark_mode: bool,
+    /// Trust servers whatever their certificates
+    #[arg(long)]
+    ignore_certificate_errors: bool,
+    /// Let the page read what other origins do not offer to it
+    #[arg(long)]
+    disable_web_security: bool,
     /// How often a failed chunk is tried again
     #[arg(long, value_name = "N")]
     max_retries: Option<u32>,
@@ -283,11 +295,14 @@ impl Deployed {
                 Some(props) => input_props(context, props)?,
                 None => "{}".to_owned(),
             },
-            environment: match &args.env_file {
-                Some(path) => environment(context, path)?,
-                None => BTreeMap::new(),
-            },
+            environment: page_environment(context, args)?,
             timeout_ms: args.timeout.unwrap_or(self.config.render.timeout_ms),
+            browser: BrowserSettings {
+                user_agent: args.user_agent.clone(),
+                dark_mode: args.dark_mode,
+                ignore_certificate_errors: args.ignore_certificate_errors,
+                disable_web_security: args.disable_web_security,
+            },
         })
     }
 
@@ -413,6 +428,22 @@ fn input_props(context: &Context, given: &str) -> Result<String, CommandError> {
             .hint("give an object, as in --props '{\"title\": \"Hello\"}'"));
     }
     Ok(value.to_string())
+}
+
+/// What the page's `process.env` holds: our own variables for Remotion, and those of the file, which come first.
+fn page_environment(
+    context: &Context,
+    args: &PageArgs,
+) -> Result<BTreeMap<String, String>, CommandError> {
+    let ours = context.env.variables.iter();
+    let mut environment: BTreeMap<String, String> = ours
+        .filter(|(name, _)| name.starts_with("REMOTION_"))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    if let Some(path) = &args.env_file {
+        environment.extend(self::environment(context, path)?);
+    }
+    Ok(environment)
 }
 
 /// `NAME=VALUE` lines; `#` begins a comment line; quotes around a value and a leading `export` are taken off.

@@ -13,8 +13,8 @@ use crate::media::{
     PixelFormat, device_pixels,
 };
 use crate::protocol::{
-    CaptureSettings, Composition, EncodeSettings, PROTOCOL_VERSION, PageTask, SAMPLE_RATE_DEFAULT,
-    SiteLocation,
+    BrowserSettings, CaptureSettings, Composition, EncodeSettings, PROTOCOL_VERSION, PageTask,
+    SAMPLE_RATE_DEFAULT, SiteLocation,
 };
 
 use super::captured;
@@ -49,6 +49,8 @@ pub struct PageOptions {
     pub environment: BTreeMap<String, String>,
     /// How long a `delayRender` may take.
     pub timeout_ms: u32,
+    /// What it finds of its browser.
+    pub browser: BrowserSettings,
 }
 
 impl PageOptions {
@@ -59,6 +61,7 @@ impl PageOptions {
             input_props: self.input_props.clone(),
             environment: self.environment.clone(),
             timeout_ms: self.timeout_ms,
+            browser: self.browser.clone(),
         }
     }
 
@@ -415,6 +418,7 @@ impl RenderRequest {
             ("site", Digest::of(json(&page.site))),
             ("props", Digest::of(&page.input_props)),
             ("environment variables", Digest::of(json(&page.environment))),
+            ("browser settings", Digest::of(json(&page.browser))),
             ("overrides", Digest::of(format!("{overrides:?}"))),
             (
                 "frames",

@@ -12,6 +12,7 @@ fn options() -> RenderOptions {
             input_props: "{}".to_owned(),
             environment: BTreeMap::new(),
             timeout_ms: 30_000,
+            browser: Default::default(),
         },
         overrides: Overrides::default(),
         frames: None,

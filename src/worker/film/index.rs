@@ -103,3 +103,30 @@ async fn parse(
     shown_at.sort_by(f64::total_cmp);
     Ok((codec, shown_at))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn whatever_is_read_each_time_has_a_frame_of_the_film(
+            lines in prop::collection::vec("#tb 0: [0-9]{0,3}/?[0-9]{0,3}|#codec_id 0: \\PC{0,9}|[0-9]*, ?-?[0-9]{0,20}, ?-?[0-9]{0,25},\\PC{0,9}|\\PC{0,20}", 0..30),
+            time_s in -1e9..1e9_f64,
+        ) {
+            let text = lines.join("\n");
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let parsed = runtime.block_on(parse(BufReader::new(text.as_bytes()).lines()));
+            let (codec, shown_at) = parsed.unwrap();
+            let count = shown_at.len();
+            let index = Index { codec, is_hdr: false, shown_at };
+            if count > 0 {
+                let number = index.frame_at(time_s);
+                prop_assert!(number < count);
+                let _ = index.before(number);
+            }
+        }
+    }
+}

@@ -17,7 +17,7 @@ pub(super) fn variables(setup: &Setup, proxy_port: u16) -> String {
         window.remotion_mediaCacheSizeInBytes = null; window.remotion_initialMemoryAvailable = 1073741824;
         window.remotion_sampleRate = {sample_rate}; window.remotion_inputProps = {props};
         window.remotion_envVariables = {environment}; window.remotion_initialFrame = {frame};
-        window.remotion_attempt = 1; window.remotion_proxyPort = {port};
+        window.remotion_attempt = {attempt}; window.remotion_proxyPort = {port};
         window.remotion_audioEnabled = {audio}; window.remotion_videoEnabled = true;
         window.remotion_logLevel = 'info';
         window.process = window.process ?? {{}}; window.process.env = window.process.env ?? {{}};
@@ -27,6 +27,7 @@ pub(super) fn variables(setup: &Setup, proxy_port: u16) -> String {
         props = Value::from(setup.input_props.as_str()),
         environment = Value::from(json!(setup.environment).to_string()),
         frame = setup.initial_frame,
+        attempt = setup.attempt,
         port = proxy_port,
         audio = !setup.muted,
         sample_rate = setup.sample_rate,

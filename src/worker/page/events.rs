@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::protocol::{Playback, SoundSamples};
+use crate::worker::artifacts::Artifact;
 use crate::worker::cdp::Event;
 
 /// Console lines that are kept between two looks.
@@ -55,6 +56,8 @@ pub(super) enum Asset {
     },
     /// Samples that the page made itself.
     Samples(SoundSamples),
+    /// A file beside the picture.
+    Artifact(Artifact),
     /// Anything else.
     Other { kind: String, name: String },
 }
@@ -86,7 +89,13 @@ impl Events {
                         }
                         self.signals.push(signal);
                     }
-                    Err(error) => tracing::warn!("the driver's signal {payload}: {error}"),
+                    // Numbers that are none, most likely. Without its signal the frame would never be done.
+                    Err(error) => {
+                        let text = format!(
+                            "what the page says of a frame cannot be read: {error}: {payload:.300}"
+                        );
+                        self.exception.get_or_insert(text);
+                    }
                 }
             }
             "Runtime.exceptionThrown" => {
@@ -95,6 +104,16 @@ impl Events {
                     .get_or_insert_with(|| exception_text(details));
             }
             "Inspector.targetCrashed" => self.crashed = true,
+            "Log.entryAdded" if self.logs.len() < LOGS_MAX => {
+                let entry = &event.params["entry"];
+                let text = entry["text"].as_str().unwrap_or_default();
+                let text = match entry["url"].as_str() {
+                    Some(url) => format!("{text} ({url})"),
+                    None => text.to_owned(),
+                };
+                let level = entry["level"].as_str().unwrap_or("info").to_owned();
+                self.logs.push((level, text.chars().take(1000).collect()));
+            }
             "Runtime.consoleAPICalled" if self.logs.len() < LOGS_MAX => {
                 let words: Vec<&str> = event.params["args"]
                     .as_array()
@@ -179,6 +198,18 @@ mod tests {
             });
         }
         assert_eq!(events.exception.as_deref(), Some("first"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_a_page_signals_it_is_taken_or_told(payload in "\\PC{0,60}|\\{\"request\":[0-9]{1,25},\"state\":\"(armed|ready|waiting)\"(,\"(assets|sources|holds)\":(null|[0-9e.+-]{1,9}|\\[(\\{\"(media|samples|artifact)\":\\{\\}\\}|\"\")\\]))?\\}") {
+            let mut events = Events::default();
+            events.take(Event {
+                method: "Runtime.bindingCalled".to_owned(),
+                params: json!({"name": "__rmxSignal", "payload": payload}),
+            });
+            proptest::prop_assert!(events.signals.len() == 1 || events.exception.is_some());
+        }
     }
 
     #[test]

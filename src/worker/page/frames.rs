@@ -11,15 +11,17 @@ use super::events::{Asset, State};
 use super::{Capture, PUMP_INTERVAL, Page, SIGNAL_TIMEOUT};
 use crate::media::ImageFormat;
 use crate::protocol::FailureKind;
+use crate::worker::artifacts::Artifact;
 use crate::worker::cdp::CdpError;
 use crate::worker::failure::{TaskResult, permanent, retryable};
 use crate::worker::sound::{FrameSound, Heard};
 
-/// A frame as the page shows it, and what is heard meanwhile.
+/// A frame as the page shows it, what is heard meanwhile, and the files that it emits.
 #[derive(Debug)]
 pub(in crate::worker) struct Drawn {
     pub(in crate::worker) picture: Bytes,
     pub(in crate::worker) sound: FrameSound,
+    pub(in crate::worker) artifacts: Vec<Artifact>,
 }
 
 impl Page {
@@ -48,7 +50,7 @@ impl Page {
         let following = next.map(|next| self.set_script(request + 1, next, composition, attempt));
         let moves_on = following.is_some();
         let (picture, assets) = self.picture_of(request, following).await?;
-        let sound = self.sound_of(assets)?;
+        let (sound, artifacts) = self.sorted(assets)?;
         if moves_on {
             self.request = request + 1;
         }
@@ -60,7 +62,11 @@ impl Page {
                 "drawing: the browser delivered no picture",
             )
         })?;
-        Ok(Drawn { picture, sound })
+        Ok(Drawn {
+            picture,
+            sound,
+            artifacts,
+        })
     }
 
     fn set_script(&self, request: u64, frame: u32, composition: &str, attempt: u32) -> String {
@@ -230,9 +236,10 @@ impl Page {
         Ok(())
     }
 
-    /// What is heard during a frame.
-    fn sound_of(&self, assets: Vec<Asset>) -> TaskResult<FrameSound> {
+    /// What is heard during a frame, and the files that it emits.
+    fn sorted(&self, assets: Vec<Asset>) -> TaskResult<(FrameSound, Vec<Artifact>)> {
         let mut sound = FrameSound::default();
+        let mut artifacts = Vec::new();
         for asset in assets {
             match asset {
                 Asset::Other { kind, name } => {
@@ -240,6 +247,7 @@ impl Page {
                         format!("the page emits the {kind} {name}, which rmx does not keep yet");
                     return Err(permanent(FailureKind::Unsupported, message));
                 }
+                Asset::Artifact(artifact) => artifacts.push(artifact),
                 Asset::Media { .. } | Asset::Samples(_) if self.setup.muted => {}
                 Asset::Samples(samples) => sound.samples.push(samples),
                 Asset::Media {
@@ -263,7 +271,7 @@ impl Page {
                 }
             }
         }
-        Ok(sound)
+        Ok((sound, artifacts))
     }
 }
 

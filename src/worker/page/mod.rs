@@ -29,7 +29,7 @@ use super::site::Site;
 use super::stack;
 use super::tools::Tools;
 use crate::media::ImageFormat;
-use crate::protocol::{FailureKind, TaskFailure};
+use crate::protocol::{BrowserSettings, FailureKind, TaskFailure};
 
 /// Pause between the frames we ask for while the page waits for something.
 const PUMP_INTERVAL: Duration = Duration::from_millis(4);
@@ -37,6 +37,9 @@ const PUMP_INTERVAL: Duration = Duration::from_millis(4);
 const SIGNAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How much longer than the page's own `delayRender` timeout we wait, as the official renderer does.
 const GRACE: Duration = Duration::from_secs(3);
+
+/// What a page says of a `delayRender` with retries left; each attempt at the frame takes one of them.
+const WILL_BE_RETRIED: &str = "- Rendering the frame will be retried.";
 
 /// How pictures leave the browser.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +65,9 @@ pub(super) struct Setup {
     /// Samples of sound a second.
     pub(super) sample_rate: u32,
     pub(super) initial_frame: u32,
+    /// Which attempt at its first frame this is, from 1 on.
+    pub(super) attempt: u32,
+    pub(super) browser: BrowserSettings,
 }
 
 /// An open page in a browser of its own.
@@ -89,7 +95,7 @@ impl Page {
     pub(super) async fn open(tools: &Tools, site: Site, setup: Setup) -> TaskResult<Self> {
         let server = Server::start(tools, site).await?;
         let (width, height, scale) = setup.viewport;
-        let browser = Browser::launch(tools, scale).await?;
+        let browser = Browser::launch(tools, scale, &setup.browser).await?;
         let session = browser
             .open_page(width, height)
             .await
@@ -144,8 +150,18 @@ impl Page {
     }
 
     async fn prepare(&mut self) -> TaskResult<()> {
-        for method in ["Page.enable", "Runtime.enable", "Inspector.enable"] {
+        for method in [
+            "Page.enable",
+            "Runtime.enable",
+            "Inspector.enable",
+            "Log.enable",
+        ] {
             self.call(method, json!({})).await?;
+        }
+        if self.setup.browser.dark_mode {
+            let dark = json!([{"name": "prefers-color-scheme", "value": "dark"}]);
+            let media = json!({"media": "screen", "features": dark});
+            self.call("Emulation.setEmulatedMedia", media).await?;
         }
         let (width, height, scale) = self.setup.viewport;
         let metrics = json!({
@@ -335,6 +351,7 @@ impl Page {
             .unwrap_or("an error without a message")
             .to_owned();
         let timed_out = first.contains("delayRender()") && first.contains("not cleared");
+        let retryable = timed_out && stack.contains(WILL_BE_RETRIED);
         let kind = if timed_out {
             FailureKind::DelayRenderTimeout
         } else {
@@ -342,6 +359,7 @@ impl Page {
         };
         TaskFailure {
             stack: Some(mapped),
+            retryable,
             ..permanent(kind, format!("{operation}: {first}"))
         }
     }

@@ -72,6 +72,7 @@ impl Worker {
             input_props: "{}".to_owned(),
             environment: Default::default(),
             timeout_ms: PAGE_TIMEOUT_MS,
+            browser: Default::default(),
         };
         let composition = self.resolve(&page, COMPOSITION, messages).await?;
         if composition != smoke::composition() {
@@ -103,6 +104,7 @@ impl Worker {
             bucket: "smoke".parse().map_err(bad)?,
             segment_key: String::new(),
             sound_key: String::new(),
+            artifacts_prefix: String::new(),
             digest_frames: false,
         };
         let encoded = self

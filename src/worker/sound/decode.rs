@@ -21,6 +21,9 @@ const STDERR_BYTES_MAX: u64 = 16 * 1024;
 /// What ffmpeg (all of 4 to 8) says of a file without the audio stream that was asked for.
 const NO_STREAM: &str = "matches no streams";
 
+/// The slowest playback.
+const RATE_MIN: f64 = 1e-4;
+
 /// What is taken of a file.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Cut {
@@ -57,6 +60,16 @@ fn tempo(rate: f64) -> String {
     format!("{half},{half}")
 }
 
+/// Whether ffmpeg's filters can do it at all. What is far too slow or too fast needs more of them than there is room for.
+fn can_be_played(playback: &Playback) -> bool {
+    let Playback {
+        rate,
+        tone_frequency,
+        ..
+    } = playback;
+    (RATE_MIN..=1.0 / RATE_MIN).contains(rate) && (RATE_MIN..=2.0).contains(tone_frequency)
+}
+
 /// The filters of a cut. Samples are counted from the file's beginning, whatever its first timestamp is.
 fn filters(cut: &Cut, sample_rate: u32) -> String {
     let Cut {
@@ -71,7 +84,10 @@ fn filters(cut: &Cut, sample_rate: u32) -> String {
     if !is_one(playback.rate) {
         filters += &format!(",{}", tempo(playback.rate));
     }
-    filters += &format!(",atrim=start_sample={first}:end_sample={}", first + count);
+    filters += &format!(
+        ",atrim=start_sample={first}:end_sample={}",
+        first.saturating_add(*count)
+    );
     let tone = playback.tone_frequency;
     if !is_one(tone) {
         filters += &format!(
@@ -97,10 +113,11 @@ impl Decoder {
             tone_frequency,
             ..
         } = cut.playback;
-        if !(rate.is_finite() && rate > 0.0 && tone_frequency > 0.0 && tone_frequency <= 2.0) {
+        if !can_be_played(&cut.playback) {
             let message = format!(
                 "{name}: a playback rate of {rate} and a tone frequency of {tone_frequency} cannot be played; the rate must \
-                 be above 0, the frequency above 0 and at most 2"
+                 lie between {RATE_MIN} and {}, the frequency between {RATE_MIN} and 2",
+                1.0 / RATE_MIN
             );
             return Err(permanent(FailureKind::Media, message));
         }
@@ -203,6 +220,42 @@ mod tests {
             },
             first: 10,
             count: 5,
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_can_be_played_has_filters(
+            rate in proptest::num::f64::ANY,
+            tone_frequency in proptest::num::f64::ANY,
+            first in proptest::num::u64::ANY,
+            count in proptest::num::u64::ANY,
+        ) {
+            let cut = Cut { first, count, ..cut(rate, tone_frequency) };
+            if can_be_played(&cut.playback) {
+                let filters = filters(&cut, 48_000);
+                proptest::prop_assert!(filters.len() < 1_000, "{}", filters);
+            }
+        }
+    }
+
+    #[test]
+    fn what_no_filter_can_do_is_not_played() {
+        for (rate, tone, can) in [
+            (1.0, 1.0, true),
+            (RATE_MIN, 2.0, true),
+            (0.0, 1.0, false),
+            (-1.0, 1.0, false),
+            (f64::NAN, 1.0, false),
+            (f64::INFINITY, 1.0, false),
+            (1.0, 5e-324, false),
+            (1.0, 2.1, false),
+        ] {
+            assert_eq!(
+                can_be_played(&cut(rate, tone).playback),
+                can,
+                "{rate} {tone}"
+            );
         }
     }
 

@@ -53,6 +53,11 @@ impl Collector {
             let message = format!("the samples of {id} at frame {frame} are not base64");
             permanent(FailureKind::PageContract, message)
         })?;
+        if !self.timeline.frames.contains(frame) {
+            let message =
+                format!("the samples of {id} are for frame {frame}, which is not rendered");
+            return Err(permanent(FailureKind::PageContract, message));
+        }
         let writing = |error| internal("keeping the page's own sound", error);
         let at = self.timeline.before(frame);
         if !self.files.contains_key(&id) {
@@ -107,6 +112,13 @@ mod tests {
             };
             collector.add(samples).unwrap();
         }
+        let late = SoundSamples {
+            id: "a".to_owned(),
+            frame: u32::MAX,
+            tone_frequency: 1.0,
+            data: String::new(),
+        };
+        assert!(collector.add(late).is_err());
         let found = collector.finish();
         assert_eq!(found[0].samples, 2..13);
         let content = std::fs::read(&found[0].path).unwrap();

@@ -60,7 +60,7 @@ impl Timeline {
                     reason = "a volume needs no more digits"
                 )]
                 let volume = *volume as f32;
-                (self.half_frames(2 * frames - 1), volume)
+                (self.half_frames((2 * frames).saturating_sub(1)), volume)
             })
             .collect()
     }
@@ -104,6 +104,32 @@ mod tests {
                     assert!(off <= 0.5 + 1e-6, "{fps} {sample_rate} {frame}: {off}");
                 }
             }
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_a_page_says_there_is_a_first_sample(
+            media_frame in proptest::num::f64::ANY,
+            rate in proptest::num::f64::ANY,
+            start_frame in proptest::num::f64::ANY,
+        ) {
+            let playback = Playback { rate, tone_frequency: 1.0, start_frame, stream: 0 };
+            timeline(30.0, 48_000).trim(media_frame, &playback);
+        }
+
+        #[test]
+        fn volumes_end_where_their_frames_end(counts in proptest::collection::vec(0_u32..100, 0..20)) {
+            let track = SoundTrack {
+                id: "a".to_owned(),
+                source: MediaSource::Site("a.mp3".to_owned()),
+                playback: Playback { rate: 1.0, tone_frequency: 1.0, start_frame: 0.0, stream: 0 },
+                frames: FrameRange::new(10, 40).unwrap(),
+                media_frame: 0.0,
+                volumes: counts.iter().map(|count| (*count, 1.0)).collect(),
+            };
+            let volumes = timeline(30.0, 48_000).volumes(&track);
+            proptest::prop_assert!(volumes.is_sorted_by_key(|(end, _)| *end));
         }
     }
 

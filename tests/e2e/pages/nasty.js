@@ -18,6 +18,9 @@
     });
   };
 
+  // For the pages beside these.
+  Object.assign(window, {scene, numbered});
+
   scene("Plain", numbered);
 
   // Colours of all kinds, moving, half-transparent and on nothing at all: small, for comparisons of formats.

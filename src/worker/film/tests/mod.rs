@@ -145,6 +145,23 @@ async fn what_is_no_film_is_named() {
     }
 }
 
+#[tokio::test]
+async fn what_cannot_be_decoded_is_told_with_file_codec_and_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let hevc = ["-c:v", "libx265", "-x265-params", "log-level=error"];
+    film(folder.path(), "film.mp4", "10", 20, &hevc);
+    let path = folder.path().join("film.mp4");
+    let mut content = std::fs::read(&path).unwrap();
+    let find = |content: &[u8], kind| content.windows(4).position(|four| four == kind).unwrap();
+    let (media, tables) = (find(&content, b"mdat") + 4, find(&content, b"moov") - 4);
+    content[media..tables].fill(0);
+    std::fs::write(&path, content).unwrap();
+    let films = films(folder.path());
+    let failure = films.frame(&wanted("film.mp4"), 1.0).await.unwrap_err();
+    let expected = "playing film.mp4 (hevc) at 1.000 s: it cannot be decoded: ";
+    assert!(failure.message.starts_with(expected), "{failure}");
+}
+
 #[test]
 fn queries_are_those_of_the_page_contract() {
     let query = "src=http%3A%2F%2Flocalhost%3A3000%2Fpublic%2Fa%20b.mp4&time=1.5&transparent=false&toneMapped=true";
