@@ -11,6 +11,7 @@ use serde::Deserialize;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
+use super::colour::Yuv;
 use super::encode::Input;
 use super::failure::{TaskResult, internal, permanent};
 use super::task::Worker;
@@ -48,16 +49,16 @@ pub(super) enum Picture {
     Image,
     /// None is taken.
     Nothing,
-    /// It is I420 in BT.601 and limited range, of this width and height.
-    Planes(u32, u32),
+    /// It is I420, of this width and height.
+    Planes(u32, u32, Yuv),
 }
 
 impl Picture {
     /// What the encoder takes.
-    pub(super) fn of(input: Input) -> Self {
+    pub(super) fn of(input: Input, space: Yuv) -> Self {
         match input {
             Input::Images(_) => Self::Image,
-            Input::Planes(width, height) => Self::Planes(width, height),
+            Input::Planes(width, height) => Self::Planes(width, height, space),
         }
     }
 }
@@ -105,7 +106,9 @@ impl Artifacts {
                 })?,
                 Content::Thumbnail => match self.picture {
                     Picture::Image => picture.clone(),
-                    Picture::Planes(width, height) => jpeg(tools, picture, width, height).await?,
+                    Picture::Planes(width, height, space) => {
+                        jpeg(tools, picture, (width, height), space).await?
+                    }
                     // As the official renderer has it when only sound is wanted.
                     Picture::Nothing => continue,
                 },
@@ -171,19 +174,25 @@ fn decoded(encoded: &str) -> Option<Bytes> {
 }
 
 /// A JPEG of a frame of the framebuffer.
-async fn jpeg(tools: &Tools, planes: &Bytes, width: u32, height: u32) -> TaskResult<Bytes> {
+async fn jpeg(
+    tools: &Tools,
+    planes: &Bytes,
+    (width, height): (u32, u32),
+    space: Yuv,
+) -> TaskResult<Bytes> {
+    let from = match space {
+        Yuv::Bt601Full => "in_range=full:in_color_matrix=bt601",
+        Yuv::Bt601Limited => "in_range=limited:in_color_matrix=bt601",
+        Yuv::Bt709Limited => "in_range=limited:in_color_matrix=bt709",
+    };
+    let scale = format!("scale={from}:out_range=full:out_color_matrix=bt601");
     let failed = |error: String| internal("making a thumbnail", error);
     let size = format!("{width}x{height}");
     let mut child = Command::new(&tools.ffmpeg)
         .args([
             "-v", "error", "-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", &size, "-i", "-",
         ])
-        .args([
-            "-vf",
-            "scale=in_range=tv:out_range=pc",
-            "-pix_fmt",
-            "yuvj420p",
-        ])
+        .args(["-vf", &scale, "-pix_fmt", "yuvj420p"])
         .args(["-q:v", "2", "-f", "mjpeg", "-"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -218,6 +227,7 @@ mod tests {
 
     fn tools(folder: &Path) -> Tools {
         Tools {
+            browser_environment: Vec::new(),
             chromium: PathBuf::new(),
             ffmpeg: PathBuf::from("ffmpeg"),
             scratch: folder.to_owned(),
@@ -231,7 +241,7 @@ mod tests {
     async fn artifacts_of_each_kind_are_kept_and_a_name_counts_once() {
         let folder = tempfile::tempdir().unwrap();
         let tools = tools(folder.path());
-        let mut artifacts = Artifacts::new(folder.path(), Picture::Planes(16, 8));
+        let mut artifacts = Artifacts::new(folder.path(), Picture::Planes(16, 8, Yuv::Bt601Full));
         let artifact = |name: &str, content| Artifact {
             name: name.to_owned(),
             content,

@@ -227,13 +227,9 @@ impl Worker {
             .put_artifacts(&task.bucket, &task.artifacts_prefix, artifacts)
             .await?;
         if let Some(report) = report {
-            self.put(
-                &task.bucket,
-                &task.sound_key,
-                &report,
-                "application/x-ndjson",
-            )
-            .await?;
+            let (bucket, key) = (&task.bucket, &task.sound_key);
+            self.put(bucket, key, &report, "application/x-ndjson")
+                .await?;
         }
         let pictures = task.encode.as_ref();
         let pictures = pictures.and_then(|encode| encode.codec.rules().pictures);
@@ -353,7 +349,10 @@ impl Worker {
         let fps = composition.fps.of_every_nth(task.every_nth_frame);
         let fps = fps.map_err(|error| permanent(FailureKind::BadRequest, error.to_string()))?;
         let mut report = Report::new(&folder.join("sound.ndjson"));
-        let mut artifacts = Artifacts::new(folder, Picture::of(input));
+        let mut artifacts = Artifacts::new(
+            folder,
+            Picture::of(input, Yuv::of_planes(encode.color_space)),
+        );
         let reporting = |error| internal("writing down what is heard", error);
         let mut encoder = Encoder::start(&self.tools, encode, input, fps, folder.join("segment"))?;
         let taken = taken(method, task);
