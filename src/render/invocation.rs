@@ -113,10 +113,11 @@ impl Invocation {
                         details: error_details,
                     });
                 }
+                // Whatever came so far may end in the middle of a line.
+                None => return Err(ChunkFailure::CutOff),
                 Some(InvokeEvent::Complete {
                     error_code: None, ..
-                })
-                | None => {
+                }) => {
                     let rest = self.lines.rest().ok_or(ChunkFailure::CutOff)?;
                     return parse(&rest);
                 }

@@ -46,6 +46,13 @@ impl Copy {
         self.rendered = rendered.unwrap_or(0).clamp(self.rendered, self.frame_count);
     }
 
+    /// Moves its clock on by a time in which nobody listened.
+    pub(super) fn excuse(&mut self, absence_ms: u64) {
+        self.invoked_ms += absence_ms;
+        self.heard_ms += absence_ms;
+        self.started_ms = self.started_ms.map(|started_ms| started_ms + absence_ms);
+    }
+
     fn message_deadline_ms(&self, limits: &Limits) -> u64 {
         let patience_ms = match self.started_ms {
             None => limits.first_message_ms,

@@ -37,6 +37,9 @@ const RETRY_PAUSE_MS: u64 = 250;
 /// The longest pause before a retry.
 const RETRY_PAUSE_MS_MAX: u64 = 8_000;
 
+/// A wake-up that comes this much too late was slept through; less is a busy machine.
+const ABSENCE_MS_MIN: u64 = 1_000;
+
 /// How often running copies are looked at for stragglers when nothing else is left to do.
 const STRAGGLER_CHECK_MS: u64 = 500;
 
@@ -78,6 +81,8 @@ pub struct Scheduler {
     backups: u32,
     began_ms: Option<u64>,
     now_ms: u64,
+    /// When it asked to be woken.
+    wake_ms: u64,
     ended: bool,
 }
 
@@ -112,6 +117,7 @@ impl Scheduler {
             backups: 0,
             began_ms: None,
             now_ms: 0,
+            wake_ms: u64::MAX,
             ended: false,
         }
     }
@@ -151,6 +157,7 @@ impl Scheduler {
             return commands;
         }
         self.now_ms = self.now_ms.max(now_ms);
+        self.excuse_own_absence();
         let began_ms = *self.began_ms.get_or_insert(self.now_ms);
         let outcome = self
             .take(event, &mut commands)
@@ -163,10 +170,24 @@ impl Scheduler {
             Ok(()) => {
                 self.launch(&mut commands);
                 self.back_up_stragglers(&mut commands);
-                commands.push(Command::WakeAt(self.next_wake(began_ms)));
+                self.wake_ms = self.next_wake(began_ms);
+                commands.push(Command::WakeAt(self.wake_ms));
             }
         }
         commands
+    }
+
+    /// Whoever is woken late was away: the process was stopped (Ctrl-Z), or its machine slept. What came meanwhile has
+    /// not been read yet, so nobody was silent for that long.
+    fn excuse_own_absence(&mut self) {
+        let absence_ms = self.now_ms.saturating_sub(self.wake_ms);
+        if absence_ms < ABSENCE_MS_MIN {
+            return;
+        }
+        for copy in self.running.values_mut() {
+            copy.excuse(absence_ms);
+        }
+        self.began_ms = self.began_ms.map(|began_ms| began_ms + absence_ms);
     }
 
     fn take(&mut self, event: Event, commands: &mut Vec<Command>) -> Result<(), RenderFailure> {

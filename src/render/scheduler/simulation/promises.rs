@@ -248,6 +248,9 @@ fn a_backup_that_was_refused_is_asked_for_again() {
         rendered: Some(19),
     };
     let backed_up = Command::Note(Note::BackedUp { chunk: 1 });
+    for tick in 1..=6 {
+        scheduler.handle(tick * 500, Event::Tick);
+    }
     assert!(scheduler.handle(4_000, alive).contains(&backed_up));
     scheduler.handle(4_010, Event::Throttled(CopyId(3)));
     assert_eq!(scheduler.backups(), 0, "it never ran");
@@ -271,5 +274,48 @@ fn simulations_reach_the_limit_they_are_given() {
         })
         .running_max,
         7
+    );
+}
+
+/// The process was stopped for a minute (Ctrl-Z) while its workers went on: what they said lies unread, and none of them was
+/// silent.
+#[test]
+fn a_minute_of_its_own_absence_is_no_silence_of_workers() {
+    let mut scheduler = Scheduler::new(limits(&KIND), [(20, false); 8]);
+    let copies: Vec<CopyId> = scheduler
+        .handle(0, Event::Tick)
+        .into_iter()
+        .filter_map(|command| match command {
+            Command::Invoke { copy, .. } => Some(copy),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(copies.len(), 8);
+    for copy in &copies {
+        scheduler.handle(100, Event::Started(*copy));
+    }
+    let awake = scheduler.handle(60_000, Event::Tick);
+    assert!(matches!(awake[..], [Command::WakeAt(_)]), "{awake:?}");
+    for copy in &copies {
+        let rendered = Some(10);
+        let alive = scheduler.handle(
+            60_001,
+            Event::Alive {
+                copy: *copy,
+                rendered,
+            },
+        );
+        assert!(matches!(alive[..], [Command::WakeAt(_)]), "{alive:?}");
+    }
+    // Silence counts again from then on.
+    let mut silent = Vec::new();
+    for second in 61..90 {
+        silent.extend(scheduler.handle(second * 1_000, Event::Tick));
+    }
+    assert!(
+        silent
+            .iter()
+            .any(|command| matches!(command, Command::Cancel(_))),
+        "{silent:?}"
     );
 }
