@@ -14,13 +14,22 @@ use super::fetch::Fetcher;
 use super::site::Site;
 use crate::protocol::{FailureKind, MediaSource};
 
+/// A source that was asked for.
+#[derive(Debug)]
+struct Known {
+    /// Names its file.
+    number: usize,
+    /// The file, once it is there.
+    file: Arc<OnceCell<PathBuf>>,
+}
+
 /// Files by where they come from. They go when this value does.
 #[derive(Debug)]
 pub(super) struct MediaFiles {
     site: Site,
     fetcher: Fetcher,
     kept: TempDir,
-    known: Mutex<HashMap<MediaSource, Arc<OnceCell<PathBuf>>>>,
+    known: Mutex<HashMap<MediaSource, Known>>,
 }
 
 impl MediaFiles {
@@ -43,8 +52,14 @@ impl MediaFiles {
     pub(super) async fn file(&self, source: &MediaSource) -> TaskResult<PathBuf> {
         let (cell, number) = {
             let mut known = self.known.lock().await;
-            let number = known.len();
-            (Arc::clone(known.entry(source.clone()).or_default()), number)
+            // A file's number is its own for good: one whose first try was given up must not get another's.
+            let next = known.len();
+            let entry = known.entry(source.clone());
+            let known = entry.or_insert_with(|| Known {
+                number: next,
+                file: Arc::default(),
+            });
+            (Arc::clone(&known.file), known.number)
         };
         let file = cell.get_or_try_init(|| self.bring(source, number)).await?;
         Ok(file.clone())
@@ -121,6 +136,24 @@ mod tests {
     fn long_addresses_are_named_briefly() {
         let data = MediaSource::Url(format!("data:audio/wav;base64,{}", "A".repeat(100_000)));
         assert_eq!(named(&data), "a data:audio/wav address of 100022 bytes");
+    }
+
+    /// A browser gives requests up, and whoever brings a file for one stops with it.
+    #[tokio::test]
+    async fn a_file_whose_first_try_was_given_up_is_no_other_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = MediaFiles::new(Site::Folder(folder.path().to_owned()), folder.path()).unwrap();
+        let [one, two] = ["data:,one", "data:,two"].map(|text| MediaSource::Url(text.to_owned()));
+        // What such a try leaves.
+        let begun = Known {
+            number: 0,
+            file: Arc::default(),
+        };
+        files.known.lock().await.insert(one.clone(), begun);
+        let second = files.file(&two).await.unwrap();
+        let first = files.file(&one).await.unwrap();
+        assert_eq!(std::fs::read(first).unwrap(), b"one");
+        assert_eq!(std::fs::read(second).unwrap(), b"two");
     }
 
     #[tokio::test]

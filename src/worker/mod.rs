@@ -29,6 +29,7 @@ mod stack;
 mod still;
 mod task;
 mod tools;
+mod upload;
 mod words;
 
 use std::process::ExitCode;

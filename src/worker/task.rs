@@ -10,7 +10,7 @@ use super::artifacts::{Artifacts, Picture};
 use super::browser::version_line;
 use super::colour::Yuv;
 use super::encode::{Encoder, Input};
-use super::failure::{TaskResult, at_frame, internal, permanent, storage};
+use super::failure::{TaskResult, at_frame, internal, permanent};
 use super::lane::{Drawing, Lanes, Open, pass_on_logs};
 use super::media::MediaFiles;
 use super::milliseconds;
@@ -18,10 +18,9 @@ use super::page::{Capture, Setup};
 use super::site::{BucketSite, Site};
 use super::sound::{self, Report};
 use super::tools::Tools;
-use crate::cloud::{Cloud, PutOptions, PutOutcome};
+use crate::cloud::{Cloud, PutOutcome};
 use crate::digest::Digest;
 use crate::media::{CaptureMethod, ColorSpace, ImageFormat, device_pixels};
-use crate::names::BucketName;
 use crate::protocol::{
     Answer, Captured, ChunkTask, ChunkTimings, Composition, EncodeSettings, FailureKind,
     PROTOCOL_VERSION, PageTask, SAMPLE_RATE_DEFAULT, Segment, SiteLocation, SoundTask, WorkerInfo,
@@ -274,32 +273,6 @@ impl Worker {
             .prefix(prefix)
             .tempdir_in(&self.tools.scratch)
             .map_err(|error| internal("making a folder for the task", error))
-    }
-
-    /// Uploads a file unless an earlier copy of the task has; returns its size, and which of the two it was.
-    pub(super) async fn put(
-        &self,
-        bucket: &BucketName,
-        key: &str,
-        file: &Path,
-        content_type: &str,
-    ) -> TaskResult<(u64, PutOutcome)> {
-        let size_bytes = file
-            .metadata()
-            .map_err(|error| internal("reading the result", error))?
-            .len();
-        let options = PutOptions {
-            content_type: Some(content_type.to_owned()),
-            if_absent: true,
-            ..PutOptions::default()
-        };
-        let outcome = self
-            .cloud()?
-            .put_object_file(bucket, key, file, &options)
-            .await;
-        outcome
-            .map(|outcome| (size_bytes, outcome))
-            .map_err(|error| storage(&error))
     }
 
     /// Renders a chunk's frames into a file below `folder`. If they cannot be captured by the method that was asked for,
