@@ -76,7 +76,8 @@ pub(crate) async fn cmd_apply(
         preflight.await;
 
         view::announce(&context.ui, &planned)?;
-        args.gate.require_allowed(&config, &planned)?;
+        let gate = args.gate.and_of(saved.as_ref());
+        gate.require_allowed(&config, &planned)?;
         planned.require_consent(&config)?;
         require_possible(&planned)?;
         if planned.plan.is_empty() {

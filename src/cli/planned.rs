@@ -16,7 +16,7 @@ use crate::plan::limits::Package;
 use crate::plan::loss::{Loss, LossKind};
 use crate::plan::preflight::Preflight;
 use crate::plan::request::{PlanMode, PlanRequest};
-use crate::plan::saved::Basis;
+use crate::plan::saved::{Basis, SavedPlan};
 use crate::plan::{PlanError, observe};
 use crate::render::chunks::{ChunkLength, ChunkPlan};
 use crate::resource::{Address, Resource};
@@ -112,6 +112,15 @@ pub(crate) struct GateOptions {
 }
 
 impl GateOptions {
+    /// These rules, and those by which a saved plan was refused when it was made: who applies it need not know them.
+    pub(super) fn and_of(&self, saved: Option<&SavedPlan>) -> Self {
+        let refusals = saved.into_iter().flat_map(|saved| &saved.refusals);
+        let rules = refusals.filter_map(|refusal| refusal.rule.parse().ok());
+        Self {
+            deny: self.deny.iter().copied().chain(rules).collect(),
+        }
+    }
+
     /// All for which `rmx apply` would refuse the plan, besides what preflight finds.
     pub(super) fn refusals(&self, config: &Config, planned: &Planned) -> Vec<Violation> {
         let mut refusals = gate::unprotected(&planned.plan);

@@ -83,6 +83,20 @@ fn destruction_and_replacement_can_be_denied() {
     );
 }
 
+/// The rules were of the command that made the plan, and the one that applies it does not repeat them.
+#[test]
+fn a_plan_that_was_refused_stays_refused() {
+    let project = project();
+    apply(&project);
+    let plan = ["plan", "--out", "p", "--replace", "site.page"];
+    let why = ["`replace` forbids that site.page is replaced"];
+    let denied = [&plan[..], &["--deny", "replace"]].concat();
+    refused(&project, &denied, &why);
+    refused(&project, &["apply", "p"], &why);
+    drop(project.rmx(&plan).expect_status(0));
+    drop(project.rmx(&["apply", "p"]).expect_status(0));
+}
+
 #[test]
 fn a_role_that_may_do_more_is_told_and_can_be_denied() {
     let project = project();
