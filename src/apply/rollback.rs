@@ -33,62 +33,80 @@ pub async fn roll_back(
     state: &mut State,
     save: &mut impl AsyncFnMut(&mut State) -> Result<(), SaveError>,
 ) -> Result<(), ApplyError> {
-    let Some(first) = rollbacks.first() else {
+    let mut reached = Reached::default();
+    let rolled_back = carry_out(rollbacks, cloud, identity, state, save, &mut reached).await;
+    rolled_back.map_err(|cause| reached.failed(rollbacks, cause))
+}
+
+/// How far a rollback came.
+#[derive(Default)]
+struct Reached {
+    /// Which function it is at.
+    at: usize,
+    /// How many aliases are moved: the first ones.
+    moved: usize,
+    /// Whether any is, or may be.
+    wrote: Wrote,
+}
+
+impl Reached {
+    fn failed(&self, rollbacks: &[Rollback], cause: ChangeError) -> ApplyError {
+        let done = rollbacks[..self.moved].iter().map(|rollback| Completed {
+            address: rollback.address.clone(),
+            action: Action::Update,
+        });
+        let remaining = rollbacks[self.at..].iter().skip(1);
+        ApplyError {
+            address: rollbacks[self.at].address.clone(),
+            action: Action::Update,
+            cause,
+            begun: self.wrote.anything(),
+            done: done.collect(),
+            remaining: remaining.map(|rollback| rollback.address.clone()).collect(),
+        }
+    }
+}
+
+async fn carry_out(
+    rollbacks: &[Rollback],
+    cloud: &Cloud,
+    identity: &CloudIdentity,
+    state: &mut State,
+    save: &mut impl AsyncFnMut(&mut State) -> Result<(), SaveError>,
+    reached: &mut Reached,
+) -> Result<(), ChangeError> {
+    if rollbacks.is_empty() {
         return Ok(());
-    };
+    }
     let lineage = state.lineage.clone();
     let observer = Observer {
         cloud,
         identity,
         lineage: &lineage,
     };
-    let (mut moved, wrote) = (0, Wrote::default());
-    let failed = |at: &Rollback, moved, cause| ApplyError {
-        begun: wrote.anything(),
-        ..failed(rollbacks, at, moved, cause)
-    };
-    for rollback in rollbacks {
-        let looked = async { look(observer, &spec(state, rollback)?).await };
-        let looked = looked.await;
-        looked.map_err(|cause| failed(rollback, moved, cause))?;
+    for (at, rollback) in rollbacks.iter().enumerate() {
+        reached.at = at;
+        look(observer, &spec(state, rollback)?).await?;
     }
-    for rollback in rollbacks {
-        begin(state, rollback).map_err(|cause| failed(rollback, moved, cause))?;
+    for (at, rollback) in rollbacks.iter().enumerate() {
+        reached.at = at;
+        begin(state, rollback)?;
     }
-    let saved = save(state).await.map_err(ChangeError::SaveState);
-    saved.map_err(|cause| failed(first, moved, cause))?;
-    for rollback in rollbacks {
-        let moving = async { move_alias(cloud, &spec(state, rollback)?.name, rollback).await };
-        let done = wrote.watch(moving).await;
-        done.map_err(|cause| failed(rollback, moved, cause))?;
-        moved += 1;
+    reached.at = 0;
+    save(state).await.map_err(ChangeError::SaveState)?;
+    for (at, rollback) in rollbacks.iter().enumerate() {
+        reached.at = at;
+        let name = spec(state, rollback)?.name;
+        let moving = move_alias(cloud, &name, rollback);
+        reached.wrote.watch(moving).await?;
+        reached.moved += 1;
     }
-    for rollback in rollbacks {
-        let ended = end(observer, state, rollback).await;
-        ended.map_err(|cause| failed(rollback, moved, cause))?;
+    for (at, rollback) in rollbacks.iter().enumerate() {
+        reached.at = at;
+        end(observer, state, rollback).await?;
     }
-    let saved = save(state).await.map_err(ChangeError::SaveState);
-    saved.map_err(|cause| failed(first, moved, cause))
-}
-
-fn failed(rollbacks: &[Rollback], at: &Rollback, moved: usize, cause: ChangeError) -> ApplyError {
-    let (done, _) = rollbacks.split_at(moved);
-    let done = done.iter().map(|rollback| Completed {
-        address: rollback.address.clone(),
-        action: Action::Update,
-    });
-    let remaining = rollbacks
-        .iter()
-        .skip_while(|rollback| *rollback != at)
-        .skip(1);
-    ApplyError {
-        address: at.address.clone(),
-        action: Action::Update,
-        cause,
-        begun: false,
-        done: done.collect(),
-        remaining: remaining.map(|rollback| rollback.address.clone()).collect(),
-    }
+    reached.at = 0;
+    save(state).await.map_err(ChangeError::SaveState)
 }
 
 fn begin(state: &mut State, rollback: &Rollback) -> Result<(), ChangeError> {

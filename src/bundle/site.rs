@@ -32,11 +32,7 @@ impl SiteBundle {
         Ok(Self {
             digest: tree.digest(),
             size_bytes: tree.size_bytes(),
-            files: tree
-                .entries
-                .into_iter()
-                .map(|(path, entry)| (path, entry.digest))
-                .collect(),
+            files: tree.file_digests(),
             folder: tree.folder,
         })
     }

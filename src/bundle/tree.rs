@@ -98,6 +98,14 @@ impl Tree {
     pub fn size_bytes(&self) -> u64 {
         self.entries.values().map(|entry| entry.size_bytes).sum()
     }
+
+    /// The digest of each file, by its path.
+    pub(super) fn file_digests(&self) -> BTreeMap<String, Digest> {
+        let files = self.entries.iter();
+        files
+            .map(|(path, entry)| (path.clone(), entry.digest))
+            .collect()
+    }
 }
 
 impl Entry {

@@ -12,7 +12,7 @@ use crate::state::{LockedStore, State};
 use super::context::Context;
 use super::error::{CommandError, CommandErrorKind, ExitStatus};
 use super::farm::{self, Farm};
-use super::lock::{self, LockOptions, with_lock};
+use super::lock::{self, GO_ON, LockOptions, with_lock};
 use super::planned::{self, GateOptions, Planned, RequestOptions};
 use super::preflight::{PreflightOptions, require_possible};
 use super::recorded::{self, state_store};
@@ -207,7 +207,7 @@ impl From<ApplyError> for CommandError {
             | ChangeError::Secret { .. }
             | ChangeError::Lambda { .. }
             | ChangeError::RoleNotReady { .. } => {
-                "mend what is named above, then run the same command again: it goes on from there"
+                &format!("mend what is named above, then {GO_ON}")
             }
         };
         let kind = kind(&error);

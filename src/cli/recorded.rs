@@ -214,6 +214,9 @@ pub(crate) fn hint(error: &StateError) -> String {
                 "`rmx state migrate` settles it if they are of the same deployment; else move {other} away if {place} is right"
             );
         }
+        StateError::Cloud { source, .. } if source.kind == CloudErrorKind::Credentials => {
+            return format!("log in again, then {GO_ON}");
+        }
         StateError::Gone { place, signpost } => {
             return format!(
                 "put a backup back (`aws s3 ls {place}.backups/`), or delete {signpost} to begin a new deployment"
@@ -240,9 +243,6 @@ pub(crate) fn hint(error: &StateError) -> String {
             "make room or make the folder writable, then run the same command again"
         }
         StateError::NotMigrated { .. } => "move it with `rmx state migrate`",
-        StateError::Cloud { source, .. } if source.kind == CloudErrorKind::Credentials => {
-            "log in again, then run the same command again: it goes on from there"
-        }
         StateError::Nothing { .. } => "there is nothing to move; `rmx apply` begins a state",
         StateError::OtherLineage { .. } => {
             "keep them apart: give one of them another key, stage or folder"

@@ -223,18 +223,9 @@ async fn jpeg(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::worker::blocks::Blocks;
 
     fn tools(folder: &Path) -> Tools {
-        Tools {
-            browser_environment: Vec::new(),
-            chromium: PathBuf::new(),
-            ffmpeg: PathBuf::from("ffmpeg"),
-            scratch: folder.to_owned(),
-            cores: 1,
-            browsers: 1,
-            blocks: Blocks::new(folder, 1),
-        }
+        Tools::without_browser(PathBuf::from("ffmpeg"), folder, 1)
     }
 
     #[tokio::test]

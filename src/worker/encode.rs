@@ -280,7 +280,6 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
-    use crate::worker::blocks::Blocks;
 
     #[tokio::test]
     async fn an_encoder_that_never_ends_is_ended() {
@@ -288,15 +287,7 @@ mod tests {
         let ffmpeg = folder.path().join("ffmpeg");
         std::fs::write(&ffmpeg, "#!/bin/sh\nexec sleep 3600\n").unwrap();
         std::fs::set_permissions(&ffmpeg, Permissions::from_mode(0o755)).unwrap();
-        let tools = Tools {
-            browser_environment: Vec::new(),
-            chromium: PathBuf::new(),
-            ffmpeg,
-            scratch: folder.path().to_owned(),
-            cores: 1,
-            browsers: 1,
-            blocks: Blocks::new(folder.path(), 1),
-        };
+        let tools = Tools::without_browser(ffmpeg, folder.path(), 1);
         let settings = EncodeSettings::default();
         let fps = Fps::from_number(30.0).unwrap();
         let output = folder.path().join("segment.mp4");

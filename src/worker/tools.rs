@@ -33,6 +33,20 @@ pub(super) struct Tools {
 }
 
 impl Tools {
+    /// Those of a test that starts no browser: everything temporary goes into `folder`.
+    #[cfg(test)]
+    pub(super) fn without_browser(ffmpeg: PathBuf, folder: &Path, blocks_max: usize) -> Self {
+        Self {
+            browser_environment: Vec::new(),
+            chromium: PathBuf::new(),
+            ffmpeg,
+            scratch: folder.to_owned(),
+            cores: 1,
+            browsers: 1,
+            blocks: Blocks::new(folder, blocks_max),
+        }
+    }
+
     /// Finds everything, or says what is missing and how to get it.
     pub(super) fn find(env: &Env) -> TaskResult<Self> {
         let scratch = PathBuf::from(env.variable("TMPDIR").unwrap_or("/tmp"));

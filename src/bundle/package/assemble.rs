@@ -144,11 +144,7 @@ async fn part(
         licence: component.licence.clone(),
         home: component.home.clone(),
         size_bytes: tree.size_bytes(),
-        files: tree
-            .entries
-            .into_iter()
-            .map(|(path, entry)| (path, entry.digest))
-            .collect(),
+        files: tree.file_digests(),
     })
 }
 

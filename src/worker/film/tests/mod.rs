@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use super::*;
-use crate::worker::blocks::Blocks;
 
 /// A film of `count` frames at `rate`, frame n filled with n times 8.
 fn film(folder: &std::path::Path, name: &str, rate: &str, count: u32, more: &[&str]) {
@@ -24,15 +23,7 @@ fn film(folder: &std::path::Path, name: &str, rate: &str, count: u32, more: &[&s
 }
 
 fn tools(folder: &std::path::Path) -> Tools {
-    Tools {
-        browser_environment: Vec::new(),
-        chromium: PathBuf::new(),
-        ffmpeg: PathBuf::from("ffmpeg"),
-        scratch: folder.to_owned(),
-        cores: 1,
-        browsers: 1,
-        blocks: Blocks::new(folder, 3),
-    }
+    Tools::without_browser(PathBuf::from("ffmpeg"), folder, 3)
 }
 
 fn films(folder: &std::path::Path) -> Films {
