@@ -59,6 +59,8 @@ pub struct Present {
     pub precondition: Precondition,
     /// Of a function: its published versions.
     pub versions: Versions,
+    /// Of a function: what `live` serves, where that is not what `spec` (`$LATEST`) says, as after a rollback.
+    pub live: Option<Resource>,
 }
 
 /// What a service can hold a write to: it refuses the write if the object is another by the time it arrives, so that
@@ -145,6 +147,9 @@ pub struct Change {
     /// Of a function: what becomes of its old versions.
     #[serde(default)]
     pub retention: Retention,
+    /// Of a function whose `live` is moved on: what it serves until then, where that is not what `before` says.
+    #[serde(default)]
+    pub live: Option<Resource>,
 }
 
 /// The name of the field that shows which old versions of a function stay. It is in no spec either.
@@ -166,6 +171,11 @@ impl Change {
     /// Whether it stays and may be deleted or replaced from then on, which it may not be now.
     pub fn lifts_protection(&self) -> bool {
         self.after.is_some() && self.protect.recorded && !self.protect.wanted
+    }
+
+    /// What whoever uses the resource has of it now.
+    pub fn serves(&self) -> Option<&Resource> {
+        self.live.as_ref().or(self.before.as_ref())
     }
 
     /// Whether carrying it out calls anything that changes the cloud.

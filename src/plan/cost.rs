@@ -106,7 +106,7 @@ pub struct Estimate {
     pub region: Region,
     /// Nothing is paid where the target is local; it is what AWS would take.
     pub local: bool,
-    /// USD for a minute of video as the function is; `None` if there is none, or no price is known.
+    /// USD for a minute of video with what `live` serves; `None` if there is none, or no price is known.
     pub before_usd: Option<f64>,
     /// USD for a minute of video as it will be.
     pub after_usd: Option<f64>,
@@ -135,7 +135,7 @@ pub fn estimate(
         let mut specs = specs.into_iter().flatten();
         change.action != Action::Forget && specs.any(|spec| matches!(spec, Resource::Function(_)))
     })?;
-    let cost = |spec: &Option<Resource>| match spec {
+    let cost = |spec: Option<&Resource>| match spec {
         Some(Resource::Function(spec)) => per_minute_usd(spec, region, shape),
         _ => None,
     };
@@ -143,8 +143,8 @@ pub fn estimate(
         address: change.address.clone(),
         region: region.clone(),
         local,
-        before_usd: cost(&change.before),
-        after_usd: cost(&change.after),
+        before_usd: cost(change.serves()),
+        after_usd: cost(change.after.as_ref()),
         remains: change.after.is_some(),
         shape,
         prices_date: PRICES_DATE.to_owned(),

@@ -14,6 +14,9 @@ use crate::resource::{Address, Resource};
 /// The field of a function that names its role.
 pub const ROLE_FIELD: &str = "role";
 
+/// The rule by which somebody has to agree to lose data.
+pub const CONSENT_RULE: &str = "delete_data";
+
 /// A change that a rule forbids. Its text is a sentence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Violation {
@@ -33,7 +36,10 @@ impl fmt::Display for Violation {
             address,
             what,
         } = self;
-        write!(f, "`{rule}` forbids that {address} {what}")
+        match rule.as_str() {
+            CONSENT_RULE => write!(f, "{address} {what}"),
+            _ => write!(f, "`{rule}` forbids that {address} {what}"),
+        }
     }
 }
 
@@ -75,10 +81,12 @@ pub fn unprotected(plan: &Plan) -> Vec<Violation> {
     violations.collect()
 }
 
-/// Whether rendering costs more than `max_usd` a minute of video after the plan, or nobody knows what.
+/// Whether the plan makes rendering cost more than `max_usd` a minute of video, or nobody knows what.
 pub fn too_expensive(estimate: &Estimate, max_usd: f64) -> Option<Violation> {
     let what = match estimate.after_usd {
         Some(after) if after <= max_usd => return None,
+        // What is there already costs that: this plan makes nothing dearer.
+        Some(after) if estimate.before_usd.is_some_and(|before| after <= before) => return None,
         Some(after) => {
             format!("costs ${after:.4} a minute of video: at most ${max_usd:.4} may be paid")
         }
@@ -154,10 +162,15 @@ pub fn widened(change: &Change) -> Vec<&'static str> {
             }
             widened
         }
-        (Some(Resource::Function(before)), Some(Resource::Function(after)))
-            if before.role != after.role =>
-        {
-            vec![ROLE_FIELD]
+        (Some(_), Some(Resource::Function(after))) => {
+            // `live` may still run as the role of its time.
+            let now = [&change.before, &change.live].into_iter().flatten();
+            let runs_as =
+                |now: &Resource| matches!(now, Resource::Function(now) if now.role == after.role);
+            match now.into_iter().all(runs_as) {
+                true => Vec::new(),
+                false => vec![ROLE_FIELD],
+            }
         }
         _ => Vec::new(),
     }

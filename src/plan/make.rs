@@ -205,11 +205,13 @@ fn towards(
                 replacement_requested: false,
                 protect: Protection::default(),
                 retention: Retention::default(),
+                live: None,
             });
         }
         Observation::Present(present) => present,
     };
-    let mut fields = changed_fields(Some(&present.spec), Some(wanted));
+    let live = present.live.clone().filter(|_| publishes(wanted));
+    let mut fields = differing(&present.spec, live.as_ref(), wanted);
     let recorded_so = record
         .is_some_and(|record| record.status == RecordStatus::Complete && record.applied == *wanted);
     let forced = fields.iter().any(|field| field.forces_replacement);
@@ -234,7 +236,28 @@ fn towards(
         replacement_requested: replacement_requested && !forced,
         protect: Protection::default(),
         retention: Retention::default(),
+        live,
     })
+}
+
+/// Whether a function with that spec has `live` point to it. Where only the record changes, `live` stays where it is.
+fn publishes(wanted: &Resource) -> bool {
+    matches!(wanted, Resource::Function(function) if function.published)
+}
+
+/// The fields that change for whoever uses the resource, and then those that change besides.
+fn differing(newest: &Resource, live: Option<&Resource>, wanted: &Resource) -> Vec<FieldChange> {
+    let newest_fields = changed_fields(Some(newest), Some(wanted));
+    let Some(live) = live else {
+        return newest_fields;
+    };
+    let mut fields = changed_fields(Some(live), Some(wanted));
+    for field in newest_fields {
+        if fields.iter().all(|served| served.path != field.path) {
+            fields.push(field);
+        }
+    }
+    fields
 }
 
 fn away(address: &Address, now: &Observation) -> Change {
@@ -249,6 +272,7 @@ fn away(address: &Address, now: &Observation) -> Change {
         replacement_requested: false,
         protect: Protection::default(),
         retention: Retention::default(),
+        live: None,
     };
     match now {
         // What is foreign by now is no longer what we recorded.

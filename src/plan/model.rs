@@ -140,6 +140,7 @@ fn present(spec: Resource) -> Observation {
         revision: "r".to_owned(),
         precondition: Precondition::None,
         versions: Versions::default(),
+        live: None,
     }))
 }
 

@@ -277,14 +277,17 @@ impl Observer<'_> {
             return Ok(Observation::Absent);
         };
         let (live, alias, retries) = (live?, alias?, retries?);
-        let published = live.as_ref().is_some_and(|live| {
-            // An alias of `$LATEST` freezes nothing.
-            live.version.parse::<u64>().is_ok()
-                && live.settings == latest.settings
+        // An alias of `$LATEST` freezes nothing.
+        let frozen = live.as_ref();
+        let frozen = frozen.filter(|live| live.version.parse::<u64>().is_ok());
+        let published = frozen.is_some_and(|live| {
+            live.settings == latest.settings
                 && retries == Some(0)
                 && live.settings.runtime == RUNTIME
                 && live.settings.handler == HANDLER
         });
+        let other = frozen.filter(|live| live.settings != latest.settings);
+        let served = other.map(|live| self.function_spec(name, known, live, false));
         let spec = self.function_spec(name, known, &latest, published);
         let mut outputs = outputs([
             ("arn", latest.arn.clone()),
@@ -301,22 +304,22 @@ impl Observer<'_> {
                 revision_id: alias.revision_id,
             }),
         };
-        Ok(self.owned(
-            &latest.tags,
-            Resource::Function(spec),
-            outputs,
-            precondition,
-        ))
+        let spec = Resource::Function(spec);
+        let mut found = self.owned(&latest.tags, spec, outputs, precondition);
+        if let Observation::Present(present) = &mut found {
+            present.live = served.map(Resource::Function);
+        }
+        Ok(found)
     }
 
     fn function_spec(
         &self,
         name: &FunctionName,
         known: &[&FunctionSpec],
-        latest: &FunctionDescription,
+        found: &FunctionDescription,
         published: bool,
     ) -> FunctionSpec {
-        let settings = &latest.settings;
+        let settings = &found.settings;
         let managed = known.iter().map(|known| &known.role).find(|role| {
             matches!(role, RoleReference::Managed { name, path }
                 if role::role_arn(&self.identity.region, &self.identity.account, path, name)
@@ -464,6 +467,7 @@ fn present(
         outputs,
         precondition,
         versions: Versions::default(),
+        live: None,
     }))
 }
 

@@ -105,6 +105,7 @@ fn present(resources: &BTreeMap<Address, Resource>) -> Observed {
             revision: "r1".to_owned(),
             precondition: Precondition::None,
             versions: Versions::default(),
+            live: None,
         }))
     };
     Observed {

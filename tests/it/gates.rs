@@ -287,6 +287,16 @@ fn a_minute_of_video_may_have_its_price() {
     refused(&project, &["apply", "--auto-approve"], &why);
     config("architecture = \"x86_64\"", &format!("{measured}{limit}"));
     drop(project.rmx(&["plan"]).expect_status(0));
+    // What is there already at that price may stay, and become cheaper; only dearer it may not become.
+    let shape = |memory_mb| format!("architecture = \"x86_64\"\nmemory_mb = {memory_mb}");
+    config(&shape(4096), measured);
+    drop(project.rmx(&["apply", "--auto-approve"]).expect_status(0));
+    config(&shape(4096), &format!("{measured}{limit}"));
+    drop(project.rmx(&["plan"]).expect_status(0));
+    config(&shape(3584), &format!("{measured}{limit}"));
+    drop(project.rmx(&["plan"]).expect_status(0));
+    config(&shape(4608), &format!("{measured}{limit}"));
+    refused(&project, &["plan"], &["`max_cost_per_minute_usd`"]);
     // What nobody knows is not agreed to, and what goes costs nothing.
     project.write(
         "remotion.toml",

@@ -82,12 +82,33 @@ fn live_goes_back_and_the_next_apply_goes_forward() {
     let plan = changes(&project);
     assert!(!plan.contains("changed outside of rmx"), "{plan}");
     for line in [
+        "      ~ memory_mb = 1024 -> 3008\n",
         "      ~ published = false -> true\n",
         "      ~ version   = \"2\" -> (known after apply)\n",
         "Plan: 0 to add, 1 to change, 0 to destroy.",
     ] {
         assert!(plan.contains(line), "{line} is missing in\n{plan}");
     }
+    let planned = project.rmx(&["plan", "--json"]).expect_status(0).stdout;
+    let planned: Value = serde_json::from_str(&planned).unwrap();
+    let changes = planned["resource_changes"].as_array().unwrap();
+    let function = changes
+        .iter()
+        .find(|change| change["address"] == "function.worker");
+    let function = &function.unwrap()["change"];
+    let cost = |side: &str| planned["cost"][side].as_f64().unwrap();
+    assert!(cost("before_usd") * 2.0 < cost("after_usd"), "{planned:#}");
+    let memory = (
+        &function["before"]["memory_mb"],
+        &function["after"]["memory_mb"],
+    );
+    assert_eq!(memory, (&1024.into(), &3008.into()));
+    let comment = project.rmx(&["plan", "--format", "markdown"]);
+    let comment = comment.expect_status(0).stdout;
+    assert!(comment.contains("memory_mb = 1024 -> 3008"), "{comment}");
+    // What is recorded is not what is live: there is nothing to be recorded anew.
+    let refresh = ["plan", "--refresh-only", "--detailed-exitcode"];
+    drop(project.rmx(&refresh).expect_status(0));
 
     let output = project.rmx(&["rollback", "--auto-approve", "--json"]);
     let told: Value = serde_json::from_str(&output.expect_status(0).stdout).unwrap();

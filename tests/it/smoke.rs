@@ -107,10 +107,9 @@ fn what_is_wrong_with_a_later_version_leaves_live_where_it_is() {
     let plan = project
         .rmx(&["plan", "--detailed-exitcode"])
         .expect_status(2);
-    assert!(
-        plan.stdout.contains("~ published = false -> true"),
-        "{plan}"
-    );
+    // What `live` serves is what changes, and not what was tried last.
+    let told = "~ environment.SMOKE = \"right\" -> \"crashes\"";
+    assert!(plan.stdout.contains(told), "{plan}");
     declare(&project, "right", true);
     passes(&project, APPLY);
     assert_eq!(live(&project), 6);
@@ -155,7 +154,11 @@ fn the_gate_is_asked_for_by_the_flag_or_not_at_all() {
     );
     // A saved plan is under the same gate.
     drop(project.rmx(&["plan", "--out", "saved"]).expect_status(0));
-    refused(&project, &["apply", "saved", "--smoke"], &["version 2"]);
+    refused(
+        &project,
+        &["apply", "saved", "--smoke"],
+        &["version 2", "make a new plan with `rmx plan --out FILE`"],
+    );
     assert_eq!(live(&project), 1);
     passes(&project, APPLY);
     // What is live already has nothing to prove.

@@ -11,7 +11,7 @@ pub(crate) fn cost_text(estimate: Option<&Estimate>, ui: &Ui) -> String {
         return String::new();
     };
     let title = ui.paint(Style::Bold, "Cost of a minute of video:");
-    let mut lines = vec![figures(estimate), assumption(&estimate.shape)];
+    let mut lines = vec![figures(estimate), assumption(estimate)];
     lines.extend(capacity(estimate));
     lines.push(source(estimate));
     let lines: String = lines.iter().map(|line| format!("  {line}\n")).collect();
@@ -26,11 +26,7 @@ pub(super) fn cost_json(estimate: Option<&Estimate>) -> Value {
 /// A paragraph for a pull request.
 pub(super) fn cost_markdown(estimate: Option<&Estimate>) -> String {
     let paragraph = |estimate: &Estimate| {
-        let parts = [
-            figures(estimate),
-            assumption(&estimate.shape),
-            source(estimate),
-        ];
+        let parts = [figures(estimate), assumption(estimate), source(estimate)];
         format!("\nCost of a minute of video: {}.\n", parts.join("; "))
     };
     estimate.map(paragraph).unwrap_or_default()
@@ -61,19 +57,24 @@ fn figures(estimate: &Estimate) -> String {
     }
 }
 
-fn assumption(shape: &Shape) -> String {
+fn assumption(estimate: &Estimate) -> String {
     let Shape {
         worker_seconds_per_minute,
         assumed,
         requests_per_minute,
         ..
-    } = shape;
+    } = &estimate.shape;
+    // Another memory makes workers faster or slower: nobody has measured by how much.
+    let alike = match estimate.before_usd == estimate.after_usd || estimate.before_usd.is_none() {
+        true => "",
+        false => ", before and after",
+    };
     let basis = match assumed {
         true => "assumed; measure yours and set `worker_seconds_per_minute` under [render]",
         false => "as the configuration says",
     };
     format!(
-        "at {worker_seconds_per_minute} seconds of workers ({basis}) and {requests_per_minute} invocations, before and after alike"
+        "at {worker_seconds_per_minute} seconds of workers ({basis}) and {requests_per_minute} invocations{alike}"
     )
 }
 
