@@ -13,9 +13,6 @@ use crate::resource::{RoleSpec, policy};
 /// Name of the inline policy within the role.
 const POLICY_NAME: &str = "rmx";
 
-/// Policies of one kind that are looked at, and that a role is cleared of. IAM attaches 20 at most.
-const POLICIES_MAX: usize = 100;
-
 /// A role as IAM has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoleDescription {
@@ -110,28 +107,28 @@ impl Cloud {
         name: &RoleName,
     ) -> Result<(Vec<String>, Vec<String>), CloudError> {
         let iam = &self.clients.iam;
-        let inline = iam.list_role_policies().role_name(name.as_str()).send();
-        let attached = iam
-            .list_attached_role_policies()
-            .role_name(name.as_str())
-            .send();
-        let (inline, attached) = tokio::join!(inline, attached);
+        // IAM may answer with fewer than there are, however few that is: all pages are read.
+        let inline = iam.list_role_policies().role_name(name.as_str());
+        let inline = inline.into_paginator().items().send();
+        let attached = iam.list_attached_role_policies().role_name(name.as_str());
+        let attached = attached.into_paginator().items().send();
+        let (inline, attached) = tokio::join!(
+            inline.collect::<Result<Vec<_>, _>>(),
+            attached.collect::<Result<Vec<_>, _>>()
+        );
         let operation = "list the policies of role";
         let inline = match inline.map_err(|error| cloud_error(operation, name, &error)) {
-            Ok(answer) => answer.policy_names,
+            Ok(names) => names,
             Err(error) if error.is_not_found() => Vec::new(),
             Err(error) => return Err(error),
         };
         let attached = match attached.map_err(|error| cloud_error(operation, name, &error)) {
-            Ok(answer) => answer.attached_policies.unwrap_or_default(),
+            Ok(policies) => policies,
             Err(error) if error.is_not_found() => Vec::new(),
             Err(error) => return Err(error),
         };
         let attached = attached.into_iter().filter_map(|policy| policy.policy_arn);
-        Ok((
-            inline.into_iter().take(POLICIES_MAX).collect(),
-            attached.take(POLICIES_MAX).collect(),
-        ))
+        Ok((inline, attached.collect()))
     }
 
     /// Deletes an inline policy that somebody else put into a role. Success if there is none.

@@ -127,8 +127,9 @@ impl Signer {
             // What AWS is spoken to over; here it is loopback.
             .with("aws:SecureTransport", vec!["true".to_owned()]);
         for permission in needed {
-            if !iam::allows(store, account, &session.role, permission, &context)? {
-                return Err(denied(account, session, scope, permission));
+            let refusal = iam::refusal(store, account, &session.role, permission, &context)?;
+            if let Some(why) = refusal {
+                return Err(denied(account, session, scope, permission, &why));
             }
         }
         Ok(())
@@ -136,7 +137,13 @@ impl Signer {
 }
 
 /// In AWS's words.
-fn denied(account: &AccountId, session: &Session, scope: &Scope, needed: &Permission) -> Denial {
+fn denied(
+    account: &AccountId,
+    session: &Session,
+    scope: &Scope,
+    needed: &Permission,
+    why: &str,
+) -> Denial {
     let Permission { action, resource } = needed;
     let (role, name) = (&session.role, &session.name);
     let code = match scope.service.as_str() {
@@ -152,7 +159,7 @@ fn denied(account: &AccountId, session: &Session, scope: &Scope, needed: &Permis
         code,
         message: format!(
             "User: arn:aws:sts::{account}:assumed-role/{role}/{name} is not authorized to perform: {action} on resource: \
-             {resource} because no identity-based policy allows the {action} action"
+             {resource} {why}"
         ),
     }
 }

@@ -70,11 +70,14 @@ pub fn of_attached_policies(before: &RoleSpec, after: &RoleSpec) -> Reach {
 }
 
 /// What it does that a managed policy is detached. What it says is not read: it may deny something, unless it is one of
-/// AWS's own; of those, all grant but the few that say so in their name ("AWS managed policy reference").
+/// AWS's own that gives access by its name (`AdministratorAccess`, `AmazonS3FullAccess`, `ReadOnlyAccess`) or is made for
+/// functions (`service-role/AWSLambda...`). Others of AWS's deny, such as `AWSLakeFormationDataAdmin` ("AWS managed policy
+/// reference").
 pub fn of_detached(arn: &str) -> Reach {
+    let name = arn.split_once(":iam::aws:policy/").map(|(_, name)| name);
     let grants =
-        arn.contains(":iam::aws:policy/") && !arn.contains("Deny") && !arn.contains("Quarantine");
-    match grants {
+        |name: &str| name.ends_with("Access") || name.starts_with("service-role/AWSLambda");
+    match name.is_some_and(grants) {
         true => Reach::Narrowed,
         false => Reach::Widened,
     }
@@ -217,6 +220,35 @@ mod tests {
 
     fn allow(action: Value, resource: Value) -> Value {
         json!({ "Effect": "Allow", "Action": action, "Resource": resource })
+    }
+
+    #[test]
+    fn what_may_deny_is_not_detached_as_if_it_granted() {
+        for (arn, reach) in [
+            (
+                "arn:aws:iam::aws:policy/AdministratorAccess",
+                Reach::Narrowed,
+            ),
+            (
+                "arn:aws:iam::aws:policy/AmazonS3FullAccess",
+                Reach::Narrowed,
+            ),
+            (
+                "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole",
+                Reach::Narrowed,
+            ),
+            (
+                "arn:aws:iam::aws:policy/AWSLakeFormationDataAdmin",
+                Reach::Widened,
+            ),
+            ("arn:aws:iam::aws:policy/AWSDenyAll", Reach::Widened),
+            (
+                "arn:aws:iam::123456789012:policy/FullAccess",
+                Reach::Widened,
+            ),
+        ] {
+            assert_eq!(of_detached(arn), reach, "{arn}");
+        }
     }
 
     #[track_caller]

@@ -7,8 +7,9 @@ use crate::local::query::{Input, QueryError, Xml, member};
 /// Tags that one role may have.
 const TAGS_MAX: usize = 50;
 
-/// Rows of a page where the request names no `MaxItems`, and the most it may name.
-const PAGE_ROWS_DEFAULT: u32 = 100;
+/// Rows of a page where the request names no `MaxItems`, and the most it may name. IAM may answer with fewer than its 100, and
+/// here it does: who takes the first page for everything is to notice.
+const PAGE_ROWS_DEFAULT: u32 = 2;
 const PAGE_ROWS_MAX: u32 = 1000;
 
 /// Takes the name of a role (1 to 64 characters) or of a policy (1 to 128).

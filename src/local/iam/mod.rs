@@ -28,7 +28,7 @@ use crate::names::AccountId;
 pub(super) use conditions::Context;
 pub(super) use model::date;
 use model::{Iam, LocalUser};
-pub(super) use permissions::{allows, permissions};
+pub(super) use permissions::{permissions, refusal};
 
 const NAMESPACE: &str = "https://iam.amazonaws.com/doc/2010-05-08/";
 

@@ -44,17 +44,18 @@ pub(crate) fn permissions(store: &Store, request: &Request) -> io::Result<Vec<Pe
     Ok(needed)
 }
 
-/// Whether the role `name` may do `permission`, by its policies and its boundary.
+/// Why the role `name` may not do `permission`, by its policies and its boundary, as AWS says it ("Troubleshoot access denied
+/// error messages", IAM user guide); `None` if it may.
 ///
 /// # Errors
 /// The role is gone, or what decides is not evaluated here.
-pub(crate) fn allows(
+pub(crate) fn refusal(
     store: &Store,
     account: &AccountId,
     name: &str,
     permission: &Permission,
     context: &Context,
-) -> Result<bool, QueryError> {
+) -> Result<Option<String>, QueryError> {
     let iam: Iam = store.read(DOCUMENT)?;
     let (policies, boundaries) = simulate::of_role(&iam, iam.role(name)?, account)?;
     let verdict = |sources: &[Source]| -> Result<Verdict, QueryError> {
@@ -62,6 +63,22 @@ pub(crate) fn allows(
             simulate::decide(sources, &permission.action, &permission.resource, context)?;
         Ok(decision.verdict)
     };
-    Ok(verdict(&policies)? == Verdict::Allowed
-        && (boundaries.is_empty() || verdict(&boundaries)? == Verdict::Allowed))
+    let by_policies = verdict(&policies)?;
+    let by_boundary = match boundaries.is_empty() {
+        true => Verdict::Allowed,
+        false => verdict(&boundaries)?,
+    };
+    let nothing_allows =
+        |kind: &str| format!("because no {kind} allows the {} action", permission.action);
+    Ok(match (by_policies, by_boundary) {
+        (Verdict::Allowed, Verdict::Allowed) => None,
+        (Verdict::ExplicitDeny, _) => {
+            Some("with an explicit deny in an identity-based policy".to_owned())
+        }
+        (_, Verdict::ExplicitDeny) => {
+            Some("with an explicit deny in a permissions boundary".to_owned())
+        }
+        (Verdict::ImplicitDeny, _) => Some(nothing_allows("identity-based policy")),
+        (Verdict::Allowed, Verdict::ImplicitDeny) => Some(nothing_allows("permissions boundary")),
+    })
 }

@@ -131,15 +131,18 @@ impl TestCloud {
     /// Puts an inline policy into a role and attaches a managed one, as somebody who grants more.
     pub(crate) async fn grant_more(&self, role: &str) {
         let iam = aws_sdk_iam::Client::new(&self.sdk().await);
-        iam.put_role_policy()
-            .role_name(role)
-            .policy_name("extra")
-            .policy_document(
-                r#"{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}"#,
-            )
-            .send()
-            .await
-            .unwrap();
+        // More than there are on a page of IAM's answer.
+        for name in ["extra", "more", "spare"] {
+            iam.put_role_policy()
+                .role_name(role)
+                .policy_name(name)
+                .policy_document(
+                    r#"{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}"#,
+                )
+                .send()
+                .await
+                .unwrap();
+        }
         iam.attach_role_policy()
             .role_name(role)
             .policy_arn(ADMINISTRATOR)
