@@ -214,8 +214,8 @@ impl Executor<'_> {
         }
         let cloud = self.inputs.cloud;
         let buckets = self.bucket().map(|spec| &spec.name).into_iter().collect();
-        let listed = in_use::list(cloud, &BTreeSet::from([name]), &buckets).await?;
-        let now = listed.with_renders(cloud).await?;
+        let listed = in_use::list(cloud, &BTreeSet::from([name])).await?;
+        let now = listed.with_renders(cloud, &buckets).await?;
         let now = now.get(name).cloned().unwrap_or_default();
         let mut denied = in_use::undeletable(&self.change.outputs);
         for version in doomed {
@@ -247,9 +247,9 @@ impl Executor<'_> {
 
     /// The outputs of the change's object, with the versions whose deletion was denied.
     pub(super) fn with_undeletable(&self, mut outputs: Outputs) -> Outputs {
-        if let Some(versions) = self.undeletable.get() {
-            in_use::set_undeletable(&mut outputs, versions);
-        }
+        let known = || in_use::undeletable(&self.change.outputs);
+        let versions = self.undeletable.get().cloned().unwrap_or_else(known);
+        in_use::set_undeletable(&mut outputs, &versions);
         outputs
     }
 

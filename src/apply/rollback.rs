@@ -4,6 +4,7 @@ use super::{ApplyError, ChangeError, Completed, SaveError};
 use crate::cloud::{Cloud, CloudErrorKind, Wrote};
 use crate::names::FunctionName;
 use crate::plan::change::{Action, Observation, Present};
+use crate::plan::in_use;
 use crate::plan::observe::Observer;
 use crate::resource::{Address, FunctionSpec, Resource};
 use crate::state::{CloudIdentity, RecordStatus, State};
@@ -131,7 +132,9 @@ async fn end(
         published: matches!(&present.spec, Resource::Function(now) if now.published),
         ..spec
     });
+    let undeletable = in_use::undeletable(&record.outputs);
     record.outputs = present.outputs;
+    in_use::set_undeletable(&mut record.outputs, &undeletable);
     record.status = RecordStatus::Complete;
     Ok(())
 }

@@ -23,7 +23,7 @@ const READS_IN_FLIGHT: usize = 16;
 
 /// Gives every function that is there its published versions, if old ones are to go. `resources` are read meanwhile.
 ///
-/// What renders use is read only where a version would be deleted otherwise: there can be thousands of them, and a plan
+/// Renders are looked at only where a version would be deleted otherwise: there can be thousands of them, and a plan
 /// without changes takes no more round trips for any.
 ///
 /// # Errors
@@ -35,7 +35,9 @@ pub(super) async fn add_versions(
     resources: impl Future<Output = Result<BTreeMap<Address, Observation>, CloudError>>,
 ) -> Result<BTreeMap<Address, Observation>, CloudError> {
     let Some(keep) = desired.keep_versions else {
-        return resources.await;
+        let mut resources = resources.await?;
+        remember_undeletable(state, &mut resources);
+        return Ok(resources);
     };
     let recorded = state.records.values().map(|record| &record.applied);
     let (mut functions, mut buckets) = (BTreeSet::new(), BTreeSet::new());
@@ -46,7 +48,7 @@ pub(super) async fn add_versions(
             Resource::LogGroup(_) | Resource::Role(_) | Resource::Site(_) => {}
         }
     }
-    let listed = list(cloud, &functions, &buckets);
+    let listed = list(cloud, &functions);
     let (mut resources, listed) = tokio::try_join!(resources, listed)?;
     remember_undeletable(state, &mut resources);
     place(&listed.versions, &mut resources);
@@ -55,7 +57,7 @@ pub(super) async fn add_versions(
         matches!(observation, Observation::Present(now) if deletes(now, wanted, keep))
     });
     if deletes {
-        place(&listed.with_renders(cloud).await?, &mut resources);
+        place(&listed.with_renders(cloud, &buckets).await?, &mut resources);
     }
     Ok(resources)
 }
@@ -119,29 +121,24 @@ fn place(
     }
 }
 
-/// The versions of functions, and the renders that may use them.
+/// The versions of functions, with the aliases that use them.
 #[derive(Debug)]
-pub struct Listed<'a> {
-    /// With the aliases that use them. What renders use is not looked up yet.
+pub struct Listed {
     versions: BTreeMap<FunctionName, Versions>,
-    renders: Vec<Renders<'a>>,
 }
 
-/// The versions of `functions`, and the renders that left something in `buckets`.
+/// The versions of `functions`.
 ///
 /// # Errors
-/// Something could not be read. That there is no function or no bucket is no error.
-pub async fn list<'a>(
+/// Something could not be read. That there is no function is no error.
+pub async fn list(
     cloud: &Cloud,
     functions: &BTreeSet<&FunctionName>,
-    buckets: &BTreeSet<&'a BucketName>,
-) -> Result<Listed<'a>, CloudError> {
+) -> Result<Listed, CloudError> {
     let listed = try_join_all(functions.iter().map(|name| async {
         tokio::try_join!(cloud.function_versions(name), cloud.function_aliases(name))
     }));
-    let renders = try_join_all(buckets.iter().map(|bucket| renders(cloud, bucket)));
-    let (listed, renders) = tokio::try_join!(listed, renders)?;
-    let complete = renders.iter().all(|renders| renders.complete);
+    let listed = listed.await?;
     let all = functions
         .iter()
         .zip(listed)
@@ -162,31 +159,32 @@ pub async fn list<'a>(
                     used(&mut versions, version, format!("alias {name}"));
                 }
             }
-            if !complete {
-                versions
-                    .unclear
-                    .insert("more renders than were looked at".to_owned());
-            }
             ((*name).clone(), versions)
         });
     Ok(Listed {
         versions: all.collect(),
-        renders,
     })
 }
 
-impl Listed<'_> {
-    /// The versions with everything that uses them: reads a document for each render.
+impl Listed {
+    /// The versions with everything that uses them: lists the renders in `buckets`, and reads a document for each.
     ///
     /// # Errors
-    /// One could not be read.
+    /// One could not be read. That there is no bucket is no error.
     pub async fn with_renders(
         mut self,
         cloud: &Cloud,
+        buckets: &BTreeSet<&BucketName>,
     ) -> Result<BTreeMap<FunctionName, Versions>, CloudError> {
-        let running = running_renders(cloud, &self.renders).await?;
+        let renders = try_join_all(buckets.iter().map(|bucket| renders(cloud, bucket))).await?;
+        let complete = renders.iter().all(|renders| renders.complete);
+        let running = running_renders(cloud, &renders).await?;
         let now_ms = env::now_ms();
         for (name, versions) in &mut self.versions {
+            if !complete {
+                let unclear = "more renders than were looked at".to_owned();
+                versions.unclear.insert(unclear);
+            }
             for (render, running) in &running {
                 let user = format!("render {render}");
                 match running {

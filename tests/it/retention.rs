@@ -252,6 +252,15 @@ async fn what_nobody_may_delete_is_told_and_stays_without_another_plan() {
     let told = "Version 1 of function.worker is kept: its deletion was denied.";
     assert!(planned.stdout.contains(told), "{planned}");
 
+    // Neither does what only records or moves `live`.
+    drop(aws.rmx(&["rollback", "--auto-approve"]).expect_status(0));
+    let forward = ["rollback", "--auto-approve", "--to", "4"];
+    drop(aws.rmx(&forward).expect_status(0));
+    drop(aws.rmx(&["plan", "--detailed-exitcode"]).expect_status(0));
+    let refresh = ["apply", "--refresh-only", "--auto-approve"];
+    drop(aws.rmx(&refresh).expect_status(0));
+    drop(aws.rmx(&["plan", "--detailed-exitcode"]).expect_status(0));
+
     // A change that keeps another record does not forget it, and the next version tries again.
     aws.configure("keep_versions = 1\ntimeout_s = 104\nprotect = true");
     drop(aws.rmx(&["apply", "--auto-approve"]).expect_status(0));
