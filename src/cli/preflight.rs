@@ -40,8 +40,22 @@ pub(crate) struct PreflightOptions {
     #[arg(long, conflicts_with = "preflight_as")]
     skip_preflight: bool,
     /// Ask what this role or user may do, not the caller: the one that is going to apply the plan
-    #[arg(long, value_name = "ARN")]
+    #[arg(long, value_name = "ARN", value_parser = principal_arn)]
     preflight_as: Option<String>,
+}
+
+/// An ARN of IAM or STS; whether it names somebody, only IAM knows.
+fn principal_arn(text: &str) -> Result<String, String> {
+    let mut parts = text.splitn(6, ':');
+    let mut next = || parts.next().unwrap_or_default();
+    let (arn, _partition, service) = (next(), next(), next());
+    match (arn, service) {
+        ("arn", "iam" | "sts") => Ok(text.to_owned()),
+        _ => Err(
+            "an ARN of a role or user, such as `arn:aws:iam::123456789012:role/deployer`"
+                .to_owned(),
+        ),
+    }
 }
 
 impl PreflightOptions {
@@ -70,7 +84,7 @@ impl PreflightOptions {
             permissions,
         ];
         checks.extend(worker_role);
-        checks.extend(account_limits(planned, freed_bytes));
+        checks.extend(account_limits(planned, freed_bytes.as_ref()));
         planned.preflight = Some(Preflight {
             principal: principal.clone(),
             checks,
@@ -106,6 +120,13 @@ pub(super) fn require_possible(planned: &Planned) -> Result<(), CommandError> {
         }
     }
     let hint = match first.subject {
+        Subject::Permissions if first.denied.is_empty() => format!(
+            "{} must be there before it can apply the plan: make it, or name another one with --preflight-as ARN",
+            preflight.principal
+        ),
+        Subject::WorkerRole if first.denied.is_empty() => {
+            "make the role, or name another one under [role]; --skip-preflight goes ahead all the same".to_owned()
+        }
         Subject::Permissions => format!(
             "let {} do what is named above, or plan for whoever applies it with --preflight-as ARN; --skip-preflight goes \
              ahead all the same",
@@ -148,7 +169,7 @@ fn credentials(context: &Context, farm: &Farm) -> Check {
 }
 
 /// What follows from Lambda's limits, where replaced functions leave `freed_bytes` of code.
-fn account_limits(planned: &Planned, freed_bytes: u64) -> Vec<Check> {
+fn account_limits(planned: &Planned, freed_bytes: Result<&u64, &CloudError>) -> Vec<Check> {
     let settings = match &planned.settings {
         Ok(settings) => settings,
         Err(error) => {
@@ -161,9 +182,18 @@ fn account_limits(planned: &Planned, freed_bytes: u64) -> Vec<Check> {
         }
     };
     let of_account = of(settings);
+    let freed = freed_bytes.copied().unwrap_or(0);
     let code = planned
         .package
-        .and_then(|package| limits::code_storage(&planned.plan, package, of_account, freed_bytes));
+        .and_then(|package| limits::code_storage(&planned.plan, package, of_account, freed));
+    // What is freed may be what is missing.
+    let code = code.map(|check| match (&freed_bytes, check.verdict) {
+        (Err(error), Verdict::Refused) => {
+            let detail = format!("not checked: {}", unknown(error));
+            Check::new(Subject::CodeStorage, Verdict::NotChecked, detail)
+        }
+        _ => check,
+    });
     let functions = planned.plan.changes.iter().any(|change| {
         change.touches_cloud() && matches!(change.after, Some(Resource::Function(_)))
     });
@@ -219,17 +249,16 @@ impl Asker<'_> {
         preflight::permissions(Subject::Permissions, who, &needs, &answers)
     }
 
-    /// The code of the functions that are replaced; nothing where that is not told.
-    async fn freed_bytes(&self, plan: &Plan) -> u64 {
+    /// The code of the functions that are replaced.
+    async fn freed_bytes(&self, plan: &Plan) -> Result<u64, CloudError> {
         let mut freed_bytes = 0;
         let replaced = plan.changes.iter();
         for change in replaced.filter(|change| change.action == Action::Replace) {
             if let Some(Resource::Function(spec)) = &change.before {
-                let stored = self.farm.cloud.stored_code_bytes(&spec.name).await;
-                freed_bytes += stored.unwrap_or(0);
+                freed_bytes += self.farm.cloud.stored_code_bytes(&spec.name).await?;
             }
         }
-        freed_bytes
+        Ok(freed_bytes)
     }
 
     /// Whose policies stand behind `principal`.

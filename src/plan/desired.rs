@@ -121,10 +121,18 @@ pub fn state_needs(config: &Config, identity: &CloudIdentity) -> Vec<(&'static s
     let default_key = || StateStore::default_key(&config.project, config.stage.as_ref());
     let key = key.clone().unwrap_or_else(default_key);
     let partition = role::partition(&identity.region);
-    let objects = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"];
-    let objects = objects.map(|action| (action, format!("arn:{partition}:s3:::{bucket}/{key}*")));
+    let (get, put, delete) = ("s3:GetObject", "s3:PutObject", "s3:DeleteObject");
+    // Backups that cannot be made or cleared away stop nobody.
+    let objects = [
+        (get, ""),
+        (put, ""),
+        (get, ".lock"),
+        (put, ".lock"),
+        (delete, ".lock"),
+    ];
+    let object = |(action, end)| (action, format!("arn:{partition}:s3:::{bucket}/{key}{end}"));
     let list = ("s3:ListBucket", format!("arn:{partition}:s3:::{bucket}"));
-    objects.into_iter().chain([list]).collect()
+    objects.map(object).into_iter().chain([list]).collect()
 }
 
 fn access<'a>(

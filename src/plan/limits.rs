@@ -39,20 +39,15 @@ pub fn code_storage(
     limits: Limits,
     freed_bytes: u64,
 ) -> Option<Check> {
-    // What is made is stored twice, as what can be changed and as its first version; an update adds a version.
-    let copies = |change: &Change| match (change.action, &change.before, &change.after) {
-        (Action::Create | Action::Replace, _, Some(Resource::Function(_))) => 2,
-        (
-            Action::Update | Action::Adopt,
-            Some(Resource::Function(before)),
-            Some(Resource::Function(after)),
-        ) => u64::from(publishes(before, after)),
-        _ => 0,
-    };
-    let copies: u64 = plan.changes.iter().map(copies).sum();
-    if copies == 0 {
+    let stored: Vec<Stored> = plan.changes.iter().filter_map(stored).collect();
+    if stored.is_empty() {
         return None;
     }
+    let copies: u64 = stored.iter().map(|one| one.copies).sum();
+    let verdict = match stored.iter().any(|one| one.certain) {
+        true => Verdict::Refused,
+        false => Verdict::Warning,
+    };
     let needed = copies.saturating_mul(package.zipped_bytes);
     let used = limits.total_bytes_used.saturating_sub(freed_bytes);
     let free = limits.total_bytes_max.saturating_sub(used);
@@ -72,7 +67,7 @@ pub fn code_storage(
             size(free),
             size(limits.total_bytes_max)
         );
-        return Some(Check::new(subject, Verdict::Refused, detail));
+        return Some(Check::new(subject, verdict, detail));
     }
     let way = match package.zipped_bytes > limits.zipped_bytes_max {
         true => "through the bucket",
@@ -89,13 +84,36 @@ pub fn code_storage(
     Some(Check::new(subject, Verdict::Ok, detail))
 }
 
-/// Whether a change of the function makes a version. Published again as it is, it is the version that it was.
-fn publishes(before: &FunctionSpec, after: &FunctionSpec) -> bool {
-    let before = FunctionSpec {
-        published: after.published,
-        ..before.clone()
-    };
-    before != *after
+/// Code that a change stores.
+struct Stored {
+    copies: u64,
+    /// Else there may be the version already that it would make, as there is after a rollback.
+    certain: bool,
+}
+
+/// What is made is stored twice, as what can be changed and as its first version; an update adds a version.
+fn stored(change: &Change) -> Option<Stored> {
+    match (change.action, &change.before, &change.after) {
+        (Action::Create | Action::Replace, _, Some(Resource::Function(_))) => Some(Stored {
+            copies: 2,
+            certain: true,
+        }),
+        (
+            Action::Update | Action::Adopt,
+            Some(Resource::Function(before)),
+            Some(Resource::Function(after)),
+        ) if before != after => {
+            let as_it_is = FunctionSpec {
+                published: after.published,
+                ..before.clone()
+            };
+            Some(Stored {
+                copies: 1,
+                certain: as_it_is != *after,
+            })
+        }
+        _ => None,
+    }
 }
 
 /// Whether the account runs as many workers at the same time as a render wants.

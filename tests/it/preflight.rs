@@ -128,15 +128,26 @@ async fn a_state_in_s3_that_could_not_be_written_is_told() {
     let deployer = aws.role("deploy", "/ci/", json!(granted)).await;
     aws.become_role(&deployer).await;
     let refused = aws.rmx(&["plan", "--json"]).expect_status(13);
-    for action in ["s3:PutObject", "s3:DeleteObject"] {
-        let resource = "arn:aws:s3:::my-states/rmx/hello/default.json*";
+    for (action, end) in [
+        ("s3:PutObject", ""),
+        ("s3:PutObject", ".lock"),
+        ("s3:DeleteObject", ".lock"),
+    ] {
+        let resource = format!("arn:aws:s3:::my-states/rmx/hello/default.json{end}");
         let missing = json!({ "Effect": "Allow", "Action": action, "Resource": resource });
         let denied = denied(&refused.stderr);
         assert!(denied.contains(&missing), "{denied:?}");
     }
+    // No more than what is named: the backups have a pattern of their own, and a save without one is a save.
     granted.extend(denied(&refused.stderr));
     aws.allow("deploy", json!(granted)).await;
     drop(aws.rmx(&["apply", "--auto-approve"]).expect_status(0));
+    granted.push(
+        json!({ "Effect": "Allow", "Action": ["s3:PutObject", "s3:DeleteObject"],
+        "Resource": "arn:aws:s3:::my-states/rmx/hello/default.json.backups/*" }),
+    );
+    aws.allow("deploy", json!(granted)).await;
+    drop(aws.rmx(&["plan", "--detailed-exitcode"]).expect_status(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -187,7 +198,30 @@ async fn what_cannot_be_told_is_not_checked_and_not_refused() {
         let refused = aws.rmx(&["plan", "--preflight-as", &arn]).expect_status(13);
         let told = format!("permissions: there is no {arn}");
         assert!(refused.stderr.contains(&told), "{refused}");
+        assert!(
+            refused
+                .stderr
+                .contains("name another one with --preflight-as ARN"),
+            "{refused}"
+        );
     }
+    drop(
+        aws.rmx(&["plan", "--preflight-as", "deployer"])
+            .expect_status(64),
+    );
+    let as_nobody = [
+        "plan",
+        "--preflight-as",
+        "arn:aws:iam::123456789012:role/nobody",
+    ];
+    let saved = [&as_nobody[..], &["--out", "refused"]].concat();
+    drop(aws.rmx(&saved).expect_status(13));
+    let shown = aws.rmx(&["show", "refused"]).expect_status(0);
+    let told = "This plan was refused when it was made:\n  - preflight: permissions: there is no";
+    assert!(shown.stdout.contains(told), "{shown}");
+    let shown = aws.rmx(&["show", "refused", "--json"]).expect_status(0);
+    let shown: Value = serde_json::from_str(&shown.stdout).unwrap();
+    assert_eq!(shown["refusals"][0]["rule"], "preflight", "{shown}");
 }
 
 /// Guards as many organizations have them: everything is denied unless a key says that the caller is where it should be. Who
@@ -308,6 +342,20 @@ async fn every_version_takes_storage_and_a_replacement_leaves_it() {
     assert!(
         refused.stderr.contains("code storage: the plan stores"),
         "{refused}"
+    );
+
+    // Published again as it was it takes nothing, and published for the first time it does: nobody can tell.
+    let unpublished = aws
+        .lambda()
+        .delete_alias()
+        .function_name("rmx-hello")
+        .name("live");
+    unpublished.send().await.unwrap();
+    limit(used_bytes);
+    let planned = aws.rmx(&["plan"]).expect_status(0);
+    assert!(
+        planned.stdout.contains("warning     code storage"),
+        "{planned}"
     );
 
     // Only the memory changes, and a version is published for it.
