@@ -61,6 +61,8 @@ pub struct Applied {
     pub done: Vec<Completed>,
     /// Resources whose changes were not begun or not finished, because apply was asked to stop. Empty otherwise.
     pub remaining: Vec<Address>,
+    /// Whether the first of those was changed in part, or may be.
+    pub begun: bool,
 }
 
 /// Carries out a plan. `state` is changed and handed to `save` around each change.
@@ -89,6 +91,7 @@ pub async fn apply(
             return Ok(Applied {
                 done,
                 remaining: remaining(index),
+                begun: false,
             });
         }
         let wrote = Wrote::default();
@@ -109,6 +112,7 @@ pub async fn apply(
                 return Ok(Applied {
                     done,
                     remaining: remaining(index),
+                    begun: wrote.anything(),
                 });
             }
             Err(cause) => {
@@ -126,6 +130,7 @@ pub async fn apply(
     Ok(Applied {
         done,
         remaining: Vec::new(),
+        begun: false,
     })
 }
 

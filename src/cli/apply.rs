@@ -85,7 +85,7 @@ pub(crate) async fn cmd_apply(
         }
         // Whoever saved a plan has looked at it.
         let asks = saved.is_none() && !args.auto_approve;
-        if asks && !approved(context, "Do you want to perform these actions?").await? {
+        if asks && !approved(context, store, "Do you want to perform these actions?").await? {
             return Ok(ExitStatus::Declined);
         }
 
@@ -143,15 +143,23 @@ pub(super) async fn carry_out(
         return Ok(applied);
     }
     let progress = progress(applied.done.len(), &applied.remaining);
-    Err(lock::stopped(store, progress))
+    let begun = applied.begun || !applied.done.is_empty();
+    Err(lock::stopped(store, progress, begun))
 }
 
 /// Whether the user wants it.
+///
+/// # Errors
+/// Nobody can be asked, or the lock was lost before the answer came.
 pub(super) async fn approved(
     context: &Context,
+    store: &LockedStore,
     question: &'static str,
 ) -> Result<bool, CommandError> {
     let answer = context.ui.confirm(question, "--auto-approve").await?;
+    if store.lost().is_cancelled() {
+        return Err(store.lock_lost().into());
+    }
     if !answer {
         context.ui.say("Nothing was done.");
     }
@@ -161,7 +169,7 @@ pub(super) async fn approved(
 fn progress(done: usize, remaining: &[Address]) -> String {
     let names: Vec<String> = remaining.iter().map(ToString::to_string).collect();
     let done = match done {
-        0 => "No change is done.".to_owned(),
+        0 => "No change is complete.".to_owned(),
         1 => "1 change is done and recorded.".to_owned(),
         _ => format!("{done} changes are done and recorded."),
     };
@@ -177,7 +185,7 @@ impl From<ApplyError> for CommandError {
         remaining.extend(error.remaining.iter().cloned());
         let mut detail = progress(error.done.len(), &remaining);
         if error.begun {
-            detail = format!("{detail} {} may be changed in part.", error.address);
+            detail = format!("{detail} {} is changed in part.", error.address);
         }
         let hint = match &error.cause {
             // Half of it is done by now, so it is not the plan that has to be looked at.
@@ -225,8 +233,6 @@ pub(super) fn kind(error: &ApplyError) -> CommandErrorKind {
         _ => None,
     };
     match &error.cause {
-        // Somebody else is at work: that counts for more than how far this one came.
-        _ if unrecorded == Some(CommandErrorKind::Locked) => CommandErrorKind::Locked,
         _ if !error.done.is_empty() || error.begun => CommandErrorKind::Partial,
         // The version is there, and is not live: that is half of the change.
         ChangeError::Smoke { .. } => CommandErrorKind::Partial,
@@ -268,7 +274,7 @@ mod tests {
         let text = error.render(&Ui::plain());
         assert!(!text.contains("run the same command again"), "{text}");
         assert!(
-            text.contains("No change is done. Not done: function.worker."),
+            text.contains("No change is complete. Not done: function.worker."),
             "{text}"
         );
         // Half of the one change is done: the plan is not all that there is to say.
@@ -283,7 +289,7 @@ mod tests {
         assert_eq!(error.to_json()["exit_code"], 15);
         let text = error.render(&Ui::plain());
         assert!(
-            text.contains("function.worker may be changed in part."),
+            text.contains("function.worker is changed in part."),
             "{text}"
         );
         assert_eq!(progress(1, &[]), "1 change is done and recorded.");

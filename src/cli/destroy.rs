@@ -57,7 +57,7 @@ pub(crate) async fn cmd_destroy(
             return view::applied(&context.ui, &planned, &[], store.state());
         }
         let question = "Do you really want to destroy all resources?";
-        if !args.auto_approve && !approved(context, question).await? {
+        if !args.auto_approve && !approved(context, store, question).await? {
             return Ok(ExitStatus::Declined);
         }
 

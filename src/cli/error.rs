@@ -204,10 +204,15 @@ impl CommandError {
         self
     }
 
-    /// Says what helps in other words, where `from` would not.
+    /// What kind of failure it is.
+    pub(crate) fn kind(&self) -> CommandErrorKind {
+        self.0.kind
+    }
+
+    /// The same as a failure of another kind.
     #[must_use]
-    pub(crate) fn reword_hint(mut self, from: &str, to: &str) -> Self {
-        self.0.hint = self.0.hint.map(|hint| hint.replace(from, to));
+    pub(crate) fn of_kind(mut self, kind: CommandErrorKind) -> Self {
+        self.0.kind = kind;
         self
     }
 

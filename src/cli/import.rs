@@ -70,7 +70,7 @@ pub(crate) async fn cmd_import(
         let importing = apply::import(import, &farm.cloud, &farm.identity, &mut state, &mut save);
         match unless_stopped(context, &lost, importing).await {
             Some(imported) => told(context, address, &name, &imported?),
-            None => Err(stopped(store, half_way(address, &name))),
+            None => Err(stopped(store, half_way(address, &name), true)),
         }
     });
     let outcome = outcome.await;

@@ -111,10 +111,14 @@ pub(crate) async fn unless_stopped<T>(
     }
 }
 
-/// The error of one who stopped before everything was done, with how far it came.
-pub(crate) fn stopped(store: &LockedStore, progress: String) -> CommandError {
+/// The error of one who stopped before everything was done, with how far it came, and whether it may have changed anything.
+pub(crate) fn stopped(store: &LockedStore, progress: String, begun: bool) -> CommandError {
     if store.lost().is_cancelled() {
-        return CommandError::from(store.lock_lost()).detail(progress);
+        let lost = CommandError::from(store.lock_lost()).detail(progress);
+        return match begun {
+            true => lost.of_kind(CommandErrorKind::Partial),
+            false => lost,
+        };
     }
     CommandError::new(CommandErrorKind::Interrupted, "Interrupted")
         .detail(progress)

@@ -126,9 +126,9 @@ impl GateOptions {
         let mut refusals = gate::unprotected(&planned.plan);
         refusals.extend(self.violations(config, planned));
         refusals.extend(planned.disagreed(config).map(|loss| Violation {
-            rule: "delete_data".to_owned(),
+            rule: gate::CONSENT_RULE.to_owned(),
             address: loss.address.clone(),
-            what: "loses what it holds, to which nobody agreed".to_owned(),
+            what: "would lose what it holds, and --delete-data is not given".to_owned(),
         }));
         refusals
     }
@@ -167,7 +167,8 @@ impl GateOptions {
                 .detail(format!("Nothing was done:\n{}", lines.join("\n")))
                 .diagnostics(told.collect())
                 .hint(
-                    "change what is planned, or the rule: it is under [policy], or given by --deny",
+                    "change what is planned, or the rule: it is under [policy], or given by --deny. A plan that was saved keeps \
+                     the rules of its own --deny: make another",
                 ),
         )
     }

@@ -64,7 +64,7 @@ pub(crate) async fn cmd_rollback(
         if steps.is_empty() {
             return told(context, &state, &steps);
         }
-        if !args.auto_approve && !approved(context, "Do you want to move `live`?").await? {
+        if !args.auto_approve && !approved(context, store, "Do you want to move `live`?").await? {
             return Ok(ExitStatus::Declined);
         }
 
@@ -75,7 +75,7 @@ pub(crate) async fn cmd_rollback(
         let rolling_back = apply::roll_back(&rollbacks, cloud, identity, &mut state, &mut save);
         match unless_stopped(context, &lost, rolling_back).await {
             Some(rolled_back) => rolled_back.map_err(|error| failed(&rollbacks, error))?,
-            None => return Err(stopped(store, targets(&rollbacks))),
+            None => return Err(stopped(store, targets(&rollbacks), true)),
         }
         told(context, &state, &steps)
     });

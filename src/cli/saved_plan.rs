@@ -8,15 +8,19 @@ use crate::plan::saved::{SavedPlan, SavedPlanError};
 use super::context::Context;
 use super::error::{CommandError, CommandErrorKind};
 use super::files;
-use super::lock::GO_ON;
 use super::planned::Planned;
 
-/// The error of an apply that was cut off. A saved plan is carried out once, so its rest takes another one.
+/// The error of an apply that did not come to its end. A saved plan is carried out once, so its rest takes another one.
 pub(super) fn cut_off(saved: Option<&SavedPlan>, error: CommandError) -> CommandError {
-    const REST: &str = "make a new plan with `rmx plan --out FILE`: it holds what is left";
-    match saved {
-        Some(_) => error.reword_hint(GO_ON, REST),
-        None => error,
+    match (saved, error.kind()) {
+        (Some(_), CommandErrorKind::Interrupted) => {
+            error.hint("make a new plan with `rmx plan --out FILE`: it holds what is left")
+        }
+        // Nothing was begun: the plan is as good as before.
+        (None, _) | (Some(_), CommandErrorKind::Locked | CommandErrorKind::Credentials) => error,
+        (Some(_), _) => error.hint(
+            "mend what is named above, then make a new plan with `rmx plan --out FILE`: it holds what is left",
+        ),
     }
 }
 

@@ -171,7 +171,9 @@ impl SavedPlan {
     pub fn moved(&self, basis: &Basis, plan: &Plan) -> Vec<Moved> {
         let mut moved = Vec::new();
         if (&basis.project, &basis.stage) != (&self.basis.project, &self.basis.stage) {
-            moved.push(Moved::Project);
+            moved.push(Moved::Project {
+                stage: self.basis.stage.clone(),
+            });
         } else if basis.config != self.basis.config {
             moved.push(Moved::Config);
         }
@@ -274,7 +276,10 @@ fn object(then: &Change, now: Option<&Change>) -> Vec<Moved> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Moved {
     /// It is a plan of another project or stage.
-    Project,
+    Project {
+        /// The plan's stage.
+        stage: Option<StageName>,
+    },
     /// The config's file.
     Config,
     /// The account or region.
@@ -333,7 +338,18 @@ impl fmt::Display for Moved {
             ),
         };
         match self {
-            Self::Project => write!(f, "it is a plan of another project or stage"),
+            Self::Project { stage: Some(stage) } => {
+                write!(
+                    f,
+                    "it is a plan of another project or stage: its own is `--stage {stage}`"
+                )
+            }
+            Self::Project { stage: None } => {
+                write!(
+                    f,
+                    "it is a plan of another project or stage: its own is without --stage"
+                )
+            }
             Self::Config => write!(f, "the configuration was edited"),
             Self::Cloud { planned, found } => write!(
                 f,
