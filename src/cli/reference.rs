@@ -38,7 +38,7 @@ const EXIT_CODES: &str = "
 | 13 | something that is needed is missing; nothing was done |
 | 14 | interrupted; the state is saved |
 | 15 | applied in part; the state is saved |
-| 16 | refused by a guard, such as `account` |
+| 16 | refused by a rule: `account`, [policy], --deny or `protect` |
 | 64 | the command line is wrong |
 | 70 | a bug in rmx |
 

@@ -89,7 +89,11 @@ impl Listed<'_> {
                 "{:>5}  {:<9}  {:<20}  {:>5} MB  {:>3} s  code {}\n",
                 version.number,
                 self.status(version.number),
-                version.published_at.get(..19).unwrap_or("-"),
+                // Lambda writes UTC.
+                version
+                    .published_at
+                    .get(..19)
+                    .map_or_else(|| "-".to_owned(), |time| format!("{time}Z")),
                 version.memory_mb,
                 version.timeout_s,
                 code.unwrap_or_default(),

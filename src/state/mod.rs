@@ -24,7 +24,7 @@ pub use lock::Holder;
 pub use locked::LockedStore;
 pub use release::Release;
 pub use s3::S3Location;
-pub use store::StateStore;
+pub use store::{StateStore, name_of_stage};
 pub use transfer::Migration;
 
 use std::collections::BTreeMap;

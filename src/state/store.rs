@@ -36,7 +36,7 @@ impl StateStore {
                 project: project.clone(),
                 stage: stage.cloned(),
             },
-            folder: Folder::new(directory, file_name(stage)),
+            folder: Folder::new(directory, name_of_stage(stage)),
             remote: None,
         }
     }
@@ -52,7 +52,7 @@ impl StateStore {
 
     /// The key of a state in S3 whose configuration names none.
     pub fn default_key(project: &ProjectName, stage: Option<&StageName>) -> String {
-        format!("rmx/{project}/{}.json", file_name(stage))
+        format!("rmx/{project}/{}.json", name_of_stage(stage))
     }
 
     /// Where it is kept: a file's path, or `s3://BUCKET/KEY`.
@@ -235,8 +235,8 @@ impl StateStore {
     }
 }
 
-/// The state's name among those of its project.
-fn file_name(stage: Option<&StageName>) -> &str {
+/// The state's name among those of its project: its stage, where it has one.
+pub fn name_of_stage(stage: Option<&StageName>) -> &str {
     match stage.map(StageName::as_str) {
         None => "default",
         // A stage may be called so; no stage's name has an underscore.

@@ -264,6 +264,16 @@ fn a_parameter_is_missed_by_name_and_its_change_is_seen() {
         plan.contains("      ~ environment.TOKEN = (sensitive value)\n"),
         "{plan}"
     );
+    let planned = project.rmx(&["plan", "--json"]).expect_status(0).stdout;
+    let planned: Value = serde_json::from_str(&planned).unwrap();
+    let changed = planned["resource_changes"].as_array().unwrap().iter();
+    let changed = changed.flat_map(|change| change["change"]["changed_paths"].as_array());
+    assert!(
+        changed
+            .flatten()
+            .any(|path| *path == json!(["environment", "TOKEN"])),
+        "{planned}"
+    );
     apply(&project);
     // The same value from elsewhere is no change.
     project.set_variable("FARM_TOKEN", NEXT);

@@ -5,7 +5,8 @@ use serde_json::{Map, Value, json};
 use super::advice::preflight_json;
 use super::cost::cost_json;
 use crate::plan::change::{Action, Change, Drift, Protection};
-use crate::plan::gate;
+use crate::plan::gate::{self, Violation};
+use crate::plan::preflight::Preflight;
 use crate::plan::retention::Retention;
 use crate::plan::saved::SavedPlan;
 use crate::resource::reach;
@@ -52,7 +53,7 @@ pub(crate) fn plan_json(saved: &SavedPlan) -> Value {
         "preflight": preflight_json(preflight.as_ref()),
         "cost": cost_json(cost.as_ref()),
         "delete_data": request.delete_data,
-        "refusals": refusals,
+        "refusals": refused(refusals, preflight.as_ref()),
         "applyable": saved.is_applyable(),
         "complete": true,
         "errored": false,
@@ -85,6 +86,20 @@ pub(super) fn resource(address: &Address) -> Map<String, Value> {
     fields
 }
 
+/// Everything for which the plan is refused. What preflight found is no matter of one resource.
+fn refused(refusals: &[Violation], preflight: Option<&Preflight>) -> Value {
+    let by_preflight = preflight.into_iter().flat_map(Preflight::refusals);
+    let by_preflight = by_preflight.map(|check| {
+        json!({
+            "rule": "preflight",
+            "address": null,
+            "detail": format!("{}: {}", check.subject.as_str(), check.detail),
+        })
+    });
+    let refusals = refusals.iter().map(|one| json!(one));
+    refusals.chain(by_preflight).collect()
+}
+
 fn change(change: &Change) -> Value {
     let action = match change.action {
         Action::Adopt if !change.fields.is_empty() => Action::Update,
@@ -92,14 +107,23 @@ fn change(change: &Change) -> Value {
     };
     let mut whole = json!({
         "actions": actions(action),
-        "before": change.before.as_ref().map(values),
+        "before": change.serves().map(values),
         "after": change.after.as_ref().map(values),
         "after_unknown": marked(&change.fields, |field| {
             field.after == Some(FieldValue::KnownAfterApply)
         }),
-        "before_sensitive": change.before.as_ref().map_or(json!(false), sensitive),
+        "before_sensitive": change.serves().map_or(json!(false), sensitive),
         "after_sensitive": change.after.as_ref().map_or(json!(false), sensitive),
     });
+    let changed: Vec<Value> = change
+        .fields
+        .iter()
+        .map(|field| path(&field.path).into())
+        .collect();
+    // A secret that changes shows in nothing else.
+    if !changed.is_empty() {
+        whole["changed_paths"] = changed.into();
+    }
     let replaces: Vec<Value> = change
         .fields
         .iter()

@@ -11,6 +11,7 @@ use crate::plan::change::{Action, Change};
 use crate::plan::gate::{self, Violation};
 use crate::plan::request::PlanMode;
 use crate::plan::saved::SavedPlan;
+use crate::state::name_of_stage;
 
 /// GitHub takes comments of 65 536 characters, GitLab of a million; some room is left for what a pipeline adds.
 const CHARACTERS_MAX: usize = 60_000;
@@ -37,10 +38,7 @@ pub(crate) fn plan_markdown(saved: &SavedPlan) -> String {
         refusals,
     } = saved;
     let cost = cost.as_ref().filter(|_| !plan.is_empty());
-    let stage = basis
-        .stage
-        .as_ref()
-        .map_or("default", |stage| stage.as_str());
+    let stage = name_of_stage(basis.stage.as_ref());
     let mut text = format!(
         "<!-- rmx:plan project={} stage={stage} -->\n",
         basis.project
@@ -235,9 +233,10 @@ fn collapsed(details: &str, characters_max: usize) -> String {
 fn diff_line(line: &str) -> String {
     let trimmed = line.trim_start();
     let indent = &line[..line.len() - trimmed.len()];
-    let (symbol, rest) = if let Some(rest) = trimmed.strip_prefix("-/+ ") {
-        ("-", format!("/+ {rest}"))
-    } else if let Some(rest) = trimmed.strip_prefix("+ ") {
+    if let Some(rest) = trimmed.strip_prefix("-/+ ") {
+        return format!("-/+{indent} {rest}");
+    }
+    let (symbol, rest) = if let Some(rest) = trimmed.strip_prefix("+ ") {
         ("+", rest.to_owned())
     } else if let Some(rest) = trimmed.strip_prefix("- ") {
         ("-", rest.to_owned())
@@ -314,6 +313,10 @@ mod tests {
 
     #[test]
     fn a_comment_is_short_whatever_the_plan() {
+        let mut staged = saved(1, 1);
+        staged.basis.stage = Some("default".parse().unwrap());
+        let marker = "<!-- rmx:plan project=hello stage=default_stage -->\n";
+        assert!(plan_markdown(&staged).starts_with(marker));
         let text = plan_markdown(&saved(1, 1));
         assert!(text.starts_with(
             "<!-- rmx:plan project=hello stage=default -->\n## rmx plan: 2 to add, 0 to change, 0 to destroy\n"

@@ -11,6 +11,7 @@ use crate::cli::ui::{Style, Ui};
 use crate::plan::change::{Action, Change, Drift, OLD_VERSIONS_FIELD, PROTECT_FIELD, Plan};
 use crate::plan::gate::Violation;
 use crate::plan::loss::Loss;
+use crate::plan::preflight::Preflight;
 use crate::plan::request::PlanMode;
 use crate::plan::saved::SavedPlan;
 use crate::resource::{Address, FieldChange, Resource, field_count};
@@ -110,17 +111,21 @@ pub(crate) fn saved_plan_text(saved: &SavedPlan, ui: &Ui) -> String {
         plan_text(plan, losses, request.mode, ui),
         cost_text(cost, ui),
         preflight_text(preflight.as_ref(), ui),
-        refusals_text(refusals, ui)
+        refusals_text(refusals, preflight.as_ref(), ui)
     )
 }
 
 /// Why the plan was refused when it was made.
-fn refusals_text(refusals: &[Violation], ui: &Ui) -> String {
-    if refusals.is_empty() {
-        return String::new();
+fn refusals_text(refusals: &[Violation], preflight: Option<&Preflight>, ui: &Ui) -> String {
+    let by_preflight = preflight.into_iter().flat_map(Preflight::refusals);
+    let by_preflight = by_preflight
+        .map(|check| format!("preflight: {}: {}", check.subject.as_str(), check.detail));
+    let refusals = refusals.iter().map(ToString::to_string).chain(by_preflight);
+    let lines: String = refusals.map(|one| format!("  - {one}\n")).collect();
+    if lines.is_empty() {
+        return lines;
     }
     let title = ui.paint(Style::Red, "This plan was refused when it was made:");
-    let lines: String = refusals.iter().map(|one| format!("  - {one}\n")).collect();
     format!("\n{title}\n{lines}")
 }
 
