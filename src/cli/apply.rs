@@ -259,6 +259,7 @@ mod tests {
     use super::*;
     use crate::cli::ui::Ui;
     use crate::plan::change::Action;
+    use crate::state::StateError;
 
     #[test]
     fn a_stale_plan_is_not_to_be_run_again() {
@@ -294,6 +295,27 @@ mod tests {
         );
         assert_eq!(progress(1, &[]), "1 change is done and recorded.");
         assert_eq!(progress(2, &[]), "2 changes are done and recorded.");
+    }
+
+    #[test]
+    fn a_lock_that_was_lost_half_way_is_a_change_in_part() {
+        let lost = |begun| {
+            let lost = StateError::LockLost {
+                place: "s3://states/default.json".to_owned(),
+                holder: None,
+            };
+            let error = CommandError::from(ApplyError {
+                address: "function.worker".parse().unwrap(),
+                action: Action::Update,
+                cause: ChangeError::SaveState(lost.into()),
+                begun,
+                done: Vec::new(),
+                remaining: Vec::new(),
+            });
+            error.to_json()["exit_code"].clone()
+        };
+        assert_eq!(lost(false), 11);
+        assert_eq!(lost(true), 15);
     }
 
     #[test]
