@@ -141,7 +141,7 @@ async fn capture_frames(
         digest_frames: false,
     };
     let out = capture.out.as_deref();
-    let timings = match out {
+    let (timings, pictures) = match out {
         Some(file) if file.extension().is_some_and(|extension| extension == "mp4") => {
             let writing = |error| internal(&format!("writing {}", file.display()), error);
             let scratch = tempfile::tempdir().map_err(writing)?;
@@ -152,20 +152,23 @@ async fn capture_frames(
             if let Some(reason) = encoded.captured.and_then(|captured| captured.reason) {
                 tracing::warn!("captured as screenshots: {reason}");
             }
-            encoded.timings
+            (encoded.timings, None)
         }
         _ => {
             let keep = |frame: u32, picture: &[u8]| match out {
                 Some(folder) => keep_picture(folder, capture, frame, picture),
                 None => Ok(()),
             };
-            worker.pictures(&task, &messages, keep).await?
+            let (timings, pictures) = worker.pictures(&task, &messages, keep).await?;
+            (timings, Some(pictures))
         }
     };
     let report = serde_json::json!({
         "frames": frames.len(),
         "open_ms": timings.open_ms,
         "capture_ms": timings.capture_ms,
+        "pictures": pictures,
+        "starts": Vec::from_iter(worker.starts()),
     });
     writeln!(std::io::stdout(), "{report}").map_err(|error| internal("writing the report", error))
 }

@@ -23,7 +23,7 @@ impl Worker {
         let mut report = Report::new(&folder.join("sound.ndjson"));
         let reporting = |error| internal("writing down what is heard", error);
         let mut artifacts = Artifacts::new(folder, Picture::Nothing);
-        let mut lanes = self.lanes(Capture::Nothing, task, messages).await?;
+        let mut lanes = self.lanes(Capture::Nothing, task, messages)?;
         let mut open_ms = None;
         for frame in task.frames.frames() {
             let drawn = lanes.next().await.map_err(at_frame(frame))?;
@@ -39,7 +39,7 @@ impl Worker {
                 encoded: done,
             });
         }
-        self.open = lanes.finish().await;
+        self.open = lanes.finish().await?;
         let (open_ms, drawn_ms) = (open_ms.unwrap_or_default(), milliseconds(started));
         let segment = folder.join("segment");
         std::fs::write(&segment, []).map_err(|error| internal("writing the segment", error))?;

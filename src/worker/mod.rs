@@ -19,6 +19,7 @@ mod handler;
 mod lane;
 mod listen;
 mod media;
+mod open;
 mod packed;
 mod page;
 mod serve;

@@ -16,10 +16,10 @@ impl Worker {
         check_protocol(task.page.protocol)?;
         let chunk = still_chunk(task);
         let taken = taken(CaptureMethod::Screenshot, &chunk);
-        let mut lanes = self.lanes(taken, &chunk, messages).await?;
+        let mut lanes = self.lanes(taken, &chunk, messages)?;
         let drawn = lanes.next().await.map_err(at_frame(task.frame))?;
         let picture = drawn.picture;
-        self.open = lanes.finish().await;
+        self.open = lanes.finish().await?;
         let folder = self.folder("rmx-still-")?;
         let mut artifacts = Artifacts::new(folder.path(), Picture::Image);
         artifacts

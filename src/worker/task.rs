@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::artifacts::{Artifacts, Picture};
@@ -11,10 +12,11 @@ use super::browser::version_line;
 use super::colour::Yuv;
 use super::encode::{Encoder, Input};
 use super::failure::{TaskResult, at_frame, internal, permanent};
-use super::lane::{Drawing, Lanes, Open, pass_on_logs};
+use super::lane::{Drawing, Lanes, pass_on_logs};
 use super::media::MediaFiles;
 use super::milliseconds;
-use super::page::{Capture, Setup};
+use super::open::{Need, Open};
+use super::page::{Capture, Setup, Start};
 use super::site::{BucketSite, Site};
 use super::sound::{self, Report};
 use super::tools::Tools;
@@ -142,22 +144,22 @@ impl Worker {
             attempt: 1,
             browser: task.browser.clone(),
         };
-        let kept = std::mem::take(&mut self.open);
-        let mut found = None;
-        for open in kept {
-            if found.is_none() && open.fits(&task.site, &setup, None) {
-                found = Some(open);
-            } else {
-                open.page.close().await;
-            }
-        }
-        let mut open = match found {
-            Some(open) => open,
-            None => {
-                let site = (&task.site, self.site(&task.site)?);
-                Open::new(&self.tools, site, setup, None).await?
-            }
+        let site = self.site(&task.site)?;
+        let need = Need {
+            tools: &self.tools,
+            location: &task.site,
+            site: &site,
+            setup: &setup,
+            composition: None,
         };
+        let mut kept = std::mem::take(&mut self.open);
+        let usable = kept.iter().position(|open| open.fits(need));
+        let usable = usable.or_else(|| kept.iter().position(|open| open.can_be_loaded_anew(need)));
+        let usable = usable.map(|place| kept.remove(place));
+        for open in kept {
+            open.page.close().await;
+        }
+        let mut open = Open::for_need(usable, need).await?;
         let result = open.page.compositions(only).await;
         pass_on_logs(&mut open.page, messages);
         if result.is_ok() {
@@ -329,9 +331,10 @@ impl Worker {
         let reporting = |error| internal("writing down what is heard", error);
         let mut encoder = Encoder::start(&self.tools, encode, input, fps, folder.join("segment"))?;
         let taken = taken(method, task);
-        let mut lanes = self.lanes(taken, task, messages).await?;
+        let mut lanes = self.lanes(taken, task, messages)?;
         let mut open_ms = None;
-        let mut digests = Vec::new();
+        let mut digests: Vec<Digest> = Vec::new();
+        let mut newest = Bytes::new();
         let mut shown = 0;
         for frame in task.drawn() {
             let drawn = lanes.next().await.map_err(at_frame(frame))?;
@@ -347,7 +350,9 @@ impl Worker {
                 .map_err(at_frame(frame))?;
             shown += 1;
             if task.digest_frames {
-                digests.push(Digest::of(&picture));
+                let known = digests.last().filter(|_| is_one(&newest, &picture));
+                digests.push(known.map_or_else(|| Digest::of(&picture), Clone::clone));
+                newest = picture.clone();
             }
             encoder.push(picture).await?;
             let progress = WorkerMessage::Progress {
@@ -356,7 +361,7 @@ impl Worker {
             };
             let _ = messages.try_send(progress);
         }
-        self.open = lanes.finish().await;
+        self.open = lanes.finish().await?;
         let (open_ms, drawn_ms) = (open_ms.unwrap_or_default(), milliseconds(started));
         let started = Instant::now();
         let segment = encoder.finish(shown).await?;
@@ -379,8 +384,8 @@ impl Worker {
         })
     }
 
-    /// The chunk's frames, drawn by as many browsers as the worker has processors.
-    pub(super) async fn lanes(
+    /// The chunk's frames, drawn by as many browsers as it takes; the worker's processors bound them.
+    pub(super) fn lanes(
         &mut self,
         capture: Capture,
         task: &ChunkTask,
@@ -394,32 +399,46 @@ impl Worker {
             messages: messages.clone(),
         };
         let open = std::mem::take(&mut self.open);
-        Ok(Lanes::start(drawing, self.tools.browsers, open).await)
+        Ok(Lanes::start(drawing, self.tools.browsers, open))
     }
 
-    /// Takes pictures of `task.frames` and hands each to `keep`, in order. Returns where the time went.
+    /// Takes pictures of `task.frames` and hands each to `keep`, in order. Returns where the time went, and how many
+    /// pictures were taken: a frame that looks as the one before is that one's picture.
     pub(super) async fn pictures(
         &mut self,
         task: &ChunkTask,
         messages: &Messages,
         mut keep: impl FnMut(u32, &[u8]) -> std::io::Result<()>,
-    ) -> TaskResult<ChunkTimings> {
+    ) -> TaskResult<(ChunkTimings, u32)> {
         let started = Instant::now();
         let mut open_ms = None;
+        let mut newest = None;
+        let mut pictures = 0;
         let taken = taken(task.capture.method, task);
-        let mut lanes = self.lanes(taken, task, messages).await?;
+        let mut lanes = self.lanes(taken, task, messages)?;
         for frame in task.frames.frames() {
             let drawn = lanes.next().await.map_err(at_frame(frame))?;
             open_ms.get_or_insert_with(|| milliseconds(started));
             keep(frame, &drawn.picture).map_err(|error| internal("writing a frame", error))?;
+            let is_newest = newest
+                .as_ref()
+                .is_some_and(|newest| is_one(newest, &drawn.picture));
+            pictures += u32::from(!is_newest);
+            newest = Some(drawn.picture);
         }
         let (open_ms, drawn_ms) = (open_ms.unwrap_or_default(), milliseconds(started));
-        self.open = lanes.finish().await;
-        Ok(ChunkTimings {
+        self.open = lanes.finish().await?;
+        let timings = ChunkTimings {
             open_ms,
             capture_ms: drawn_ms - open_ms,
             ..ChunkTimings::default()
-        })
+        };
+        Ok((timings, pictures))
+    }
+
+    /// Where the start of the pages went that are open now.
+    pub(super) fn starts(&self) -> impl Iterator<Item = Start> {
+        self.open.iter().map(|open| open.page.start())
     }
 
     /// Ends the browsers.
@@ -428,6 +447,11 @@ impl Worker {
             open.page.close().await;
         }
     }
+}
+
+/// Whether both are one picture, and not only alike.
+fn is_one(picture: &Bytes, other: &Bytes) -> bool {
+    (picture.as_ptr(), picture.len()) == (other.as_ptr(), other.len())
 }
 
 /// How pictures leave the browser.

@@ -14,6 +14,7 @@ mod failures;
 mod farm;
 mod formats;
 mod hard;
+mod lanes;
 mod options;
 mod package;
 mod peer;

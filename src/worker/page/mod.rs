@@ -24,6 +24,7 @@ use super::browser::Browser;
 use super::cdp::CdpError;
 use super::colour::Yuv;
 use super::failure::{TaskResult, permanent, retryable};
+use super::milliseconds;
 use super::serve::Server;
 use super::site::Site;
 use super::stack;
@@ -70,6 +71,31 @@ pub(super) struct Setup {
     pub(super) browser: BrowserSettings,
 }
 
+impl Setup {
+    /// Whether the browser and its window are the same with both: what it is started with, the window's size, scale and
+    /// colour scheme, and whether it lets light through.
+    pub(super) fn has_window_of(&self, other: &Self) -> bool {
+        let is_clear =
+            |setup: &Self| matches!(setup.capture, Capture::Screenshots(ImageFormat::Png, _));
+        self.browser == other.browser
+            && self.viewport == other.viewport
+            && is_clear(self) == is_clear(other)
+    }
+}
+
+/// Where the time of a page's start went, milliseconds each. A browser that was there takes no launch.
+#[derive(Debug, Clone, Copy, Default, serde::Serialize)]
+pub(super) struct Start {
+    /// From the start of the browser to its first answer.
+    launch_ms: u64,
+    /// A window, and what a page finds in it.
+    page_ms: u64,
+    /// Finding the framebuffer.
+    framebuffer_ms: u64,
+    /// Loading the site.
+    load_ms: u64,
+}
+
 /// An open page in a browser of its own.
 #[derive(Debug)]
 pub(super) struct Page {
@@ -77,6 +103,9 @@ pub(super) struct Page {
     server: Server,
     session: String,
     setup: Setup,
+    /// The scripts that run before the page's own.
+    scripts: Vec<String>,
+    start: Start,
     /// Number of the latest request to the driver.
     request: u64,
     /// The latest request and the frame it set, while that frame's picture is not taken.
@@ -92,10 +121,12 @@ pub(super) struct Page {
 
 impl Page {
     /// Opens the site's page and checks that it speaks the contract.
-    pub(super) async fn open(tools: &Tools, site: Site, setup: Setup) -> TaskResult<Self> {
-        let server = Server::start(tools, site).await?;
+    pub(super) async fn open(tools: &Tools, site: &Site, setup: &Setup) -> TaskResult<Self> {
+        let started = std::time::Instant::now();
+        let server = Server::start(tools, site.clone()).await?;
         let (width, height, scale) = setup.viewport;
         let browser = Browser::launch(tools, scale, &setup.browser).await?;
+        let launch_ms = milliseconds(started);
         let session = browser
             .open_page(width, height)
             .await
@@ -104,7 +135,9 @@ impl Page {
             browser,
             server,
             session,
-            setup,
+            setup: setup.clone(),
+            scripts: Vec::new(),
+            start: Start::default(),
             request: 0,
             set: None,
             picture: None,
@@ -113,17 +146,62 @@ impl Page {
             events: Events::default(),
         };
         page.prepare().await?;
-        if matches!(page.setup.capture, Capture::Framebuffer(_)) {
-            page.find_framebuffer().await?;
-        }
-        page.navigate().await?;
-        page.check_contract().await?;
+        page.start.launch_ms = launch_ms;
+        page.start.page_ms = milliseconds(started) - launch_ms;
+        page.load().await?;
         Ok(page)
+    }
+
+    /// Loads the site as `setup` has it in the browser that is open, whose window must fit ([`Setup::has_window_of`]).
+    /// Nothing is there that the page before has stored: the server is a new one, and so is the page's origin, and cookies,
+    /// which are one for all ports, are cleared.
+    pub(super) async fn load_anew(
+        mut self,
+        tools: &Tools,
+        site: &Site,
+        setup: &Setup,
+    ) -> TaskResult<Self> {
+        self.call("Page.navigate", json!({"url": "about:blank"}))
+            .await?;
+        self.call("Network.clearBrowserCookies", json!({})).await?;
+        for script in std::mem::take(&mut self.scripts) {
+            let script = json!({"identifier": script});
+            self.call("Page.removeScriptToEvaluateOnNewDocument", script)
+                .await?;
+        }
+        self.server = Server::start(tools, site.clone()).await?;
+        self.setup = setup.clone();
+        self.drain();
+        self.events = Events::default();
+        (self.set, self.picture, self.drawn) = (None, None, true);
+        self.framebuffer = None;
+        self.start = Start::default();
+        self.add_scripts().await?;
+        self.load().await?;
+        Ok(self)
+    }
+
+    /// Loads the site into a page that is prepared.
+    async fn load(&mut self) -> TaskResult<()> {
+        let started = std::time::Instant::now();
+        if matches!(self.setup.capture, Capture::Framebuffer(_)) {
+            self.find_framebuffer().await?;
+        }
+        self.start.framebuffer_ms = milliseconds(started);
+        self.navigate().await?;
+        self.check_contract().await?;
+        self.start.load_ms = milliseconds(started) - self.start.framebuffer_ms;
+        Ok(())
     }
 
     /// The setup it was opened with.
     pub(super) fn setup(&self) -> &Setup {
         &self.setup
+    }
+
+    /// Where the time of its start went.
+    pub(super) fn start(&self) -> Start {
+        self.start
     }
 
     /// Lines of the page's console since the last call: level and text.
@@ -180,15 +258,21 @@ impl Page {
         }
         self.call("Runtime.addBinding", json!({"name": "__rmxSignal"}))
             .await?;
+        self.add_scripts().await
+    }
+
+    /// Has the page find its variables and the driver.
+    async fn add_scripts(&mut self) -> TaskResult<()> {
         for source in [
             contract::variables(&self.setup, self.server.port),
             include_str!("../driver.js").to_owned(),
         ] {
-            self.call(
-                "Page.addScriptToEvaluateOnNewDocument",
-                json!({"source": source}),
-            )
-            .await?;
+            let source = json!({"source": source});
+            let added = self
+                .call("Page.addScriptToEvaluateOnNewDocument", source)
+                .await?;
+            let script = added["identifier"].as_str().unwrap_or_default();
+            self.scripts.push(script.to_owned());
         }
         Ok(())
     }

@@ -122,6 +122,33 @@
   hears("HearsNothing", "missing.mp3");
   hears("HearsNoise", "broken.mp3");
 
+  // Waits in each frame, whatever the machine: two browsers are twice as fast.
+  scene("Waits", (container) => {
+    const draw = numbered(container);
+    return (frame) => {
+      draw(frame);
+      const handle = window.delayRender("a slow answer");
+      setTimeout(() => window.continueRender(handle), 200);
+    };
+  }, {durationInFrames: 100});
+
+  scene("Still", (container) => {
+    numbered(container)(5);
+    return () => {};
+  });
+
+  // Tells whether another page of this browser was here before.
+  const trace = `${localStorage.getItem("trace") ?? ""}${document.cookie}`;
+  localStorage.setItem("trace", "stored");
+  document.cookie = "trace=baked";
+  scene("Traces", (container) => {
+    const draw = numbered(container);
+    return (frame) => {
+      if (trace !== "") throw new Error(`a page before has left: ${trace}`);
+      draw(frame);
+    };
+  }, {width: 1280, height: 720});
+
   scene("Odd", numbered, {width: 321});
   scene("Tiny", numbered, {width: 2, height: 2, durationInFrames: 1});
 })();
