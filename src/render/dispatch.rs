@@ -33,6 +33,10 @@ const SILENT_HEARTBEATS: u64 = 20;
 /// What a function's timeout is exceeded by before the worker is given up: the way there and back.
 const TIMEOUT_GRACE_MS: u64 = 15_000;
 
+/// For how long the cloud may refuse every invocation: throttled accounts come free sooner, functions that are changed or
+/// woken are there sooner.
+const REFUSED_MS: u64 = 10 * 60 * 1_000;
+
 /// Time a render has beyond what its chunks can take at worst.
 const RENDER_GRACE_MS: u64 = 10 * 60 * 1_000;
 
@@ -65,6 +69,7 @@ impl Workers {
             first_message_ms: FIRST_MESSAGE_MS,
             silence_ms: SILENT_HEARTBEATS * HEARTBEAT_INTERVAL_MS,
             chunk_ms,
+            refused_ms: REFUSED_MS,
             // One after another, with all retries: no healthy render takes longer.
             render_ms: RENDER_GRACE_MS + chunk_ms * u64::from(chunks + retry_budget),
         }
@@ -230,7 +235,7 @@ fn take(
             answers[unit as usize] = Some(*answer);
             Event::Done(copy)
         }
-        Report::End(Err(Refusal::Throttled)) => Event::Throttled(copy),
+        Report::End(Err(Refusal::NotTaken(why))) => Event::Refused { copy, why },
         Report::End(Err(Refusal::Failed(failure))) => Event::Failed { copy, failure },
     }
 }

@@ -6,7 +6,7 @@ use crate::cloud::{Cloud, CloudError, CloudErrorKind, InvokeEvent, InvokeStream}
 use crate::names::FunctionName;
 use crate::protocol::{WorkerMessage, WorkerTask};
 
-use super::scheduler::ChunkFailure;
+use super::scheduler::{ChunkFailure, Refused};
 
 /// The longest line a worker may send. The longest real ones list a site's compositions with their props.
 const LINE_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -29,8 +29,8 @@ pub struct WorkerFunction {
 /// How an invocation ended without an answer.
 #[derive(Debug)]
 pub(super) enum Refusal {
-    /// Too many run.
-    Throttled,
+    /// The cloud takes no more at the moment.
+    NotTaken(Refused),
     /// Anything else.
     Failed(ChunkFailure),
 }
@@ -38,8 +38,10 @@ pub(super) enum Refusal {
 impl From<CloudError> for Refusal {
     fn from(error: CloudError) -> Self {
         let retryable = match error.kind {
-            CloudErrorKind::Throttled => return Self::Throttled,
-            CloudErrorKind::Unavailable | CloudErrorKind::Conflict | CloudErrorKind::Other => true,
+            CloudErrorKind::Throttled => return Self::NotTaken(Refused::Throttled),
+            // Lambda says so of a function that is being made, changed or woken (`ResourceConflictException`).
+            CloudErrorKind::Conflict => return Self::NotTaken(Refused::NotReady),
+            CloudErrorKind::Unavailable | CloudErrorKind::Other => true,
             CloudErrorKind::NotFound
             | CloudErrorKind::AlreadyExists
             | CloudErrorKind::AccessDenied

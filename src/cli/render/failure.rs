@@ -4,7 +4,7 @@ use crate::names::RenderId;
 use crate::protocol::{FailureKind, TaskFailure};
 use crate::render::output::OutputError;
 use crate::render::request::RequestError;
-use crate::render::scheduler::{ChunkFailure, RenderFailure};
+use crate::render::scheduler::{ChunkFailure, Refused, RenderFailure};
 use crate::render::stitch::StitchError;
 use crate::render::{JoinError, RenderError, ResumeError};
 
@@ -48,20 +48,20 @@ pub(in crate::cli) fn shown(
                     None => error.detail("Nothing has been rendered yet."),
                 })
             }
-            RenderFailure::Deadline {
-                waited_ms,
-                throttled,
-            } => {
+            RenderFailure::Deadline { waited_ms, refused } => {
                 let minutes = waited_ms / 60_000;
                 let error = CommandError::error("The render took too long")
                     .detail(format!("It was given up after {minutes} minutes."));
-                resume(if throttled {
-                    error.detail(
-                        "At its end the cloud refused more invocations (429): the account's limit of concurrent \
+                resume(match refused {
+                    Some(Refused::Throttled) => error.detail(
+                        "At its end the cloud refused every invocation (429): the account's limit of concurrent \
                          executions is used up by others, or is very low.",
-                    )
-                } else {
-                    error
+                    ),
+                    Some(Refused::NotReady) => error.detail(
+                        "At its end the cloud refused every invocation (409): the function is still being made, changed \
+                         or woken.",
+                    ),
+                    None => error,
                 })
             }
             RenderFailure::RetryBudget {

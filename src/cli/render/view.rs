@@ -14,7 +14,7 @@ use crate::env;
 use crate::media::{Codec, FrameRange};
 use crate::names::RenderId;
 use crate::protocol::{CompositionDefaults, EncodeSettings};
-use crate::render::scheduler::Note;
+use crate::render::scheduler::{Note, Refused};
 use crate::render::{CaptureReport, Progress, RenderEvent};
 
 use super::options::{LogLevel, PageArgs};
@@ -357,9 +357,13 @@ impl View {
                 let text = format!("{place} is slow; a second worker has been set to it");
                 self.say("chunk_backup", &text, json!({ "frames": shown_frames }));
             }
-            Note::Throttled => {
+            Note::Refused(Refused::Throttled) => {
                 let text = "The cloud takes no more invocations at the moment; the rest waits";
                 self.say("throttled", text, json!({}));
+            }
+            Note::Refused(Refused::NotReady) => {
+                let text = "The function is being made, changed or woken; the render waits for it";
+                self.say("function_not_ready", text, json!({}));
             }
         }
     }

@@ -20,8 +20,19 @@ pub struct Limits {
     pub silence_ms: u64,
     /// From the invocation to the end of the chunk: the function's timeout and a little for the way.
     pub chunk_ms: u64,
+    /// For how long the cloud may refuse every copy while none is heard of.
+    pub refused_ms: u64,
     /// From the first invocation to the end of the render.
     pub render_ms: u64,
+}
+
+/// Why the cloud does not take a copy at the moment. It says nothing of the chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// Too many run (429).
+    Throttled,
+    /// The function is being made, changed or woken (409, 502).
+    NotReady,
 }
 
 /// One invocation of a chunk.
@@ -44,8 +55,13 @@ pub enum Event {
     },
     /// The copy's segment is in the bucket.
     Done(CopyId),
-    /// The copy was refused because too many run (429).
-    Throttled(CopyId),
+    /// The cloud did not take the copy.
+    Refused {
+        /// The copy.
+        copy: CopyId,
+        /// Why.
+        why: Refused,
+    },
     /// The copy failed.
     Failed {
         /// The copy.
@@ -97,7 +113,7 @@ pub enum Note {
         chunk: u32,
     },
     /// The cloud takes no more copies at the moment.
-    Throttled,
+    Refused(Refused),
 }
 
 impl Note {
@@ -105,7 +121,7 @@ impl Note {
     pub fn chunk(&self) -> Option<u32> {
         match self {
             Self::Retrying { chunk, .. } | Self::BackedUp { chunk } => Some(*chunk),
-            Self::Throttled => None,
+            Self::Refused(_) => None,
         }
     }
 }
@@ -199,8 +215,8 @@ pub enum RenderFailure {
     Deadline {
         /// How long it had.
         waited_ms: u64,
-        /// Whether it was being throttled at the end.
-        throttled: bool,
+        /// Why the cloud took no more copies at the end, if it took none.
+        refused: Option<Refused>,
     },
     /// The user stopped it.
     Cancelled,

@@ -9,15 +9,15 @@
 //!            ▼                          │ a retryable failure, retries left
 //! chunk:  pending ──Invoke──▶ running ──┼──▶ done
 //!            ▲                          │
-//!            └── at once ── throttled ──┘
+//!            └── at once ─── refused ───┘
 //! ```
 //!
 //! An invocation of a chunk is a *copy*. A chunk has one running copy, or two when the first one straggles and
 //! nothing else is left to do. Segments are written by conditional put, so whichever copy ends first has won and the
 //! other one is harmless; its later messages are ignored.
 //!
-//! Every copy has three deadlines (first message, silence, whole chunk) and the render has one, so a render ends
-//! whatever its workers do.
+//! Every copy has three deadlines (first message, silence, whole chunk) and the render has two (refusals, whole render), so
+//! a render ends whatever its workers and the cloud do.
 
 mod copies;
 mod messages;
@@ -28,7 +28,7 @@ mod window;
 use std::collections::{BTreeMap, BTreeSet};
 
 use copies::Copy;
-pub use messages::{ChunkFailure, Command, CopyId, Event, Limits, Note, RenderFailure};
+pub use messages::{ChunkFailure, Command, CopyId, Event, Limits, Note, Refused, RenderFailure};
 use window::Window;
 
 /// The pause before a chunk's first retry; it doubles with every further one.
@@ -80,6 +80,8 @@ pub struct Scheduler {
     retries: u32,
     backups: u32,
     began_ms: Option<u64>,
+    /// When a copy was heard of last; at first, when the render began.
+    heard_ms: u64,
     now_ms: u64,
     /// When it asked to be woken.
     wake_ms: u64,
@@ -116,6 +118,7 @@ impl Scheduler {
             retries: 0,
             backups: 0,
             began_ms: None,
+            heard_ms: 0,
             now_ms: 0,
             wake_ms: u64::MAX,
             ended: false,
@@ -158,6 +161,9 @@ impl Scheduler {
         }
         self.now_ms = self.now_ms.max(now_ms);
         self.excuse_own_absence();
+        if self.began_ms.is_none() {
+            self.heard_ms = self.now_ms;
+        }
         let began_ms = *self.began_ms.get_or_insert(self.now_ms);
         let outcome = self
             .take(event, &mut commands)
@@ -188,6 +194,7 @@ impl Scheduler {
             copy.excuse(absence_ms);
         }
         self.began_ms = self.began_ms.map(|began_ms| began_ms + absence_ms);
+        self.heard_ms += absence_ms;
     }
 
     fn take(&mut self, event: Event, commands: &mut Vec<Command>) -> Result<(), RenderFailure> {
@@ -197,16 +204,17 @@ impl Scheduler {
             Event::Alive { copy, rendered } => self.heard_of(copy, rendered),
             Event::Done(copy) => {
                 if let Some(copy) = self.running.remove(&copy) {
+                    self.heard_ms = self.now_ms;
                     self.window.heard(copy.invoked_ms);
                     self.pace.learn_chunk(&copy, self.now_ms);
                     self.finish_chunk(copy.chunk, commands);
                 }
             }
-            Event::Throttled(copy) => {
+            Event::Refused { copy, why } => {
                 if let Some(copy) = self.running.remove(&copy) {
                     let running = count(self.running.len());
-                    if self.window.throttled(self.now_ms, running) {
-                        commands.push(Command::Note(Note::Throttled));
+                    if self.window.refused(self.now_ms, running, why) {
+                        commands.push(Command::Note(Note::Refused(why)));
                     }
                     // It never ran, so it was no attempt.
                     let chunk = &mut self.chunks[copy.chunk as usize];
@@ -232,6 +240,7 @@ impl Scheduler {
                 self.pace.learn_start(self.now_ms - copy.invoked_ms);
             }
             copy.heard(self.now_ms, rendered);
+            self.heard_ms = self.now_ms;
             self.window.heard(copy.invoked_ms);
         }
     }
@@ -311,13 +320,23 @@ impl Scheduler {
         began_ms: u64,
         commands: &mut Vec<Command>,
     ) -> Result<(), RenderFailure> {
-        if self.now_ms >= began_ms.saturating_add(self.limits.render_ms)
+        let refused = self.window.refusal();
+        let Limits {
+            render_ms,
+            refused_ms,
+            ..
+        } = self.limits;
+        let overdue = |since_ms: u64, waited_ms: u64| {
+            let is_over = self.now_ms >= since_ms.saturating_add(waited_ms);
+            is_over.then_some(RenderFailure::Deadline { waited_ms, refused })
+        };
+        let over = overdue(began_ms, render_ms);
+        let over =
+            over.or_else(|| overdue(self.heard_ms, refused_ms).filter(|_| refused.is_some()));
+        if let Some(failure) = over
             && self.done < count(self.chunks.len())
         {
-            return Err(RenderFailure::Deadline {
-                waited_ms: self.limits.render_ms,
-                throttled: self.window.is_throttled(),
-            });
+            return Err(failure);
         }
         let overdue: Vec<(CopyId, ChunkFailure)> = self
             .running
@@ -396,6 +415,9 @@ impl Scheduler {
     /// The earliest time at which something is to be done even if nothing happens.
     fn next_wake(&self, began_ms: u64) -> u64 {
         let mut wake_ms = began_ms.saturating_add(self.limits.render_ms);
+        if self.window.refusal().is_some() {
+            wake_ms = wake_ms.min(self.heard_ms.saturating_add(self.limits.refused_ms));
+        }
         for copy in self.running.values() {
             wake_ms = wake_ms.min(copy.next_deadline_ms(&self.limits));
         }

@@ -1,11 +1,13 @@
-//! How many copies may run at the same time: all that were asked for, less while the cloud throttles.
+//! How many copies may run at the same time: all that were asked for, less while the cloud refuses some.
 //!
 //! Each refused launch takes one place away, but none that is in use: when a burst has been answered, the window is
 //! what the cloud takes. (Halving it, as networks do, would give places away that had just been granted.) Launches
 //! pause, for longer each time while nothing is accepted; then the window rises step by step for as long as it holds
 //! the render up.
 
-/// The pause after a throttled launch; it doubles while nothing runs.
+use super::Refused;
+
+/// The pause after a refused launch; it doubles while nothing runs.
 const PAUSE_MS: u64 = 200;
 
 /// The longest pause. A window of one copy is then still tried six times a minute.
@@ -18,7 +20,8 @@ const RISE_INTERVAL_MS: u64 = 1_000;
 pub(super) struct Window {
     size: u32,
     size_max: u32,
-    throttled_ms: Option<u64>,
+    /// When the latest launch was refused and why, if none was taken since.
+    refused: Option<(u64, Refused)>,
     pause_ms: u64,
     paused_until_ms: u64,
     rise_at_ms: u64,
@@ -29,7 +32,7 @@ impl Window {
         Self {
             size: size_max,
             size_max,
-            throttled_ms: None,
+            refused: None,
             pause_ms: 0,
             paused_until_ms: 0,
             rise_at_ms: 0,
@@ -40,16 +43,16 @@ impl Window {
         self.size
     }
 
-    /// Whether the last launch that was answered was throttled.
-    pub(super) fn is_throttled(&self) -> bool {
-        self.throttled_ms.is_some()
+    /// Why the last launch that was answered was refused, if it was.
+    pub(super) fn refusal(&self) -> Option<Refused> {
+        self.refused.map(|(_, why)| why)
     }
 
-    /// A launch was refused while `running` others run. Says whether this begins a time of throttling.
-    pub(super) fn throttled(&mut self, now_ms: u64, running: u32) -> bool {
-        let begins = self.throttled_ms.is_none();
+    /// A launch was refused while `running` others run. Says whether this begins a time of refusals.
+    pub(super) fn refused(&mut self, now_ms: u64, running: u32, why: Refused) -> bool {
+        let begins = self.refused.is_none();
         self.size = self.size.min((self.size - 1).max(running)).max(1);
-        self.throttled_ms = Some(now_ms);
+        self.refused = Some((now_ms, why));
         // The launches of one batch are refused one by one; they count as one.
         if now_ms >= self.paused_until_ms {
             self.pause_ms = if running == 0 {
@@ -65,8 +68,8 @@ impl Window {
 
     /// A copy that was invoked at `invoked_ms` has been heard of, so it was accepted.
     pub(super) fn heard(&mut self, invoked_ms: u64) {
-        if self.throttled_ms.is_some_and(|at_ms| invoked_ms >= at_ms) {
-            self.throttled_ms = None;
+        if self.refused.is_some_and(|(at_ms, _)| invoked_ms >= at_ms) {
+            self.refused = None;
             self.pause_ms = 0;
         }
     }

@@ -76,6 +76,7 @@ fn limits(world: &World) -> Limits {
         first_message_ms: 30_000,
         silence_ms: 10_000,
         chunk_ms: 120_000,
+        refused_ms: 600_000,
         render_ms: 3_600_000,
     }
 }
@@ -143,7 +144,8 @@ impl Simulation<'_> {
             || self.random.per_mille(self.world.throttled_at_random)
         {
             self.throttled += 1;
-            return self.at(answered_ms, Fate::Event(Event::Throttled(copy)));
+            let why = Refused::Throttled;
+            return self.at(answered_ms, Fate::Event(Event::Refused { copy, why }));
         }
         self.in_cloud.insert(copy);
         let leaves_ms = now_ms + 130_000;
@@ -266,7 +268,7 @@ fn simulate(world: &World) -> History {
                     Fate::Event(event) => {
                         match &event {
                             Event::Done(copy)
-                            | Event::Throttled(copy)
+                            | Event::Refused { copy, .. }
                             | Event::Failed { copy, .. } => {
                                 heard.remove(copy);
                             }

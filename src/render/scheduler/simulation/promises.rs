@@ -154,21 +154,65 @@ fn a_cloud_that_takes_ten_is_given_ten() {
 }
 
 #[test]
-fn a_cloud_that_takes_nothing_ends_at_the_deadline() {
+fn a_cloud_that_takes_nothing_is_given_up_in_minutes() {
     let history = simulate(&World {
         capacity: 0,
         ..KIND
     });
     let expected = RenderFailure::Deadline {
-        waited_ms: 3_600_000,
-        throttled: true,
+        waited_ms: 600_000,
+        refused: Some(Refused::Throttled),
     };
     assert_eq!(history.end, Command::Failed(expected));
+    assert!(history.took_ms <= 600_000, "{} ms", history.took_ms);
     assert!(
-        history.invocations < 1_500,
+        history.invocations < 1_200,
         "{} invocations",
         history.invocations
     );
+}
+
+/// Whoever is heard of holds the deadline off, however long others are refused.
+#[test]
+fn refusals_end_no_render_of_which_something_is_heard() {
+    let limits = Limits {
+        concurrency_max: 2,
+        ..limits(&KIND)
+    };
+    let mut scheduler = Scheduler::new(limits, [(20, false), (20, false)]);
+    scheduler.handle(0, Event::Tick);
+    scheduler.handle(100, Event::Started(CopyId(0)));
+    let refused = |copy| Event::Refused {
+        copy,
+        why: Refused::NotReady,
+    };
+    let noted = Command::Note(Note::Refused(Refused::NotReady));
+    assert!(scheduler.handle(200, refused(CopyId(1))).contains(&noted));
+    let done = scheduler.handle(60_000, Event::Done(CopyId(0)));
+    // The second chunk is refused from now on, each time it is tried again.
+    let (mut now_ms, mut wake_ms) = (60_000, 60_000);
+    let mut commands = std::collections::VecDeque::from(done);
+    let failure = loop {
+        match commands.pop_front() {
+            Some(Command::Invoke { copy, .. }) => {
+                commands.extend(scheduler.handle(now_ms, refused(copy)));
+            }
+            Some(Command::WakeAt(time_ms)) => wake_ms = time_ms,
+            Some(Command::Failed(failure)) => break failure,
+            Some(command) => assert!(!matches!(command, Command::Note(Note::Retrying { .. }))),
+            None => {
+                now_ms = wake_ms;
+                assert!(now_ms <= 700_000, "never given up");
+                commands.extend(scheduler.handle(now_ms, Event::Tick));
+            }
+        }
+    };
+    assert_eq!(now_ms, 660_000);
+    let expected = RenderFailure::Deadline {
+        waited_ms: 600_000,
+        refused: Some(Refused::NotReady),
+    };
+    assert_eq!(failure, expected);
 }
 
 #[test]
@@ -252,7 +296,8 @@ fn a_backup_that_was_refused_is_asked_for_again() {
         scheduler.handle(tick * 500, Event::Tick);
     }
     assert!(scheduler.handle(4_000, alive).contains(&backed_up));
-    scheduler.handle(4_010, Event::Throttled(CopyId(3)));
+    let (copy, why) = (CopyId(3), Refused::Throttled);
+    scheduler.handle(4_010, Event::Refused { copy, why });
     assert_eq!(scheduler.backups(), 0, "it never ran");
     let again = scheduler.handle(5_000, Event::Done(CopyId(2)));
     assert!(again.contains(&backed_up), "{again:?}");
