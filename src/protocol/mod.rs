@@ -10,6 +10,7 @@ mod encode;
 pub mod running;
 pub mod smoke;
 mod sound;
+pub mod texts;
 
 use std::collections::BTreeMap;
 
@@ -26,7 +27,7 @@ pub use sound::{
 };
 
 /// Raised whenever a message changes its meaning. A worker refuses a task of another version by name.
-pub const PROTOCOL_VERSION: u32 = 7;
+pub const PROTOCOL_VERSION: u32 = 8;
 
 /// Lambda gives a function one processor for each so many MB of its memory (Lambda developer guide, "Configure function
 /// memory").

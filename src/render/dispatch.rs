@@ -4,6 +4,7 @@
 //! the same retries and deadlines.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -15,10 +16,11 @@ use crate::cloud::Cloud;
 use crate::names::BucketName;
 use crate::protocol::{Answer, HEARTBEAT_INTERVAL_MS, WorkerMessage, WorkerTask};
 
-use super::invocation::{Invocation, Refusal, WorkerFunction, payload};
+use super::invocation::{Invocation, Refusal, WorkerFunction};
 use super::scheduler::{
     ChunkFailure, Command, CopyId, Event, Limits, Note, RenderFailure, Scheduler,
 };
+use super::texts::Texts;
 
 /// Messages of all workers that may wait to be taken up; senders wait beyond that.
 const MESSAGES_MAX: usize = 1_024;
@@ -131,6 +133,20 @@ pub(super) async fn run(
     limits: Limits,
     units: &[Unit],
     task: impl Fn(u32, u32) -> WorkerTask,
+    on_event: impl FnMut(DispatchEvent<'_>),
+) -> Result<Vec<Option<Answer>>, RenderFailure> {
+    let texts = Arc::new(Texts::new(session.cloud, &session.workers.bucket));
+    let outcome = drive(session, limits, units, &texts, task, on_event).await;
+    texts.remove().await;
+    outcome
+}
+
+async fn drive(
+    session: Session<'_>,
+    limits: Limits,
+    units: &[Unit],
+    texts: &Arc<Texts>,
+    task: impl Fn(u32, u32) -> WorkerTask,
     mut on_event: impl FnMut(DispatchEvent<'_>),
 ) -> Result<Vec<Option<Answer>>, RenderFailure> {
     let Session {
@@ -159,9 +175,9 @@ pub(super) async fn run(
                 } => {
                     let function = workers.functions[dealt % workers.functions.len()].clone();
                     dealt += 1;
-                    let payload = payload(&task(chunk, attempt));
+                    let work = (task(chunk, attempt), Arc::clone(texts));
                     let (cloud, reports) = (cloud.clone(), reports.clone());
-                    let handle = invocations.spawn(invoke(cloud, function, payload, copy, reports));
+                    let handle = invocations.spawn(invoke(cloud, function, work, copy, reports));
                     copies.insert(copy, (handle, elapsed_ms()));
                 }
                 Command::Cancel(copy) => {
@@ -244,11 +260,15 @@ fn take(
 async fn invoke(
     cloud: Cloud,
     function: WorkerFunction,
-    payload: Vec<u8>,
+    (task, texts): (WorkerTask, Arc<Texts>),
     copy: CopyId,
     reports: mpsc::Sender<(CopyId, Report)>,
 ) {
-    let end = Report::End(converse(&cloud, &function, payload, copy, &reports).await);
+    let end = match texts.payload(&task).await {
+        Ok(payload) => converse(&cloud, &function, payload, copy, &reports).await,
+        Err(error) => Err(error.into()),
+    };
+    let end = Report::End(end);
     drop(reports.send((copy, end)).await);
 }
 

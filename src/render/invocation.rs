@@ -8,8 +8,8 @@ use crate::protocol::{WorkerMessage, WorkerTask};
 
 use super::scheduler::{ChunkFailure, Refused};
 
-/// The longest line a worker may send. The longest real ones list a site's compositions with their props.
-const LINE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// The longest line a worker may send. The longest real ones have the props that a composition resolves to.
+pub(crate) const LINE_BYTES_MAX: usize = 128 * 1024 * 1024;
 
 /// The largest task, just below Lambda's limit of 6 MB for the payload of an invocation.
 pub const TASK_BYTES_MAX: usize = 6_000_000;
@@ -202,7 +202,7 @@ mod tests {
     fn a_line_without_end_is_refused() {
         let mut lines = Lines::default();
         let megabyte = vec![b'x'; 1024 * 1024];
-        let refused = (0..20).find_map(|_| lines.push(&megabyte).err());
+        let refused = (0..200).find_map(|_| lines.push(&megabyte).err());
         assert!(refused.is_some_and(|failure| !failure.is_retryable()));
     }
 

@@ -19,6 +19,7 @@ pub mod smoke;
 mod sound;
 pub mod stitch;
 mod tags;
+mod texts;
 
 use std::path::PathBuf;
 

@@ -15,9 +15,8 @@ use super::task::Worker;
 use super::tools::Tools;
 use crate::cloud::Cloud;
 use crate::env::{Env, now_ms};
-use crate::protocol::{
-    Answer, FailureKind, HEARTBEAT_INTERVAL_MS, TaskFailure, WorkerMessage, WorkerTask,
-};
+use crate::protocol::{Answer, FailureKind, HEARTBEAT_INTERVAL_MS, TaskFailure, WorkerMessage};
+use crate::render::invocation::LINE_BYTES_MAX;
 
 /// A task ends so long before Lambda would kill it, so that it can say why.
 const DEADLINE_MARGIN_MS: u64 = 1_000;
@@ -112,12 +111,6 @@ async fn perform(
     payload: Value,
     messages: &mpsc::Sender<WorkerMessage>,
 ) -> Result<Answer, TaskFailure> {
-    let task: WorkerTask = serde_json::from_value(payload).map_err(|error| {
-        permanent(
-            FailureKind::BadRequest,
-            format!("reading the task: {error}"),
-        )
-    })?;
     if worker.is_none() {
         let cloud = Cloud::connect_ambient(None)
             .await
@@ -127,5 +120,6 @@ async fn perform(
     let worker = worker
         .as_mut()
         .ok_or_else(|| internal("starting", "no worker"))?;
+    let task = worker.read(payload).await?;
     worker.perform(task, messages).await
 }

@@ -29,6 +29,7 @@ mod sound;
 mod stack;
 mod still;
 mod task;
+mod texts;
 mod tools;
 mod upload;
 mod words;

@@ -41,6 +41,8 @@ pub(super) struct Worker {
     kept_site: Option<Arc<BucketSite>>,
     /// The folder of [`SiteLocation::BuiltIn`], while a task uses it.
     pub(super) built_in: Option<PathBuf>,
+    /// Long texts of the latest tasks.
+    pub(super) texts: Vec<(Digest, String)>,
     /// Pages that stay open: one in each browser.
     pub(super) open: Vec<Open>,
     /// Why the browser's framebuffer cannot be used here, once that is known.
@@ -71,6 +73,7 @@ impl Worker {
             cloud,
             kept_site: None,
             built_in: None,
+            texts: Vec::new(),
             open: Vec::new(),
             no_framebuffer: None,
         }

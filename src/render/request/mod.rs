@@ -12,6 +12,7 @@ use crate::media::{
     CaptureMethod, Codec, Container, Fps, FrameRange, FrameSelection, ImageFormat, Pictures,
     PixelFormat, device_pixels,
 };
+use crate::protocol::texts::TEXT_BYTES_MAX;
 use crate::protocol::{
     BrowserSettings, CaptureSettings, Composition, EncodeSettings, PROTOCOL_VERSION, PageTask,
     SAMPLE_RATE_DEFAULT, SiteLocation,
@@ -34,6 +35,9 @@ const SIDE_MAX: u32 = 16_384;
 
 /// Remotion's limit.
 const GIF_FPS_MAX: f64 = 50.0;
+
+/// Longer props are no input any more, and a browser takes no script of that length.
+const PROPS_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// More than a task has beside its page and its composition.
 const TASK_FRAME_BYTES: usize = 4_096;
@@ -73,7 +77,7 @@ impl PageOptions {
                 allowed: "1 ms or more",
             });
         }
-        check_task_size(json(&self.task()).len())
+        check_task_size(self.task(), None)
     }
 }
 
@@ -215,11 +219,10 @@ pub enum RequestError {
         rule: &'static str,
     },
     /// Props and environment do not fit into an invocation.
-    #[error(
-        "props, what they resolve to, and environment variables make a task of {size_bytes} bytes; a worker can be sent at most \
-         {size_bytes_max}"
-    )]
+    #[error("{what} has {size_bytes} bytes; a worker can be sent at most {size_bytes_max}")]
     TooLarge {
+        /// What it is.
+        what: &'static str,
         /// Their size.
         size_bytes: usize,
         /// The limit.
@@ -293,7 +296,7 @@ impl RenderRequest {
         let options = &self.0;
         // No worker needs them to draw.
         composition.default_props.clear();
-        check_task_size(json(&options.page.task()).len() + json(&composition).len())?;
+        check_task_size(options.page.task(), Some(composition.clone()))?;
         options.overrides.apply(&mut composition);
         let all = FrameRange::new(0, composition.duration_in_frames).map_err(|_| {
             RequestError::OutOfRange {
@@ -439,13 +442,33 @@ fn json(value: &impl serde::Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("what has string keys only can be written as JSON")
 }
 
-/// The task must fit into the payload of an invocation.
-fn check_task_size(variable_bytes: usize) -> Result<(), RequestError> {
-    let size_bytes = variable_bytes + TASK_FRAME_BYTES;
+/// What does not go through the bucket must fit into the payload of an invocation.
+fn check_task_size(
+    mut page: PageTask,
+    mut composition: Option<Composition>,
+) -> Result<(), RequestError> {
+    let resolved = composition.as_mut().map(|it| &mut it.resolved_props);
+    for text in [Some(&mut page.input_props), resolved]
+        .into_iter()
+        .flatten()
+    {
+        if text.len() > PROPS_BYTES_MAX {
+            return Err(RequestError::TooLarge {
+                what: "what is given as props, or what they resolve to,",
+                size_bytes: text.len(),
+                size_bytes_max: PROPS_BYTES_MAX,
+            });
+        }
+        if text.len() > TEXT_BYTES_MAX {
+            text.clear();
+        }
+    }
+    let size_bytes = json(&page).len() + json(&composition).len() + TASK_FRAME_BYTES;
     if size_bytes <= TASK_BYTES_MAX {
         return Ok(());
     }
     Err(RequestError::TooLarge {
+        what: "a task with these environment variables",
         size_bytes,
         size_bytes_max: TASK_BYTES_MAX,
     })

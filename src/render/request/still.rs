@@ -1,9 +1,7 @@
 //! One frame, as an image.
 
-use super::{
-    CaptureOptions, Overrides, PageOptions, RequestError, check_size, check_task_size, json,
-};
-use crate::media::{CaptureMethod, ImageFormat, PixelFormat};
+use super::{CaptureOptions, Overrides, PageOptions, RequestError, check_size, check_task_size};
+use crate::media::{CaptureMethod, ImageFormat, PixelFormat, StillFormat};
 use crate::protocol::{CaptureSettings, Composition, SAMPLE_RATE_DEFAULT};
 
 /// One frame to be rendered into an image.
@@ -51,7 +49,7 @@ impl StillRequest {
     ) -> Result<(Composition, u32, CaptureSettings), RequestError> {
         let options = &self.0;
         composition.default_props.clear();
-        check_task_size(json(&options.page.task()).len() + json(&composition).len())?;
+        check_task_size(options.page.task(), Some(composition.clone()))?;
         options.overrides.apply(&mut composition);
         let duration = i64::from(composition.duration_in_frames);
         let frame = match options.frame {

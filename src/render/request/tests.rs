@@ -243,20 +243,35 @@ fn what_was_not_said_follows_from_the_codec() {
 
 #[test]
 fn a_task_that_no_invocation_takes_is_refused() {
-    let too_large = |text: &str| text.contains("at most 6000000");
-    // Quotes are escaped on their way, so half of the limit is already too much.
-    let props = format!("{{\"a\":\"{}\"}}", "\\\"".repeat(2_000_000));
-    let error = refused(|o| o.page.input_props.clone_from(&props));
-    assert!(too_large(&error), "{error}");
-    let request = RenderRequest::new(options()).unwrap();
-    let error = request.settle(Composition {
-        resolved_props: props.clone(),
-        ..composition()
+    let long = |bytes: usize| format!("{{\"a\":\"{}\"}}", "a".repeat(bytes));
+    // Props go through the bucket.
+    let request = |props: String| {
+        let mut options = options();
+        options.page.input_props = props;
+        RenderRequest::new(options)
+    };
+    let given = request(long(7_000_000)).unwrap();
+    let resolved = |resolved_props: String| {
+        given.settle(Composition {
+            resolved_props,
+            ..composition()
+        })
+    };
+    resolved(long(7_000_000)).unwrap();
+    let too_large = |error: RequestError, max: &str| {
+        let error = error.to_string();
+        assert!(error.contains(&format!("at most {max}")), "{error}");
+    };
+    too_large(request(long(70_000_000)).unwrap_err(), "67108864");
+    too_large(resolved(long(70_000_000)).unwrap_err(), "67108864");
+    let error = refused(|o| {
+        let value = "a".repeat(7_000_000);
+        o.page.environment.insert("NAME".to_owned(), value);
     });
-    assert!(too_large(&error.unwrap_err().to_string()));
+    assert!(error.contains("at most 6000000"), "{error}");
     // The defaults stay behind.
-    let settled = request.settle(Composition {
-        default_props: props,
+    let settled = given.settle(Composition {
+        default_props: long(70_000_000),
         ..composition()
     });
     assert_eq!(settled.unwrap().composition.default_props, "");
