@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use crate::media::ImageFormat;
+use crate::media::{StillFormat, StillFormatError};
 use crate::render::dispatch::Session;
 use crate::render::output::OutputFile;
 use crate::render::request::{CaptureOptions, StillOptions, StillRequest};
@@ -14,7 +14,7 @@ use super::context::Context;
 use super::error::{CommandError, ExitStatus};
 use super::farm;
 use super::render::artifacts::{self, ArtifactArgs};
-use super::render::options::{self, Deployed, OverrideArgs, PageArgs};
+use super::render::options::{Deployed, OverrideArgs, PageArgs};
 use super::render::view::{self, View};
 use super::render::{default_output, failure_shown, shown_path};
 
@@ -42,10 +42,10 @@ pub(crate) struct StillArgs {
     /// Times as many pixels a side as the composition has
     #[arg(long, value_name = "FACTOR")]
     scale: Option<f64>,
-    /// png or jpeg; what the file's ending says where absent
-    #[arg(long, value_name = "FORMAT", value_parser = options::parse_image_format)]
-    image_format: Option<ImageFormat>,
-    /// Quality of a JPEG, 0 to 100
+    /// png, jpeg, webp or pdf; what the file's ending says where absent
+    #[arg(long, value_name = "FORMAT", value_parser = parse_format)]
+    image_format: Option<StillFormat>,
+    /// Quality of a JPEG or WebP, 0 to 100
     #[arg(long, value_name = "N")]
     jpeg_quality: Option<u8>,
     /// Whether a file that is there may be replaced
@@ -66,10 +66,10 @@ pub(crate) async fn cmd_still(
     args: &StillArgs,
 ) -> Result<ExitStatus, CommandError> {
     let deployed = Deployed::load(context, &args.page).await?;
-    let image_format = image_format(args)?;
+    let format = format(args)?;
     let path = context.path(&match &args.out {
         Some(out) => out.clone(),
-        None => default_output(&args.composition, extension(image_format)),
+        None => default_output(&args.composition, extension(format)),
     });
     let shown = shown_path(context, &path);
     let defaults = &deployed.config.render;
@@ -78,9 +78,10 @@ pub(crate) async fn cmd_still(
         page: deployed.page(context, &args.page)?,
         overrides: args.overrides.overrides(),
         frame: args.frame,
+        format,
         capture: CaptureOptions {
             method: None,
-            image_format: Some(image_format),
+            image_format: None,
             jpeg_quality: args.jpeg_quality.unwrap_or(defaults.jpeg_quality),
             scale: args.scale.unwrap_or(defaults.scale),
             // An image has no sound.
@@ -137,15 +138,22 @@ pub(crate) async fn cmd_still(
     Ok(ExitStatus::Success)
 }
 
-fn extension(format: ImageFormat) -> &'static str {
+fn parse_format(text: &str) -> Result<StillFormat, String> {
+    let parsed = text.parse();
+    parsed.map_err(|error: StillFormatError| error.to_string())
+}
+
+fn extension(format: StillFormat) -> &'static str {
     match format {
-        ImageFormat::Jpeg => "jpg",
-        ImageFormat::Png => "png",
+        StillFormat::Jpeg => "jpg",
+        StillFormat::Png => "png",
+        StillFormat::Webp => "webp",
+        StillFormat::Pdf => "pdf",
     }
 }
 
 /// The format that was asked for, or that the file's ending means; both must agree.
-fn image_format(args: &StillArgs) -> Result<ImageFormat, CommandError> {
+fn format(args: &StillArgs) -> Result<StillFormat, CommandError> {
     let ending = args
         .out
         .as_ref()
@@ -153,14 +161,16 @@ fn image_format(args: &StillArgs) -> Result<ImageFormat, CommandError> {
         .map(|extension| extension.to_string_lossy().to_lowercase());
     let meant = match ending.as_deref() {
         None => None,
-        Some("png") => Some(ImageFormat::Png),
-        Some("jpg" | "jpeg") => Some(ImageFormat::Jpeg),
+        Some("png") => Some(StillFormat::Png),
+        Some("jpg" | "jpeg") => Some(StillFormat::Jpeg),
+        Some("webp") => Some(StillFormat::Webp),
+        Some("pdf") => Some(StillFormat::Pdf),
         Some(other) => {
             return Err(CommandError::usage(
                 "The output file's ending is not that of an image rmx can write",
             )
             .detail(format!(
-                "It is .{other}; .png, .jpg and .jpeg are possible."
+                "It is .{other}; .png, .jpg, .jpeg, .webp and .pdf are possible."
             )));
         }
     };
@@ -171,6 +181,6 @@ fn image_format(args: &StillArgs) -> Result<ImageFormat, CommandError> {
         .detail(format!(
             "The ending means {meant}, --image-format says {asked}."
         ))),
-        (asked, meant) => Ok(asked.or(meant).unwrap_or(ImageFormat::Png)),
+        (asked, meant) => Ok(asked.or(meant).unwrap_or(StillFormat::Png)),
     }
 }

@@ -338,6 +338,32 @@ words! {
 }
 
 words! {
+    /// The format of a single frame.
+    StillFormat, StillFormatError {
+        /// PNG: lossless, with transparency. The default.
+        Png = "png",
+        /// JPEG: small, no transparency.
+        Jpeg = "jpeg",
+        /// WebP: small, with transparency.
+        Webp = "webp",
+        /// PDF: the page as it would be printed, of any scale.
+        Pdf = "pdf",
+    }
+}
+
+impl StillFormat {
+    /// Its media type.
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Self::Png => "image/png",
+            Self::Jpeg => "image/jpeg",
+            Self::Webp => "image/webp",
+            Self::Pdf => "application/pdf",
+        }
+    }
+}
+
+words! {
     /// How frames are taken from the browser.
     CaptureMethod, CaptureMethodError {
         /// As pixels, read from where the browser draws them. The fastest, and exact.

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::media::{CaptureMethod, Fps, FrameRange, ImageFormat};
+use crate::media::{CaptureMethod, Fps, FrameRange, ImageFormat, StillFormat};
 use crate::names::{BucketName, RenderId};
 
 pub use encode::{EncodeSettings, Quality, X264_DEFAULT};
@@ -261,6 +261,8 @@ pub struct StillTask {
     pub composition: Composition,
     /// The frame.
     pub frame: u32,
+    /// What it becomes; [`CaptureSettings::image_format`] is of no meaning here.
+    pub format: StillFormat,
     /// How it leaves the browser.
     pub capture: CaptureSettings,
     /// Where the image goes.

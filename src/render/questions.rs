@@ -164,12 +164,13 @@ pub async fn still(
         .await?;
     let (composition, frame, capture) = request.settle(composition)?;
     let id = document::new_render_id();
-    let key = format!("{}still.{}", document::prefix(&id), capture.image_format);
+    let key = format!("{}still.{}", document::prefix(&id), options.format);
     let task = WorkerTask::Still(Box::new(StillTask {
         page: options.page.task(),
         render_id: id.clone(),
         composition,
         frame,
+        format: options.format,
         capture,
         bucket: workers.bucket.clone(),
         key: key.clone(),

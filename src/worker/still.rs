@@ -2,9 +2,10 @@
 
 use super::artifacts::{Artifacts, Picture};
 use super::failure::{TaskResult, at_frame, storage};
-use super::task::{Messages, Worker, check_protocol, taken};
+use super::page::Capture;
+use super::task::{Messages, Worker, check_protocol};
 use crate::cloud::PutOptions;
-use crate::media::{CaptureMethod, FrameRange, ImageFormat};
+use crate::media::{FrameRange, ImageFormat, StillFormat};
 use crate::protocol::{Answer, ChunkTask, StillTask};
 
 impl Worker {
@@ -15,7 +16,12 @@ impl Worker {
     ) -> TaskResult<Answer> {
         check_protocol(task.page.protocol)?;
         let chunk = still_chunk(task);
-        let taken = taken(CaptureMethod::Screenshot, &chunk);
+        let taken = match task.format {
+            StillFormat::Png => Capture::Screenshots(ImageFormat::Png, 100),
+            StillFormat::Jpeg => Capture::Screenshots(ImageFormat::Jpeg, task.capture.jpeg_quality),
+            StillFormat::Webp => Capture::Webp(task.capture.jpeg_quality),
+            StillFormat::Pdf => Capture::Pdf,
+        };
         let mut lanes = self.lanes(taken, &chunk, messages)?;
         let drawn = lanes.next().await.map_err(at_frame(task.frame))?;
         let picture = drawn.picture;
@@ -30,12 +36,8 @@ impl Worker {
             .put_artifacts(&task.bucket, &task.artifacts_prefix, artifacts.finish())
             .await?;
         let size_bytes = picture.len() as u64;
-        let content_type = match task.capture.image_format {
-            ImageFormat::Jpeg => "image/jpeg",
-            ImageFormat::Png => "image/png",
-        };
         let options = PutOptions {
-            content_type: Some(content_type.to_owned()),
+            content_type: Some(task.format.media_type().to_owned()),
             ..PutOptions::default()
         };
         let written = self

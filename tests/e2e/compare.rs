@@ -216,6 +216,41 @@ fn stills_are_the_official_renderers_at_every_scale() {
 }
 
 #[test]
+fn stills_of_every_format_are_the_official_renderers() {
+    let subject = &subjects()[0];
+    let farm = Farm::of(&subject.site);
+    let both = |name: &str| {
+        let theirs = farm.path(&format!("theirs.{name}"));
+        peer::official_still(&subject.site, subject.composition, 75, 1.0, &theirs);
+        let ours = format!("ours.{name}");
+        farm.rmx(&["still", subject.composition, &ours, "--frame=75"]);
+        (theirs, farm.path(&ours))
+    };
+    for name in ["jpeg", "webp"] {
+        let (theirs, ours) = both(name);
+        assert_eq!(
+            peer::decoded_frames(&theirs),
+            peer::decoded_frames(&ours),
+            "{name}: the same pixels"
+        );
+    }
+    let (theirs, ours) = both("pdf");
+    let (theirs, ours) = [theirs, ours]
+        .map(|path| std::fs::read(path).unwrap())
+        .into();
+    let paper = |document: &[u8]| {
+        let text = String::from_utf8_lossy(document);
+        let (_, behind) = text.split_once("/MediaBox").unwrap();
+        let sheets = text.matches("/Type /Page\n").count();
+        (behind.split_once(']').unwrap().0.to_owned(), sheets)
+    };
+    assert_eq!(paper(&ours), paper(&theirs));
+    assert!(ours.starts_with(b"%PDF-"));
+    let differ = ours.len().abs_diff(theirs.len());
+    assert!(differ < 100, "{} and {} bytes", ours.len(), theirs.len());
+}
+
+#[test]
 fn the_video_is_as_close_to_the_page_as_the_official_one() {
     for subject in subjects() {
         let (first, last) = subject.frames;

@@ -154,7 +154,7 @@ pub(in crate::cli) fn parse_capture_method(text: &str) -> Result<CaptureMethod, 
 }
 
 pub(in crate::cli) fn parse_image_format(text: &str) -> Result<ImageFormat, String> {
-    known(text, &["webp", "pdf", "none"])
+    known(text, &["none"])
 }
 
 pub(in crate::cli) fn parse_pixel_format(text: &str) -> Result<PixelFormat, String> {

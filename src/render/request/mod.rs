@@ -2,6 +2,7 @@
 
 mod encode;
 mod overrides;
+mod size;
 mod sound;
 mod still;
 
@@ -9,8 +10,8 @@ use std::collections::BTreeMap;
 
 use crate::digest::Digest;
 use crate::media::{
-    CaptureMethod, Codec, Container, Fps, FrameRange, FrameSelection, ImageFormat, Pictures,
-    PixelFormat, device_pixels,
+    CaptureMethod, Codec, Container, Fps, FrameRange, FrameSelection, ImageFormat, PixelFormat,
+    device_pixels,
 };
 use crate::protocol::texts::TEXT_BYTES_MAX;
 use crate::protocol::{
@@ -26,12 +27,10 @@ use super::stitch::Header;
 use super::tags;
 pub use encode::EncodeOptions;
 pub use overrides::Overrides;
+use size::{check_size, make_even, takes_even_sides};
 pub(super) use sound::Sound;
 pub use sound::SoundOptions;
 pub use still::{StillOptions, StillRequest};
-
-/// The largest picture libx264 takes is 16384 pixels a side; Chromium's software surface ends there as well.
-const SIDE_MAX: u32 = 16_384;
 
 /// Remotion's limit.
 const GIF_FPS_MAX: f64 = 50.0;
@@ -323,6 +322,7 @@ impl RenderRequest {
         match &encode {
             // libvpx and prores_ks complete the last column and row themselves.
             Some(encode) if encode.codec.rules().pictures.is_some_and(takes_even_sides) => {
+                make_even(&mut composition, scale);
                 let pixels = encode.pixel_format.unwrap_or(PixelFormat::Yuv444p);
                 check_size(&composition, scale, pixels)?;
             }
@@ -471,45 +471,6 @@ fn check_task_size(
         what: "a task with these environment variables",
         size_bytes,
         size_bytes_max: TASK_BYTES_MAX,
-    })
-}
-
-/// Whether the encoder refuses pictures with a row or column too many.
-fn takes_even_sides(pictures: Pictures) -> bool {
-    matches!(pictures.encoder, "libx264" | "libx265")
-}
-
-/// The sides must be whole numbers of pixels, and even where two pixels share their colour.
-fn check_size(
-    composition: &Composition,
-    scale: f64,
-    pixel_format: PixelFormat,
-) -> Result<(), RequestError> {
-    let width = f64::from(composition.width) * scale;
-    let height = f64::from(composition.height) * scale;
-    let divisible = |side: f64, by: f64| (side / by - (side / by).round()).abs() < 1e-6;
-    let in_range = |side: f64| (1.0..=f64::from(SIDE_MAX)).contains(&side);
-    let rule = if !in_range(width) || !in_range(height) {
-        "each side must be between 1 and 16384 pixels"
-    } else if !divisible(width, 1.0) || !divisible(height, 1.0) {
-        "both must be whole numbers: choose another scale"
-    } else {
-        match pixel_format.shared() {
-            (2, 2) if !divisible(width, 2.0) || !divisible(height, 2.0) => {
-                "yuv420p needs an even width and height"
-            }
-            (2, _) if !divisible(width, 2.0) => "yuv422p needs an even width",
-            _ => return Ok(()),
-        }
-    };
-    let shown = |side: f64| (side * 100.0).round() / 100.0;
-    Err(RequestError::Size {
-        width: shown(width),
-        height: shown(height),
-        base_width: composition.width,
-        base_height: composition.height,
-        scale,
-        rule,
     })
 }
 

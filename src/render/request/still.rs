@@ -15,6 +15,8 @@ pub struct StillOptions {
     pub overrides: Overrides,
     /// The frame; negative numbers count from the end.
     pub frame: i64,
+    /// What it becomes.
+    pub format: StillFormat,
     /// How it leaves the browser.
     pub capture: CaptureOptions,
     /// Retries.
@@ -65,10 +67,9 @@ impl StillRequest {
                 asked: format!("frame {}", options.frame),
             })?;
         check_size(&composition, options.capture.scale, PixelFormat::Yuv444p)?;
-        // Remotion's default for stills.
         let capture = options.capture.settle(
             CaptureMethod::Screenshot,
-            options.capture.image_format.unwrap_or(ImageFormat::Png),
+            ImageFormat::Png,
             SAMPLE_RATE_DEFAULT,
             options.capture.muted,
         );

@@ -1,7 +1,7 @@
 //! What is refused, and what the composition fills in.
 
 use super::*;
-use crate::media::{AudioCodec, ColorSpace, Fps, ProResProfile, X264Preset};
+use crate::media::{AudioCodec, ColorSpace, Fps, ProResProfile, StillFormat, X264Preset};
 use crate::protocol::{CompositionDefaults, Quality};
 
 fn options() -> RenderOptions {
@@ -104,8 +104,8 @@ fn what_is_out_of_range_is_refused() {
             "the composition `hello` has the frames 0-89, and 80-90 was asked for",
         ),
         (
-            refused(|o| o.overrides.width = Some(1281)),
-            "the video would be 1281 x 720 pixels (1281 x 720 at scale 1); yuv420p needs an even width and height",
+            refused(|o| o.overrides.width = Some(1)),
+            "the video would be 1 x 720 pixels (1 x 720 at scale 1); yuv420p needs an even width and height",
         ),
         (
             refused(|o| o.capture.scale = 0.53),
@@ -340,6 +340,30 @@ fn overrides_take_the_place_of_the_compositions_values() {
     assert_eq!(settled.composition.fps.numerator(), 60);
 }
 
+/// `validate-even-dimensions-with-codec.js` of the official renderer.
+#[test]
+fn a_column_or_row_too_many_is_left_out_where_the_encoder_takes_none() {
+    for (codec, container, sides, scale, expected) in [
+        (Codec::H264, Container::Mp4, (321, 181), 1.0, (320, 180)),
+        (Codec::H264, Container::Mp4, (321, 181), 2.0, (321, 181)),
+        (Codec::H264, Container::Mp4, (322, 182), 0.5, (320, 180)),
+        (Codec::H265, Container::Mp4, (321, 180), 1.0, (320, 180)),
+        (Codec::Vp8, Container::Webm, (321, 181), 1.0, (321, 181)),
+        (Codec::ProRes, Container::Mov, (321, 181), 1.0, (321, 181)),
+    ] {
+        let mut options = options();
+        (options.encode.codec, options.encode.container) = (codec, container);
+        options.capture.scale = scale;
+        let settled = RenderRequest::new(options).unwrap().settle(Composition {
+            width: sides.0,
+            height: sides.1,
+            ..composition()
+        });
+        let Composition { width, height, .. } = settled.unwrap().composition;
+        assert_eq!((width, height), expected, "{codec} at {scale}");
+    }
+}
+
 #[test]
 fn stills_count_from_the_end_as_well() {
     let still = |frame| {
@@ -355,6 +379,7 @@ fn stills_count_from_the_end_as_well() {
             page,
             overrides,
             frame,
+            format: StillFormat::Png,
             capture,
             retries: 1,
         })

@@ -71,7 +71,9 @@ impl Page {
 
     fn set_script(&self, request: u64, frame: u32, composition: &str, attempt: u32) -> String {
         let background = match self.setup.capture {
-            Capture::Screenshots(ImageFormat::Png, _) => "transparent",
+            Capture::Screenshots(ImageFormat::Png, _) | Capture::Webp(_) | Capture::Pdf => {
+                "transparent"
+            }
             Capture::Screenshots(ImageFormat::Jpeg, _)
             | Capture::Framebuffer(_)
             | Capture::Nothing => "black",
@@ -105,6 +107,9 @@ impl Page {
                 State::Ready { assets, .. } => {
                     self.server.check()?;
                     self.read_framebuffer()?;
+                    if self.setup.capture == Capture::Pdf {
+                        self.picture = Some(self.print().await?);
+                    }
                     return Ok((self.picture.clone(), assets));
                 }
                 State::Waiting { mut holds, fonts } => {
@@ -155,7 +160,10 @@ impl Page {
             Capture::Screenshots(format, quality) => {
                 json!({"screenshot": screenshot(format, quality)})
             }
-            Capture::Framebuffer(_) | Capture::Nothing => json!({}),
+            Capture::Webp(quality) => {
+                json!({"screenshot": {"format": "webp", "quality": quality, "optimizeForSpeed": true}})
+            }
+            Capture::Framebuffer(_) | Capture::Pdf | Capture::Nothing => json!({}),
         };
         let (mut verdict, mut answer) = (None, None);
         let timeout = self.timeout();
@@ -234,6 +242,23 @@ impl Page {
             self.picture = Some(bytes.into());
         }
         Ok(())
+    }
+
+    /// The page as a PDF of one page of its own size, as the official renderer has it printed. A CSS inch has 96 pixels.
+    async fn print(&self) -> TaskResult<Bytes> {
+        let (width, height, _) = self.setup.viewport;
+        let parameters = json!({
+            "paperWidth": f64::from(width) / 96.0, "paperHeight": f64::from(height) / 96.0,
+            "marginTop": 0, "marginBottom": 0, "marginLeft": 0, "marginRight": 0,
+            "scale": 1, "printBackground": true,
+        });
+        let printed = self.call("Page.printToPDF", parameters).await?;
+        let data = printed["data"].as_str().unwrap_or_default();
+        let document = STANDARD.decode(data).map_err(|_| {
+            let message = "drawing: the browser's PDF is not base64";
+            retryable(FailureKind::Browser, message)
+        })?;
+        Ok(document.into())
     }
 
     /// What is heard during a frame, and the files that it emits.

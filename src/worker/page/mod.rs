@@ -47,6 +47,10 @@ const WILL_BE_RETRIED: &str = "- Rendering the frame will be retried.";
 pub(super) enum Capture {
     /// As compressed images: format and JPEG quality.
     Screenshots(ImageFormat, u8),
+    /// As one WebP image: quality.
+    Webp(u8),
+    /// As it would be printed.
+    Pdf,
     /// As I420, out of the browser's own memory.
     Framebuffer(Yuv),
     /// Not at all: only what is heard counts.
@@ -206,6 +210,7 @@ impl Page {
 
     /// Lines of the page's console since the last call: level and text.
     pub(super) fn take_logs(&mut self) -> Vec<(String, String)> {
+        self.drain();
         std::mem::take(&mut self.events.logs)
     }
 
@@ -250,7 +255,7 @@ impl Page {
             .await?;
         if matches!(
             self.setup.capture,
-            Capture::Screenshots(ImageFormat::Png, _)
+            Capture::Screenshots(ImageFormat::Png, _) | Capture::Webp(_)
         ) {
             let clear = json!({"color": {"r": 0, "g": 0, "b": 0, "a": 0}});
             self.call("Emulation.setDefaultBackgroundColorOverride", clear)
