@@ -10,6 +10,8 @@
 (() => {
   if (window.__rmx !== undefined) return;
   let request = 0;
+  // Nobody reads more of an error.
+  const TEXT_MAX = 65536;
 
   const signal = (message) => window.__rmxSignal(JSON.stringify({request, ...message}));
 
@@ -32,7 +34,7 @@
 
   const cancelled = () => {
     const error = window.remotion_cancelledError;
-    return error === undefined || error === null ? null : String(error.stack ?? error);
+    return error === undefined || error === null ? null : String(error.stack ?? error).slice(0, TEXT_MAX);
   };
 
   // Addresses can be long (`data:`), so each crosses over once; its number stands for it afterwards.
@@ -55,22 +57,31 @@
     return btoa(text);
   };
 
+  // A number of a sound. JSON has no others than finite ones.
+  const finite = (asset, name, otherwise) => {
+    const value = asset[name] ?? otherwise;
+    if (Number.isFinite(value)) return value;
+    throw new Error(`the sound ${String(asset.id).slice(0, 300)} has ${value} as its ${name}, which is no finite number`);
+  };
+
   // What the frame asks for beside its picture, and the addresses that are new in it.
   const assets = () => {
     const fresh = [];
-    const assets = (window.remotion_collectAssets?.() ?? []).map((asset) => {
+    const heard = ["audio", "video", "inline-audio"];
+    const wanted = ({type}) => window.remotion_audioEnabled || !heard.includes(type);
+    const assets = (window.remotion_collectAssets?.() ?? []).filter(wanted).map((asset) => {
       if (asset.type === "audio" || asset.type === "video") {
         return {
           media: {
             id: String(asset.id),
             source: number(String(asset.src), fresh),
             volume: Number.isFinite(asset.volume) ? asset.volume : 0,
-            media_frame: asset.mediaFrame,
+            media_frame: finite(asset, "mediaFrame"),
             playback: {
-              rate: asset.playbackRate ?? 1,
-              tone_frequency: asset.toneFrequency ?? 1,
-              start_frame: asset.audioStartFrame ?? 0,
-              stream: asset.audioStreamIndex ?? 0,
+              rate: finite(asset, "playbackRate", 1),
+              tone_frequency: finite(asset, "toneFrequency", 1),
+              start_frame: finite(asset, "audioStartFrame", 0),
+              stream: finite(asset, "audioStreamIndex", 0),
             },
           },
         };
@@ -79,8 +90,8 @@
         return {
           samples: {
             id: String(asset.id),
-            frame: asset.frame,
-            tone_frequency: asset.toneFrequency ?? 1,
+            frame: finite(asset, "frame"),
+            tone_frequency: finite(asset, "toneFrequency", 1),
             data: base64(asset.audio),
           },
         };
@@ -105,12 +116,20 @@
     if (of !== request) return;
     const error = cancelled();
     if (error !== null) return signal({state: "cancelled", error});
+    // A font is asked for when words are laid out in it, and that would come after this: have it done now.
+    void document.body?.offsetHeight;
     const fonts = document.fonts.status !== "loaded";
     if (window.remotion_renderReady !== true || fonts) {
       requestAnimationFrame(check(of, describe));
       return signal({state: "waiting", holds: holds(), fonts});
     }
-    signal({state: "ready", ...describe()});
+    let described;
+    try {
+      described = describe();
+    } catch (error) {
+      return signal({state: "broken", error: String(error?.message ?? error).slice(0, TEXT_MAX)});
+    }
+    signal({state: "ready", ...described});
   };
 
   // Runs `change`, lets the page settle, and says "armed": the next animation frame tells how it went.
@@ -119,7 +138,7 @@
     try {
       change();
     } catch (error) {
-      return signal({state: "threw", error: String(error?.stack ?? error)});
+      return signal({state: "threw", error: String(error?.stack ?? error).slice(0, TEXT_MAX)});
     }
     settle(() => {
       if (of !== request) return;

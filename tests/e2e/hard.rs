@@ -2,12 +2,12 @@
 
 use std::process::Command;
 
-use crate::failures::{nasty, numbers};
+use crate::failures::{lower_halves, nasty, numbers};
 use crate::farm::Farm;
-use crate::peer;
+use crate::{peer, web};
 
 #[test]
-fn sizes_and_rates_at_their_limits_render() {
+fn sizes_rates_and_lengths_at_their_limits_render() {
     let site = nasty();
     let farm = Farm::with_two_browsers(site.path());
     farm.rmx(&["render", "Huge", "huge.mp4"]);
@@ -17,17 +17,71 @@ fn sizes_and_rates_at_their_limits_render() {
     let (_, said) = farm.refused(&["render", "Dot", "dot.mp4"]);
     assert!(said.contains("even width"), "{said}");
     farm.rmx(&["render", "Odd", "odd.mp4", "--pixel-format=yuv444p"]);
-    assert_eq!(peer::size(&farm.path("odd.mp4")), (321, 180));
+    let theirs = farm.path("theirs.mp4");
+    let options = ["--frames=0-1", "--pixel-format=yuv444p"];
+    peer::official_render(site.path(), "Odd", &theirs, &options);
+    assert_eq!(peer::size(&farm.path("odd.mp4")), peer::size(&theirs));
     farm.rmx(&["render", "Fast", "fast.mp4", "--frames-per-lambda=11"]);
     assert_eq!(numbers(&farm.path("fast.mp4")), Vec::from_iter(0..30));
     let probe = peer::probe(&farm.path("fast.mp4"));
     assert_eq!(probe["streams"][0]["r_frame_rate"], "120/1");
+    let last = [
+        "render",
+        "Long",
+        "long.mp4",
+        "--frames=9990-",
+        "--frames-per-lambda=5",
+    ];
+    farm.rmx(&last);
+    let shown = Vec::from_iter((9_990..10_000).map(|frame| frame % 256));
+    assert_eq!(numbers(&farm.path("long.mp4")), shown);
+    farm.assert_quiet();
+}
+
+#[test]
+fn what_comes_late_or_from_elsewhere_is_in_its_frames() {
+    let site = nasty();
+    let font = peer::run(Command::new("fc-match").args(["-f", "%{file}", "serif:bold"]));
+    let font = String::from_utf8(font.stdout).unwrap();
+    std::fs::copy(font, site.path().join("font.ttf")).unwrap();
+    let elsewhere = web::serve(std::fs::read(site.path().join("hills.jpg")).unwrap());
+    let farm = Farm::with_two_browsers(site.path());
+
+    farm.rmx(&[
+        "render",
+        "LateFont",
+        "font.mp4",
+        "--crf=0",
+        "--frames-per-lambda=15",
+    ]);
+    let words = lower_halves(&farm.path("font.mp4"));
+    assert!(
+        words[..10].iter().all(|value| *value == words[0]),
+        "{words:?}"
+    );
+    assert!(
+        words[10..].iter().all(|value| *value == words[29]),
+        "{words:?}"
+    );
+    assert!(words[29] > words[0] + 2, "{words:?}");
+
+    let props = format!("--props={{\"src\": \"{elsewhere}/moved\"}}");
+    farm.rmx(&["render", "Elsewhere", "elsewhere.mp4", &props]);
+    let picture = lower_halves(&farm.path("elsewhere.mp4"));
+    assert!(picture.iter().all(|value| *value > 40), "{picture:?}");
+
+    // Longer than any invocation may be.
+    let text = serde_json::json!({"text": "x".repeat(120 << 16)});
+    std::fs::write(farm.path("props.json"), text.to_string()).unwrap();
+    farm.rmx(&["render", "Echo", "echo.mp4", "--props=props.json"]);
+    assert_eq!(numbers(&farm.path("echo.mp4")), [120, 120]);
     farm.assert_quiet();
 }
 
 #[test]
 fn what_a_page_may_not_load_is_named() {
     let site = nasty();
+    let elsewhere = web::serve(std::fs::read(site.path().join("hills.jpg")).unwrap());
     let farm = Farm::of(site.path());
     let output = farm.rmx(&["render", "Missing", "missing.mp4"]);
     assert_eq!(numbers(&farm.path("missing.mp4")), Vec::from_iter(0..30));
@@ -36,6 +90,22 @@ fn what_a_page_may_not_load_is_named() {
         said.contains("404") && said.contains("missing.jpg"),
         "{said}"
     );
+
+    for (composition, path) in [("Elsewhere", "loop"), ("Reads", "picture")] {
+        let props = format!("--props={{\"src\": \"{elsewhere}/{path}\"}}");
+        let (code, said) = farm.refused(&["render", composition, "out.mp4", &props]);
+        assert_eq!(code, 1, "{said}");
+        let address = format!("{elsewhere}/{path}");
+        assert!(said.contains(&address), "no {address} in\n{said}");
+    }
+    let props = format!("--props={{\"src\": \"{elsewhere}/picture\"}}");
+    farm.rmx(&[
+        "render",
+        "Reads",
+        "out.mp4",
+        &props,
+        "--disable-web-security",
+    ]);
     farm.assert_quiet();
 }
 
@@ -99,4 +169,56 @@ fn compare(site: &std::path::Path, composition: &str, last: u32, floor: f64) {
 #[test]
 fn words_of_all_scripts_are_drawn_as_the_official_renderer_draws_them() {
     compare(nasty().path(), "Words", 1, 60.0);
+}
+
+#[test]
+fn bright_and_transparent_films_are_as_the_official_renderer_shows_them() {
+    let site = nasty();
+    let make = |name: &str, options: &[&str]| {
+        let source = "testsrc2=size=320x180:rate=10:duration=1";
+        peer::run(
+            Command::new("ffmpeg")
+                .args(["-v", "error", "-y", "-f", "lavfi", "-i", source])
+                .args(options)
+                .arg(site.path().join(name)),
+        );
+    };
+    let bright = "zscale=tin=bt709:min=bt709:pin=bt709:t=arib-std-b67:m=2020_ncl:p=2020:npl=1000,format=yuv420p10le";
+    make(
+        "bright.mp4",
+        &[
+            "-vf",
+            bright,
+            "-c:v",
+            "libx265",
+            "-preset",
+            "ultrafast",
+            "-crf",
+            "8",
+            "-tag:v",
+            "hvc1",
+            "-color_primaries",
+            "bt2020",
+            "-color_trc",
+            "arib-std-b67",
+            "-colorspace",
+            "bt2020nc",
+            "-x265-params",
+            "log-level=error",
+        ],
+    );
+    make(
+        "clear.webm",
+        &[
+            "-vf",
+            "format=yuva420p,colorchannelmixer=aa=0.5",
+            "-c:v",
+            "libvpx-vp9",
+            "-b:v",
+            "2M",
+        ],
+    );
+    compare(site.path(), "FilmBright", 3, 50.0);
+    compare(site.path(), "FilmUnmapped", 3, 30.0);
+    compare(site.path(), "FilmClear", 3, 40.0);
 }

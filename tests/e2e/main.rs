@@ -20,3 +20,4 @@ mod package;
 mod peer;
 mod smoke;
 mod sound;
+mod web;

@@ -234,6 +234,10 @@ fn what_cannot_be_heard_is_told_with_its_file_and_time() {
     for (composition, expected) in [
         ("HearsNothing", &["missing.mp3", "no such file"][..]),
         ("HearsNoise", &["broken.mp3", "0.50 s", "cannot be decoded"]),
+        (
+            "HearsNoNumber",
+            &["Frame 15", "has NaN as its playbackRate"],
+        ),
     ] {
         let (code, said) = farm.refused(&["render", composition, "out.mp4"]);
         for part in expected {

@@ -22,7 +22,7 @@ const IMAGE_BYTES_MAX: usize = 16_384 * 16_384 * 4 + 1_024;
 
 /// Bright films as a usual screen shows them.
 const TONE_MAP: &str = "zscale=t=linear:npl=100,format=gbrpf32le,zscale=p=bt709,tonemap=hable:desat=0,\
-                        zscale=t=bt709:m=bt709:r=tv,format=yuv420p";
+                        zscale=t=bt709:m=bt709:r=pc";
 
 /// See the module's documentation.
 #[derive(Debug)]

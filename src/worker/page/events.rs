@@ -39,6 +39,10 @@ pub(super) enum State {
     Threw {
         error: String,
     },
+    /// What the page asks for beside its picture makes no sense.
+    Broken {
+        error: String,
+    },
 }
 
 /// What a frame asks for beside its picture.
@@ -89,12 +93,20 @@ impl Events {
                         }
                         self.signals.push(signal);
                     }
-                    // Numbers that are none, most likely. Without its signal the frame would never be done.
+                    // Without its signal the frame would never be done.
                     Err(error) => {
-                        let text = format!(
-                            "what the page says of a frame cannot be read: {error}: {payload:.300}"
-                        );
-                        self.exception.get_or_insert(text);
+                        let text =
+                            format!("what the page says cannot be read: {error}: {payload:.300}");
+                        let request = serde_json::from_str::<Value>(payload);
+                        match request.ok().and_then(|signal| signal["request"].as_u64()) {
+                            Some(request) => self.signals.push(Signal {
+                                request,
+                                state: State::Broken { error: text },
+                            }),
+                            None => {
+                                self.exception.get_or_insert(text);
+                            }
+                        }
                     }
                 }
             }

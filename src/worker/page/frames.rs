@@ -122,6 +122,7 @@ impl Page {
                 State::Cancelled { error } | State::Threw { error } => {
                     return Err(self.page_error("drawing", &error).await);
                 }
+                State::Broken { error } => return Err(broken(&error)),
             };
             self.server.check()?;
             if Instant::now() > deadline {
@@ -139,6 +140,7 @@ impl Page {
                 Some(State::Cancelled { error } | State::Threw { error }) => {
                     return Err(self.page_error("drawing", &error).await);
                 }
+                Some(State::Broken { error }) => return Err(broken(&error)),
                 Some(State::Armed) => return Ok(()),
                 Some(State::Ready { .. } | State::Waiting { .. }) => {
                     return Err(silent("it answered out of turn"));
@@ -307,6 +309,10 @@ fn screenshot(format: ImageFormat, quality: u8) -> Value {
         }
         ImageFormat::Png => json!({"format": "png", "optimizeForSpeed": true}),
     }
+}
+
+fn broken(error: &str) -> crate::protocol::TaskFailure {
+    permanent(FailureKind::PageContract, format!("drawing: {error}"))
 }
 
 fn silent(guess: &str) -> crate::protocol::TaskFailure {

@@ -2,6 +2,8 @@
 "use strict";
 
 (() => {
+  const address = (name) => new URL(name, location.href).href;
+
   // Below the bar code.
   const below = (container, name) => {
     const element = document.createElement(name);
@@ -10,9 +12,32 @@
     return element;
   };
 
+  // Holds the renderer back until `work` is done.
+  const during = (label, work) => {
+    const handle = window.delayRender(label);
+    work().then(() => requestAnimationFrame(() => window.continueRender(handle)), (error) => {
+      window.remotion_cancelledError = String(error?.stack ?? error);
+    });
+  };
+
   scene("Huge", numbered, {width: 3840, height: 2160, durationInFrames: 1});
   scene("Dot", numbered, {width: 1, height: 1, durationInFrames: 1});
   scene("Fast", numbered, {fps: 120});
+  scene("Long", numbered, {durationInFrames: 10_000});
+
+  // From frame 10 on there are words in a font that has to be fetched first.
+  scene("LateFont", (container) => {
+    const draw = numbered(container);
+    const words = below(container, "div");
+    Object.assign(words.style, {color: "white", fontSize: "60px", lineHeight: "90px"});
+    const face = new FontFace("Late", `url(font.ttf?${Math.random()})`);
+    document.fonts.add(face);
+    return (frame) => {
+      draw(frame);
+      words.textContent = frame < 10 ? "" : "late";
+      words.style.fontFamily = frame < 10 ? "" : "Late";
+    };
+  });
 
   scene("Allocates", (container) => {
     const draw = numbered(container);
@@ -31,6 +56,21 @@
     return draw;
   });
 
+  // A picture from another server: shown, not read.
+  scene("Elsewhere", (container, {src}) => {
+    const draw = numbered(container);
+    const image = below(container, "img");
+    image.src = src;
+    during("a picture from elsewhere", () => image.decode());
+    return draw;
+  }, {defaultProps: {src: ""}, durationInFrames: 4});
+
+  // A file of another server, read by the page.
+  scene("Reads", (container, {src}) => {
+    during("a file from elsewhere", () => fetch(src).then((answer) => answer.arrayBuffer()));
+    return numbered(container);
+  }, {defaultProps: {src: ""}, durationInFrames: 4});
+
   scene("Words", (container) => {
     const words = below(container, "div");
     Object.assign(words.style, {top: "0", height: "180px", color: "white", fontSize: "24px"});
@@ -38,6 +78,12 @@
     words.textContent = "שלום עולם مرحبا بالعالم 🎬👩‍👩‍👧‍👦 abc 漢字 e\u0301";
     return () => {};
   }, {durationInFrames: 2});
+
+  // Its bar code says how long the text is, in units of 65536 characters.
+  scene("Echo", (container, {text}) => {
+    const draw = numbered(container);
+    return () => draw(text.length >> 16);
+  }, {defaultProps: {text: ""}, durationInFrames: 2});
 
   scene("Tells", (container) => {
     const dark = matchMedia("(prefers-color-scheme: dark)").matches;
@@ -75,4 +121,20 @@
   const twice = {filename: "words.txt", contentType: "text", content: "again"};
   emits("EmitsTwice", [{frame: 4, ...twice}, {frame: 24, ...twice}]);
   emits("EmitsOutside", [{frame: 4, ...twice, filename: "../../words.txt"}]);
+
+  // A film's frames as `<OffthreadVideo>` asks for them.
+  const film = (id, src, transparent, toneMapped) => scene(id, (container) => {
+    const image = below(container, "img");
+    Object.assign(image.style, {top: "0", height: "180px"});
+    return (frame) => during("a frame of a film", async () => {
+      const asked = new URLSearchParams({src: address(src), time: frame / 10, transparent, toneMapped});
+      const answer = await fetch(`http://localhost:${window.remotion_proxyPort}/proxy?${asked}`, {cache: "no-store"});
+      if (!answer.ok) throw new Error(await answer.text());
+      image.src = URL.createObjectURL(await answer.blob());
+      await image.decode();
+    });
+  }, {fps: 10, durationInFrames: 8});
+  film("FilmBright", "bright.mp4", false, true);
+  film("FilmUnmapped", "bright.mp4", false, false);
+  film("FilmClear", "clear.webm", true, false);
 })();

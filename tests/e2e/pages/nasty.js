@@ -108,19 +108,20 @@
   }, {durationInFrames: 80});
 
   // Sound that is not there, or is none, from frame 15 on.
-  const hears = (id, file) =>
+  const hears = (id, file, more = {}) =>
     scene(id, (container) => {
       const draw = numbered(container);
       return (frame) => {
         draw(frame);
         window.remotion_collectAssets = () => frame < 15 ? [] : [{
           type: "audio", id: file, src: new URL(file, location.href).href, frame, volume: 1, mediaFrame: frame - 15,
-          playbackRate: 1, toneFrequency: 1, audioStartFrame: 0, audioStreamIndex: 0,
+          playbackRate: 1, toneFrequency: 1, audioStartFrame: 0, audioStreamIndex: 0, ...more,
         }];
       };
     });
   hears("HearsNothing", "missing.mp3");
   hears("HearsNoise", "broken.mp3");
+  hears("HearsNoNumber", "broken.mp3", {playbackRate: NaN});
 
   // Waits in each frame, whatever the machine: two browsers are twice as fast.
   scene("Waits", (container) => {
