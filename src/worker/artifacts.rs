@@ -9,7 +9,6 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::Deserialize;
 use tokio::io::AsyncWriteExt as _;
-use tokio::process::Command;
 
 use super::colour::Yuv;
 use super::encode::Input;
@@ -188,7 +187,8 @@ async fn jpeg(
     let scale = format!("scale={from}:out_range=full:out_color_matrix=bt601");
     let failed = |error: String| internal("making a thumbnail", error);
     let size = format!("{width}x{height}");
-    let mut child = Command::new(&tools.ffmpeg)
+    let mut child = tools
+        .ffmpeg_command()
         .args([
             "-v", "error", "-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", &size, "-i", "-",
         ])

@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
+use super::failure::Cause;
+
 /// Size of a piece; the last one of a file may be smaller.
 pub(super) const BLOCK_BYTES: u64 = 1 << 20;
 /// Fetches that go on at the same time at most; two of one block never do.
@@ -68,10 +70,10 @@ impl Blocks {
         &self,
         name: &Arc<str>,
         number: u64,
-        fetch: impl Future<Output = Result<Bytes, String>>,
-    ) -> Result<Bytes, String> {
+        fetch: impl Future<Output = Result<Bytes, Cause>>,
+    ) -> Result<Bytes, Cause> {
         let key = (Arc::clone(name), number);
-        let disk = |error: io::Error| format!("it cannot be kept: {error}");
+        let disk = |error: io::Error| Cause::lasting(format!("it cannot be kept: {error}"));
         if let Some(block) = self.get(key.clone()).await.map_err(disk)? {
             return Ok(block);
         }
@@ -198,8 +200,8 @@ mod tests {
             tokio::task::yield_now().await;
             Ok(Bytes::from("content"))
         };
-        let failing = blocks.block(&name, 7, async { Err("no such host".to_owned()) });
-        assert_eq!(failing.await, Err("no such host".to_owned()));
+        let failing = blocks.block(&name, 7, async { Err(Cause::passing("no such host")) });
+        assert_eq!(failing.await, Err(Cause::passing("no such host")));
         let (first, second) = tokio::join!(
             blocks.block(&name, 7, fetch()),
             blocks.block(&name, 7, fetch())

@@ -118,10 +118,8 @@ impl Browser {
         let pipes =
             || std::io::pipe().map_err(|error| internal("making a pipe to the browser", error));
         let ((their_input, our_output), (our_input, their_output)) = (pipes()?, pipes()?);
-        let mut command = Command::new(&tools.chromium);
-        let environment = tools.browser_environment.iter();
+        let mut command = tools.browser_command();
         command
-            .envs(environment.map(|(name, value)| (*name, value)))
             .args(FLAGS)
             .args(flags_of(settings))
             .arg(format!("--force-device-scale-factor={scale}"))
@@ -287,15 +285,10 @@ async fn keep_tail(pipe: tokio::process::ChildStderr, tail: Arc<Mutex<VecDeque<S
     }
 }
 
-/// First line of what a program, started with `environment` beside our own, says of its version.
-pub(super) async fn version_line(
-    program: &std::path::Path,
-    flag: &str,
-    environment: &[(&'static str, String)],
-) -> String {
-    let output = Command::new(program)
+/// First line of what a program says of its version.
+pub(super) async fn version_line(mut program: Command, flag: &str) -> String {
+    let output = program
         .arg(flag)
-        .envs(environment.iter().map(|(name, value)| (*name, value)))
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();

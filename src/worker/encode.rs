@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -164,7 +164,8 @@ impl Encoder {
             permanent(FailureKind::BadRequest, message)
         })?;
         let arguments = arguments(settings, pictures, input, fps, tools.cores, &output);
-        let mut child = Command::new(&tools.ffmpeg)
+        let mut child = tools
+            .ffmpeg_command()
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -10,7 +10,7 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::time::{Instant, interval_at, timeout};
 use tokio_util::task::TaskTracker;
 
-use super::failure::{internal, permanent, retryable};
+use super::failure::{internal, permanent, retryable, short};
 use super::task::Worker;
 use super::tools::Tools;
 use crate::cloud::Cloud;
@@ -69,9 +69,22 @@ pub(super) async fn run(env: &Env) -> Result<(), Error> {
 }
 
 async fn send(to: &mut lambda_runtime::streaming::Sender, message: &WorkerMessage) -> bool {
+    to.send_data(line(message).into()).await.is_ok()
+}
+
+/// A message as a line of the reply; one that the client would not take says so instead.
+fn line(message: &WorkerMessage) -> String {
     let mut line = serde_json::to_string(message).unwrap_or_default();
+    if line.len() >= LINE_BYTES_MAX {
+        let text = format!(
+            "the answer has {} bytes and at most {LINE_BYTES_MAX} can be sent: are default props or metadata that long?",
+            line.len()
+        );
+        let failure = permanent(FailureKind::Unsupported, text);
+        line = serde_json::to_string(&WorkerMessage::Failed { failure }).unwrap_or_default();
+    }
     line.push('\n');
-    to.send_data(line.into()).await.is_ok()
+    line
 }
 
 /// Carries out the task and returns the last message of the reply.
@@ -101,7 +114,9 @@ async fn answer(
         Ok(answer) => WorkerMessage::Done {
             answer: Box::new(answer),
         },
-        Err(failure) => WorkerMessage::Failed { failure },
+        Err(failure) => WorkerMessage::Failed {
+            failure: short(failure),
+        },
     }
 }
 
@@ -122,4 +137,23 @@ async fn perform(
         .ok_or_else(|| internal("starting", "no worker"))?;
     let task = worker.read(payload).await?;
     worker.perform(task, messages).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_is_too_long_is_named() {
+        let log = |length| WorkerMessage::Log {
+            level: "info".to_owned(),
+            text: "a".repeat(length),
+        };
+        assert!(line(&log(10)).contains("aaaaaaaaaa"));
+        let too_long = line(&log(LINE_BYTES_MAX));
+        assert!(
+            too_long.len() < 1_000 && too_long.contains("can be sent"),
+            "{too_long}"
+        );
+    }
 }

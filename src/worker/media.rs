@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use tempfile::TempDir;
 use tokio::sync::{Mutex, OnceCell};
 
+use super::connect::Guard;
 use super::failure::{TaskResult, internal, permanent};
 use super::fetch::Fetcher;
 use super::site::Site;
@@ -33,12 +34,12 @@ pub(super) struct MediaFiles {
 }
 
 impl MediaFiles {
-    pub(super) fn new(site: Site, scratch: &Path) -> TaskResult<Self> {
+    pub(super) fn new(site: Site, guard: Guard, scratch: &Path) -> TaskResult<Self> {
         let kept = tempfile::Builder::new()
             .prefix("rmx-media-")
             .tempdir_in(scratch)
             .map_err(|error| internal("making a folder for media files", error))?;
-        let fetcher = Fetcher::new()
+        let fetcher = Fetcher::new(guard)
             .map_err(|error| internal("reading the certificates of this machine", error))?;
         Ok(Self {
             site,
@@ -86,7 +87,8 @@ impl MediaFiles {
             }
             None => {
                 let fetched = self.fetcher.fetch(address, &file).await;
-                fetched.map_err(|reason| missing(&reason))?;
+                let operation = format!("playing {}", named(source));
+                fetched.map_err(|cause| cause.failure(FailureKind::Media, &operation))?;
             }
         }
         Ok(file)
@@ -121,6 +123,11 @@ fn data_content(data: &str) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
 
+    fn files_of(folder: &Path) -> MediaFiles {
+        let site = Site::Folder(folder.to_owned());
+        MediaFiles::new(site, Guard::default(), folder).unwrap()
+    }
+
     #[test]
     fn data_addresses_are_read() {
         assert_eq!(
@@ -142,7 +149,7 @@ mod tests {
     #[tokio::test]
     async fn a_file_whose_first_try_was_given_up_is_no_other_file() {
         let folder = tempfile::tempdir().unwrap();
-        let files = MediaFiles::new(Site::Folder(folder.path().to_owned()), folder.path()).unwrap();
+        let files = files_of(folder.path());
         let [one, two] = ["data:,one", "data:,two"].map(|text| MediaSource::Url(text.to_owned()));
         // What such a try leaves.
         let begun = Known {
@@ -157,10 +164,39 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn only_a_server_that_says_no_for_good_is_believed() {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        for (answer, may_pass) in [("404 Not Found", false), ("502 Bad Gateway", true)] {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = format!("http://{}/a.mp3", listener.local_addr().unwrap());
+            let serve = async {
+                loop {
+                    let (mut stream, _) = listener.accept().await.unwrap();
+                    let _ = stream.read(&mut [0; 4096]).await.unwrap();
+                    let head = format!(
+                        "HTTP/1.1 {answer}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+                    );
+                    stream.write_all(head.as_bytes()).await.unwrap();
+                }
+            };
+            let folder = tempfile::tempdir().unwrap();
+            let files = files_of(folder.path());
+            let source = MediaSource::Url(address.clone());
+            let failure = tokio::select! {
+                found = files.file(&source) => found.unwrap_err(),
+                () = serve => unreachable!("it serves for ever"),
+            };
+            let expected = format!("playing {address}: the server answered {answer}");
+            assert_eq!(failure.message, expected);
+            assert_eq!(failure.retryable, may_pass);
+        }
+    }
+
+    #[tokio::test]
     async fn a_file_is_brought_once_and_a_missing_one_is_named() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("a.mp3"), "sound").unwrap();
-        let files = MediaFiles::new(Site::Folder(folder.path().to_owned()), folder.path()).unwrap();
+        let files = files_of(folder.path());
         let file = files.file(&MediaSource::Site("a.mp3".to_owned())).await;
         assert_eq!(std::fs::read(file.unwrap()).unwrap(), b"sound");
         let data = MediaSource::Url("data:,abc".to_owned());

@@ -1,8 +1,10 @@
 //! A page that stays open between tasks, for those that can share it.
 
 use super::failure::TaskResult;
+use super::lane::pass_on_logs;
 use super::page::{Page, Setup};
 use super::site::Site;
+use super::task::Messages;
 use super::tools::Tools;
 use crate::protocol::{Composition, SiteLocation};
 
@@ -23,6 +25,8 @@ pub(super) struct Need<'a> {
     pub(super) site: &'a Site,
     pub(super) setup: &'a Setup,
     pub(super) composition: Option<&'a Composition>,
+    /// Where goes what the page says meanwhile.
+    pub(super) messages: &'a Messages,
 }
 
 impl Need<'_> {
@@ -56,7 +60,10 @@ impl Open {
             None => need.page().await?,
         };
         if let Some(composition) = need.composition {
-            page.show(composition).await?;
+            let shown = page.show(composition).await;
+            // What it says may be why.
+            pass_on_logs(&mut page, need.messages);
+            shown?;
         }
         Ok(Self {
             location: need.location.clone(),

@@ -89,12 +89,11 @@ impl Worker {
             WorkerTask::Info(task) => {
                 check_protocol(task.protocol)?;
                 let tools = &self.tools;
-                let environment = &tools.browser_environment;
                 Ok(Answer::Info(WorkerInfo {
                     version: env!("CARGO_PKG_VERSION").to_owned(),
                     protocol: PROTOCOL_VERSION,
-                    browser: version_line(&tools.chromium, "--version", environment).await,
-                    ffmpeg: version_line(&tools.ffmpeg, "-version", &[]).await,
+                    browser: version_line(tools.browser_command(), "--version").await,
+                    ffmpeg: version_line(tools.ffmpeg_command(), "-version").await,
                 }))
             }
             WorkerTask::Compositions(task) => {
@@ -154,6 +153,7 @@ impl Worker {
             site: &site,
             setup: &setup,
             composition: None,
+            messages,
         };
         let mut kept = std::mem::take(&mut self.open);
         let usable = kept.iter().position(|open| open.fits(need));
@@ -260,7 +260,7 @@ impl Worker {
     async fn sound(&mut self, task: &SoundTask) -> TaskResult<Answer> {
         check_protocol(task.protocol)?;
         let folder = self.folder("rmx-sound-")?;
-        let files = MediaFiles::new(self.site(&task.site)?, folder.path())?;
+        let files = MediaFiles::new(self.site(&task.site)?, self.tools.guard, folder.path())?;
         let made = sound::make(&self.tools, self.cloud()?, &files, task, folder.path()).await?;
         let (size_bytes, _) = self
             .put(

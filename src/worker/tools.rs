@@ -4,10 +4,15 @@
 //! `fonts/`; `rmx package build` makes them so.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::process::Command;
 
 use super::blocks::Blocks;
+use super::connect::Guard;
 use super::failure::{TaskResult, internal, permanent};
 use super::packed;
+use super::scratch::Scratch;
 use crate::env::{Env, Tool, is_program};
 use crate::protocol::{FailureKind, PROCESSOR_MEMORY_MB, browsers};
 
@@ -19,10 +24,16 @@ const BLOCKS_MAX: usize = 256;
 pub(super) struct Tools {
     pub(super) chromium: PathBuf,
     pub(super) ffmpeg: PathBuf,
-    /// What the browser is started with beside the worker's own environment: where its libraries and fonts are.
-    pub(super) browser_environment: Vec<(&'static str, String)>,
-    /// For everything temporary: `TMPDIR`, else `/tmp`.
+    /// What programs find in their environment.
+    environment: Vec<(&'static str, String)>,
+    /// What the browser finds beside that: where its libraries and fonts are.
+    browser_environment: Vec<(&'static str, String)>,
+    /// For everything temporary: a folder in `TMPDIR`, else in `/tmp`.
     pub(super) scratch: PathBuf,
+    /// Keeps that folder.
+    _scratch: Option<Arc<Scratch>>,
+    /// What may not be reached on behalf of a page.
+    pub(super) guard: Guard,
     /// Threads for the encoder: the cores this function has. Their number shows in the bits of the video, so it must
     /// be one for all chunks of a render: they all run on one version of a function, with one memory size.
     pub(super) cores: u32,
@@ -37,10 +48,13 @@ impl Tools {
     #[cfg(test)]
     pub(super) fn without_browser(ffmpeg: PathBuf, folder: &Path, blocks_max: usize) -> Self {
         Self {
+            environment: Vec::new(),
             browser_environment: Vec::new(),
             chromium: PathBuf::new(),
             ffmpeg,
             scratch: folder.to_owned(),
+            _scratch: None,
+            guard: Guard::default(),
             cores: 1,
             browsers: 1,
             blocks: Blocks::new(folder, blocks_max),
@@ -49,9 +63,11 @@ impl Tools {
 
     /// Finds everything, or says what is missing and how to get it.
     pub(super) fn find(env: &Env) -> TaskResult<Self> {
-        let scratch = PathBuf::from(env.variable("TMPDIR").unwrap_or("/tmp"));
+        let shared = PathBuf::from(env.variable("TMPDIR").unwrap_or("/tmp"));
+        let scratch = Scratch::new(&shared)
+            .map_err(|error| internal("making a folder for temporary files", error))?;
         let roots = roots(env);
-        let chromium = find(env, Tool::Chromium, &roots, &scratch)?.ok_or_else(|| {
+        let chromium = find(env, Tool::Chromium, &roots, &shared)?.ok_or_else(|| {
             let message = format!(
                 "starting the browser: {}. Install Debian's `chromium-headless-shell`, or set RMX_CHROMIUM to the \
                  path of a headless shell",
@@ -59,7 +75,7 @@ impl Tools {
             );
             permanent(FailureKind::Browser, message)
         })?;
-        let ffmpeg = find(env, Tool::Ffmpeg, &roots, &scratch)?.ok_or_else(|| {
+        let ffmpeg = find(env, Tool::Ffmpeg, &roots, &shared)?.ok_or_else(|| {
             let message = format!(
                 "starting the encoder: {}. Install the package `ffmpeg`, or set RMX_FFMPEG to its path",
                 missing(env, Tool::Ffmpeg, "ffmpeg was not found")
@@ -68,15 +84,73 @@ impl Tools {
         })?;
         let memory_mb = env.variable("AWS_LAMBDA_FUNCTION_MEMORY_SIZE");
         let memory_mb = memory_mb.and_then(|memory| memory.parse().ok());
+        let folder = scratch.path();
         Ok(Self {
+            environment: environment(env, &folder),
             browser_environment: browser_environment(env, &roots, &chromium),
             chromium,
             ffmpeg,
-            blocks: Blocks::new(&scratch, BLOCKS_MAX),
-            scratch,
+            blocks: Blocks::new(&folder, BLOCKS_MAX),
+            scratch: folder,
+            _scratch: Some(Arc::new(scratch)),
+            guard: Guard::new(env.variable("AWS_LAMBDA_RUNTIME_API")),
             cores: cores(memory_mb),
             browsers: memory_mb.map_or(u32::MAX, browsers).min(cores(None)),
         })
+    }
+}
+
+/// What programs are told of the worker's environment: where things are, and how to speak. A page or a media file decides
+/// what they do, so they are not told the role's credentials, nor anything else.
+const TOLD: &[&str] = &[
+    "PATH",
+    "HOME",
+    "LD_LIBRARY_PATH",
+    "LANG",
+    "LANGUAGE",
+    "LC_ALL",
+    "LC_CTYPE",
+    "LC_MESSAGES",
+    "TZ",
+    "FONTCONFIG_FILE",
+    "FONTCONFIG_PATH",
+    "XDG_CACHE_HOME",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+    "XDG_DATA_DIRS",
+    // By this the embedded cloud knows the processes of an execution environment.
+    "AWS_LAMBDA_LOG_STREAM_NAME",
+];
+
+/// The environment of programs; `scratch` is where they may write.
+fn environment(env: &Env, scratch: &Path) -> Vec<(&'static str, String)> {
+    let told = TOLD
+        .iter()
+        .filter_map(|name| Some((*name, env.variable(name)?.to_owned())));
+    told.chain([("TMPDIR", scratch.display().to_string())])
+        .collect()
+}
+
+/// ffmpeg reads files and nothing else: what looks like a film may be a playlist that names other addresses.
+pub(super) const LOCAL_ONLY: [&str; 2] = ["-protocol_whitelist", "file,crypto,data"];
+
+impl Tools {
+    /// ffmpeg, without arguments yet.
+    pub(super) fn ffmpeg_command(&self) -> Command {
+        self.command(&self.ffmpeg)
+    }
+
+    /// The browser, without arguments yet.
+    pub(super) fn browser_command(&self) -> Command {
+        let mut command = self.command(&self.chromium);
+        command.envs(self.browser_environment.iter().cloned());
+        command
+    }
+
+    fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command.env_clear().envs(self.environment.iter().cloned());
+        command
     }
 }
 
@@ -245,6 +319,44 @@ mod tests {
         // The machine's own browser has the machine's own fonts.
         let installed = Path::new("/usr/bin/chromium-headless-shell");
         assert!(browser_environment(&plain, &roots, installed).is_empty());
+    }
+
+    #[tokio::test]
+    async fn programs_are_not_told_what_is_the_workers_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("program");
+        write(&program, 0o755);
+        std::fs::write(&program, "#!/bin/sh\nexec env\n").unwrap();
+        let program = program.to_str().unwrap();
+        let env = env(
+            &folder.path().join("bootstrap"),
+            &[
+                ("PATH", "/usr/bin:/bin"),
+                ("TZ", ":UTC"),
+                ("TMPDIR", folder.path().to_str().unwrap()),
+                ("RMX_CHROMIUM", program),
+                ("RMX_FFMPEG", program),
+                ("AWS_ACCESS_KEY_ID", "secret"),
+                ("AWS_SECRET_ACCESS_KEY", "secret"),
+                ("AWS_SESSION_TOKEN", "secret"),
+                ("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001"),
+                ("MY_TOKEN", "secret"),
+                ("http_proxy", "http://127.0.0.1:1"),
+            ],
+        );
+        let tools = Tools::find(&env).unwrap();
+        for mut command in [tools.browser_command(), tools.ffmpeg_command()] {
+            let output = command.output().await.unwrap();
+            let told = String::from_utf8(output.stdout).unwrap();
+            let names: std::collections::BTreeSet<_> = told
+                .lines()
+                .filter_map(|line| line.split_once('='))
+                .map(|(name, _)| name)
+                // Those of the shell itself.
+                .filter(|name| !["PWD", "SHLVL", "_"].contains(name))
+                .collect();
+            assert_eq!(names, ["PATH", "TMPDIR", "TZ"].into(), "{told}");
+        }
     }
 
     #[test]

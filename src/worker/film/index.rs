@@ -1,12 +1,14 @@
 //! When the frames of a film are shown: read from its container, nothing is decoded for it.
 
+use std::io;
 use std::process::Stdio;
 
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use super::input::Input;
+use crate::worker::failure::Cause;
 use crate::worker::tools::Tools;
-use crate::worker::words::words_of;
+use crate::worker::words::{ended, words_of};
 
 /// More frames than a day of film has.
 const FRAMES_MAX: usize = 10_000_000;
@@ -47,7 +49,7 @@ impl Index {
 ///
 /// # Errors
 /// What ffmpeg says of a file without one.
-pub(super) async fn read(tools: &Tools, input: &Input) -> Result<Index, String> {
+pub(super) async fn read(tools: &Tools, input: &Input) -> Result<Index, Cause> {
     let mut child = input
         .ffmpeg(tools, &["-hide_banner", "-nostats"])
         .args(["-map", "0:v:0", "-c", "copy", "-f", "framecrc", "-"])
@@ -56,17 +58,23 @@ pub(super) async fn read(tools: &Tools, input: &Input) -> Result<Index, String> 
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
-        .map_err(|error| format!("starting ffmpeg: {error}"))?;
+        .map_err(|error| Cause::passing(format!("starting ffmpeg: {error}")))?;
     let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
-        return Err("a pipe is missing".to_owned());
+        return Err(Cause::passing("a pipe of ffmpeg is missing"));
     };
     let words = words_of(stderr, STDERR_BYTES_MAX);
     let (lines, words) = tokio::join!(parse(BufReader::new(stdout).lines()), words);
-    let (codec, shown_at) = lines.map_err(|error| format!("reading its frames: {error}"))?;
-    if shown_at.is_empty() {
+    let reading = |error: io::Error| Cause::passing(format!("reading its frames: {error}"));
+    let (codec, shown_at) = lines.map_err(reading)?;
+    let ended = ended(child.wait().await.map_err(reading)?, &words);
+    let was_killed = ended.as_ref().is_err_and(|cause| cause.passing);
+    if shown_at.is_empty() && !was_killed {
         let last = words.lines().rev().find(|line| !line.trim().is_empty());
-        return Err(last.unwrap_or("it has no frames").trim().to_owned());
+        let last = last.unwrap_or("it has no frames").trim();
+        return Err(Cause::lasting(format!("it is no film: {last}")));
     }
+    // The frames behind that point would all be the last one before it.
+    ended?;
     let is_hdr = words
         .lines()
         .filter(|line| line.contains("Video:"))
@@ -81,7 +89,7 @@ pub(super) async fn read(tools: &Tools, input: &Input) -> Result<Index, String> 
 /// Codec and times of ffmpeg's `framecrc` format: a header of `#` lines, then a line a packet, with its times in ticks.
 async fn parse(
     mut lines: tokio::io::Lines<impl tokio::io::AsyncBufRead + Unpin>,
-) -> std::io::Result<(String, Vec<f64>)> {
+) -> io::Result<(String, Vec<f64>)> {
     let mut codec = "unknown codec".to_owned();
     let mut tick_s = 1.0;
     let mut shown_at = Vec::new();

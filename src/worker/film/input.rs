@@ -7,7 +7,8 @@ use std::sync::Arc;
 use tokio::process::Command;
 
 use super::remote::RemoteFile;
-use crate::worker::tools::Tools;
+use crate::worker::failure::Cause;
+use crate::worker::tools::{LOCAL_ONLY, Tools};
 
 #[derive(Debug)]
 pub(super) enum Input {
@@ -23,21 +24,20 @@ pub(super) enum Input {
 impl Input {
     /// ffmpeg with this input, and `options` of it before.
     pub(super) fn ffmpeg(&self, tools: &Tools, options: &[impl AsRef<OsStr>]) -> Command {
-        let mut command = Command::new(&tools.ffmpeg);
+        let mut command = tools.ffmpeg_command();
         command.arg("-nostdin").args(options);
         match self {
-            Self::File(path) => command.arg("-i").arg(path),
+            Self::File(path) => command.args(LOCAL_ONLY).arg("-i").arg(path),
             // What lies there is not to be trusted: a playlist may name other files.
             Self::Remote { address, .. } => command
                 .args(["-protocol_whitelist", "http,tcp", "-i"])
-                .arg(address)
-                .env_remove("http_proxy"),
+                .arg(address),
         };
         command
     }
 
     /// Fails if a part of it could not be read.
-    pub(super) fn check(&self) -> Result<(), String> {
+    pub(super) fn check(&self) -> Result<(), Cause> {
         match self {
             Self::File(_) => Ok(()),
             Self::Remote { file, .. } => file.check(),

@@ -6,6 +6,7 @@
 mod index;
 mod input;
 mod remote;
+mod room;
 mod skeleton;
 mod stream;
 
@@ -18,18 +19,21 @@ use tokio::sync::{Mutex, OnceCell};
 use self::index::Index;
 use self::input::Input;
 pub(super) use self::remote::RemoteFile;
+use self::room::Room;
 use self::stream::FrameStream;
-use super::failure::{TaskResult, permanent};
+use super::failure::{Cause, TaskResult};
 use super::fetch::Fetcher;
 use super::media::{MediaFiles, named};
 use super::site::Site;
 use super::tools::Tools;
 use crate::protocol::{FailureKind, MediaSource};
 
-/// Films that are open at the same time; of others nothing is kept but the file.
-const FILMS_MAX: usize = 8;
-/// Places of one film at which it is played at the same time.
-const STREAMS_MAX: usize = 3;
+/// Films that are open at the same time; of others nothing is kept but the file. More are for frames that show more.
+const FILMS: usize = 8;
+const FILMS_MAX: usize = 32;
+/// Places of one film at which it is played at the same time, likewise.
+const STREAMS: usize = 3;
+const STREAMS_MAX: usize = 16;
 /// A frame so far ahead is reached by decoding; one further away by beginning anew.
 const FRAMES_AHEAD_MAX: usize = 60;
 
@@ -64,8 +68,14 @@ pub(super) struct Films {
     port: u16,
     /// Films of other servers, by the number they have in their address there.
     remote: Mutex<Vec<Arc<RemoteFile>>>,
+    open: Mutex<OpenFilms>,
+}
+
+#[derive(Debug)]
+struct OpenFilms {
     /// The most recently used one last.
-    open: Mutex<Vec<(Wanted, Place)>>,
+    films: Vec<(Wanted, Place)>,
+    room: Room<Wanted>,
 }
 
 /// Where a film is, or will be once it is opened.
@@ -78,6 +88,8 @@ struct Film {
     index: Index,
     /// The most recently used one last.
     streams: Vec<FrameStream>,
+    /// Room for them. Known by the latest frame are those that made room.
+    room: Room<usize>,
 }
 
 impl Films {
@@ -89,7 +101,10 @@ impl Films {
             files: OnceCell::new(),
             port,
             remote: Mutex::default(),
-            open: Mutex::default(),
+            open: Mutex::new(OpenFilms {
+                films: Vec::new(),
+                room: Room::new(FILMS, FILMS_MAX),
+            }),
         }
     }
 
@@ -118,15 +133,20 @@ impl Films {
     /// The place of a film among the open ones; the one that was not used for longest makes room.
     async fn film(&self, wanted: &Wanted) -> Place {
         let mut open = self.open.lock().await;
-        let known = open.iter().position(|(known, _)| known == wanted);
+        let OpenFilms { films, room } = &mut *open;
+        room.tick();
+        let known = films.iter().position(|(known, _)| known == wanted);
         let film = match known {
-            Some(place) => open.remove(place).1,
-            None => Arc::default(),
+            Some(place) => films.remove(place).1,
+            None => {
+                room.missed(|left| left == wanted);
+                if room.is_full(films.len()) {
+                    room.left(films.remove(0).0);
+                }
+                Arc::default()
+            }
         };
-        if open.len() == FILMS_MAX {
-            open.remove(0);
-        }
-        open.push((wanted.clone(), Arc::clone(&film)));
+        films.push((wanted.clone(), Arc::clone(&film)));
         film
     }
 
@@ -136,36 +156,32 @@ impl Films {
     }
 
     async fn open_film(&self, wanted: &Wanted) -> TaskResult<Film> {
-        let failed = |reason: String| {
-            let message = format!("playing {}: {reason}", named(&wanted.source));
-            permanent(FailureKind::Media, message)
-        };
+        let operation = format!("playing {}", named(&wanted.source));
+        let failed = |cause: Cause| cause.failure(FailureKind::Media, &operation);
         let input = match self.open_remote(&wanted.source).await.map_err(failed)? {
             Some(input) => input,
             None => {
-                let scratch = &self.tools.scratch;
-                let files = self
-                    .files
-                    .get_or_try_init(|| async { MediaFiles::new(self.site.clone(), scratch) });
+                let Tools { guard, scratch, .. } = &self.tools;
+                let files = self.files.get_or_try_init(|| async {
+                    MediaFiles::new(self.site.clone(), *guard, scratch)
+                });
                 Input::File(files.await?.file(&wanted.source).await?)
             }
         };
         let index = self
             .index(&input)
             .await
-            .map_err(|reason| match input.check() {
-                Err(unreadable) => failed(unreadable),
-                Ok(()) => failed(format!("it is no film: {reason}")),
-            })?;
+            .map_err(|cause| failed(input.check().err().unwrap_or(cause)))?;
         Ok(Film {
             input,
             index,
             streams: Vec::new(),
+            room: Room::new(STREAMS, STREAMS_MAX),
         })
     }
 
     /// A film on another server, if that sends parts of files.
-    async fn open_remote(&self, source: &MediaSource) -> Result<Option<Input>, String> {
+    async fn open_remote(&self, source: &MediaSource) -> Result<Option<Input>, Cause> {
         let address = match source {
             MediaSource::Url(address) if !address.starts_with("data:") => address,
             MediaSource::Url(_) | MediaSource::Site(_) => return Ok(None),
@@ -175,8 +191,8 @@ impl Films {
         let number = match known {
             Some(number) => number,
             None => {
-                let fetcher = Fetcher::new().map_err(|error| {
-                    format!("reading the certificates of this machine: {error}")
+                let fetcher = Fetcher::new(self.tools.guard).map_err(|error| {
+                    Cause::lasting(format!("reading the certificates of this machine: {error}"))
                 })?;
                 let opened = RemoteFile::open(&fetcher, &self.tools.blocks, address).await?;
                 let Some(file) = opened else {
@@ -193,7 +209,7 @@ impl Films {
     }
 
     /// When its frames are shown: from the tables of an MP4, else from the whole film.
-    async fn index(&self, input: &Input) -> Result<Index, String> {
+    async fn index(&self, input: &Input) -> Result<Index, Cause> {
         if let Input::Remote { file, .. } = input
             && let Some(tables) = skeleton::write(file, &self.tools.scratch).await?
             && let Ok(index) =
@@ -208,29 +224,31 @@ impl Films {
 impl Film {
     async fn frame(&mut self, tools: &Tools, wanted: &Wanted, time_s: f64) -> TaskResult<Bytes> {
         let number = self.index.frame_at(time_s);
-        let failed = |reason: String| {
-            let message = format!(
-                "playing {} ({}) at {time_s:.3} s: it cannot be decoded: {reason}",
+        let failed = |cause: Cause| {
+            let operation = format!(
+                "playing {} ({}) at {time_s:.3} s: it cannot be decoded",
                 named(&wanted.source),
                 self.index.codec
             );
-            permanent(FailureKind::Media, message)
+            cause.failure(FailureKind::Media, &operation)
         };
-        let near = |stream: &FrameStream| {
-            let ahead = number.checked_sub(stream.latest())?;
+        let near = |latest: usize| {
+            let ahead = number.checked_sub(latest)?;
             (ahead <= FRAMES_AHEAD_MAX).then_some(ahead)
         };
         let nearest = (0..self.streams.len())
-            .filter_map(|place| Some((near(&self.streams[place])?, place)))
+            .filter_map(|place| Some((near(self.streams[place].latest())?, place)))
             .min();
+        self.room.tick();
         let mut stream = match nearest {
             Some((_, place)) => self.streams.remove(place),
             None => {
-                if self.streams.len() == STREAMS_MAX {
-                    self.streams.remove(0);
+                self.room.missed(|latest| near(*latest).is_some());
+                if self.room.is_full(self.streams.len()) {
+                    self.room.left(self.streams.remove(0).latest());
                 }
                 FrameStream::start(tools, &self.input, &self.index, wanted, number)
-                    .map_err(|error| failed(error.to_string()))?
+                    .map_err(|error| failed(Cause::passing(error.to_string())))?
             }
         };
         let image = stream.frame(number).await;

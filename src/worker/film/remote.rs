@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 
 use crate::worker::blocks::{BLOCK_BYTES, Blocks};
+use crate::worker::failure::Cause;
 use crate::worker::fetch::{Fetcher, Part};
 
 /// Tells apart files whose server does not say which version it has.
@@ -24,19 +25,19 @@ pub(in crate::worker) struct RemoteFile {
     version: Option<String>,
     pub(in crate::worker) size_bytes: u64,
     /// Why a piece could not be read. ffmpeg takes that for the end of the file.
-    failure: OnceLock<String>,
+    failure: OnceLock<Cause>,
 }
 
 impl RemoteFile {
     /// The file at `address`; nothing if its server sends whole files only.
     ///
     /// # Errors
-    /// A sentence that says why it cannot be read.
+    /// Why it cannot be read.
     pub(super) async fn open(
         fetcher: &Fetcher,
         blocks: &Blocks,
         address: &str,
-    ) -> Result<Option<Self>, String> {
+    ) -> Result<Option<Self>, Cause> {
         let Some(first) = fetcher.part(address, 0..BLOCK_BYTES).await? else {
             return Ok(None);
         };
@@ -59,12 +60,12 @@ impl RemoteFile {
     }
 
     /// What could not be read, if anything: what ffmpeg made of the rest does not count.
-    pub(super) fn check(&self) -> Result<(), String> {
+    pub(super) fn check(&self) -> Result<(), Cause> {
         self.failure.get().cloned().map_or(Ok(()), Err)
     }
 
     /// Bytes from `range.start` on, as many as lie in one block and in `range`; none at the end.
-    pub(in crate::worker) async fn read(&self, range: Range<u64>) -> Result<Bytes, String> {
+    pub(in crate::worker) async fn read(&self, range: Range<u64>) -> Result<Bytes, Cause> {
         let end = range.end.min(self.size_bytes);
         if range.start >= end {
             return Ok(Bytes::new());
@@ -82,17 +83,16 @@ impl RemoteFile {
         Ok(block.slice(within(range.start).min(end)..end))
     }
 
-    async fn fetch(&self, start: u64) -> Result<Bytes, String> {
+    async fn fetch(&self, start: u64) -> Result<Bytes, Cause> {
         let end = start.saturating_add(BLOCK_BYTES).min(self.size_bytes);
         let part = self.fetcher.part(&self.address, start..end).await?;
-        let changed = "it was changed while it was read";
         match part {
             Some(Part {
                 bytes,
                 size_bytes,
                 version,
             }) if size_bytes == self.size_bytes && version == self.version => Ok(bytes),
-            _ => Err(changed.to_owned()),
+            _ => Err(Cause::lasting("it was changed while it was read")),
         }
     }
 }

@@ -8,6 +8,7 @@ use std::path::Path;
 use tempfile::NamedTempFile;
 
 use super::remote::RemoteFile;
+use crate::worker::failure::Cause;
 
 /// Boxes of a file, at its top level. A fragmented film has more; it is read whole.
 const BOXES_MAX: u32 = 64;
@@ -25,8 +26,8 @@ const HEAD_BYTES_MAX: u64 = 16;
 pub(super) async fn write(
     film: &RemoteFile,
     scratch: &Path,
-) -> Result<Option<NamedTempFile>, String> {
-    let disk = |error: io::Error| format!("its tables cannot be kept: {error}");
+) -> Result<Option<NamedTempFile>, Cause> {
+    let disk = |error: io::Error| Cause::lasting(format!("its tables cannot be kept: {error}"));
     let copy = tempfile::Builder::new()
         .prefix("rmx-tables-")
         .tempfile_in(scratch);
@@ -61,7 +62,7 @@ pub(super) async fn write(
     Ok(None)
 }
 
-async fn read(film: &RemoteFile, start: u64, length: u64) -> Result<Vec<u8>, String> {
+async fn read(film: &RemoteFile, start: u64, length: u64) -> Result<Vec<u8>, Cause> {
     let end = start.saturating_add(length);
     let mut content = Vec::new();
     loop {

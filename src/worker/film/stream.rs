@@ -1,6 +1,7 @@
 //! A running decoder: the frames of a film from some place on, one after another, as images.
 
 use std::process::Stdio;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt as _, BufReader};
@@ -10,17 +11,21 @@ use tokio::task::JoinSet;
 use super::Wanted;
 use super::index::Index;
 use super::input::Input;
+use crate::worker::failure::Cause;
 use crate::worker::tools::Tools;
-use crate::worker::words::words_of;
+use crate::worker::words::{ended, words_of};
 
 /// How colours are converted: with this, an opaque frame has the official renderer's very pixels.
 const SCALING: &str = "bicubic";
 
 const STDERR_BYTES_MAX: u64 = 16 * 1024;
+/// How long ffmpeg may take to end once it has nothing more to say.
+const END_MAX: Duration = Duration::from_secs(10);
 /// The largest image that is believed: 16384 x 16384 with transparency.
 const IMAGE_BYTES_MAX: usize = 16_384 * 16_384 * 4 + 1_024;
 
-/// Bright films as a usual screen shows them.
+/// Bright films as a usual screen shows them. To RGB at once, and not by way of fewer colours: an HLG film then has the
+/// official renderer's very pixels. (That leaves PQ as it is.)
 const TONE_MAP: &str = "zscale=t=linear:npl=100,format=gbrpf32le,zscale=p=bt709,tonemap=hable:desat=0,\
                         zscale=t=bt709:m=bt709:r=pc";
 
@@ -35,7 +40,7 @@ pub(super) struct FrameStream {
     /// The number of the frame that is read next.
     next: usize,
     words: JoinSet<String>,
-    _child: Child,
+    child: Child,
 }
 
 /// What stands before the input.
@@ -97,7 +102,7 @@ impl FrameStream {
             image: None,
             next: first,
             words,
-            _child: child,
+            child,
         })
     }
 
@@ -110,26 +115,46 @@ impl FrameStream {
     }
 
     /// The frame `number`, which is not before [`FrameStream::latest`]. A film that ends before it shows its last one.
-    pub(super) async fn frame(&mut self, number: usize) -> Result<Bytes, String> {
+    ///
+    /// # Errors
+    /// The decoder did not end well, or it has no frame at all.
+    pub(super) async fn frame(&mut self, number: usize) -> Result<Bytes, Cause> {
         while self.next <= number {
             match self.read().await {
                 Ok(Some(image)) => {
                     self.image = Some(image);
                     self.next += 1;
                 }
-                Ok(None) => break,
-                Err(error) => return Err(error.to_string()),
+                Ok(None) => {
+                    let words = self.end().await?;
+                    let nothing = || match words.trim() {
+                        "" => Cause::lasting("ffmpeg has no frame there"),
+                        words => Cause::lasting(words),
+                    };
+                    return self.image.clone().ok_or_else(nothing);
+                }
+                Err(error) => {
+                    if error.kind() == std::io::ErrorKind::UnexpectedEof {
+                        self.end().await?;
+                    }
+                    return Err(Cause::lasting(error.to_string()));
+                }
             }
         }
-        match &self.image {
-            Some(image) => Ok(image.clone()),
-            None => {
-                let words = std::mem::take(&mut self.words).join_all().await.concat();
-                let words = words.trim();
-                let nothing = "ffmpeg has no frame there";
-                Err(if words.is_empty() { nothing } else { words }.to_owned())
-            }
-        }
+        let none = || Cause::lasting("ffmpeg has no frame there");
+        self.image.clone().ok_or_else(none)
+    }
+
+    /// The pipe has ended, and so has ffmpeg, or it is ended now: was it well? Returns what it said.
+    async fn end(&mut self) -> Result<String, Cause> {
+        let status = match tokio::time::timeout(END_MAX, self.child.wait()).await {
+            Ok(status) => status,
+            Err(_) => self.child.kill().await.and(self.child.wait().await),
+        };
+        let status = status.map_err(|error| Cause::passing(error.to_string()))?;
+        let words = std::mem::take(&mut self.words).join_all().await.concat();
+        ended(status, &words)?;
+        Ok(words)
     }
 
     /// The next image; nothing at the end.

@@ -184,6 +184,7 @@ impl Drawing {
             site: &self.site,
             setup,
             composition: Some(&self.task.composition),
+            messages: &self.messages,
         }
     }
 

@@ -57,6 +57,13 @@ pub(super) enum Capture {
     Nothing,
 }
 
+impl Capture {
+    /// Whether light comes through where the page paints nothing.
+    fn is_clear(self) -> bool {
+        matches!(self, Self::Screenshots(ImageFormat::Png, _) | Self::Webp(_))
+    }
+}
+
 /// What decides how a page is opened. Two tasks with equal setups can share a page.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Setup {
@@ -79,11 +86,9 @@ impl Setup {
     /// Whether the browser and its window are the same with both: what it is started with, the window's size, scale and
     /// colour scheme, and whether it lets light through.
     pub(super) fn has_window_of(&self, other: &Self) -> bool {
-        let is_clear =
-            |setup: &Self| matches!(setup.capture, Capture::Screenshots(ImageFormat::Png, _));
         self.browser == other.browser
             && self.viewport == other.viewport
-            && is_clear(self) == is_clear(other)
+            && self.capture.is_clear() == other.capture.is_clear()
     }
 }
 
@@ -253,10 +258,7 @@ impl Page {
         });
         self.call("Emulation.setDeviceMetricsOverride", metrics)
             .await?;
-        if matches!(
-            self.setup.capture,
-            Capture::Screenshots(ImageFormat::Png, _) | Capture::Webp(_)
-        ) {
+        if self.setup.capture.is_clear() {
             let clear = json!({"color": {"r": 0, "g": 0, "b": 0, "a": 0}});
             self.call("Emulation.setDefaultBackgroundColorOverride", clear)
                 .await?;

@@ -8,10 +8,10 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt as _;
-use tokio::process::Command;
 
 use super::failure::{TaskResult, internal, permanent, retryable};
 use super::task::{Messages, Worker, check_protocol};
+use super::tools::Tools;
 use crate::media::{CaptureMethod, FrameRange, ImageFormat};
 use crate::protocol::smoke::{
     self, COLUMNS, COMPOSITION, FRAME_BYTES, FRAMES, ROWS, SmokeTask, SmokeVideo,
@@ -58,7 +58,7 @@ impl Worker {
         self.close().await;
         self.built_in = None;
         let video = rendered?;
-        decode(&self.tools.ffmpeg, &video).await
+        decode(&self.tools, &video).await
     }
 
     async fn render_built_in(
@@ -123,7 +123,7 @@ fn write_site(folder: &Path) -> std::io::Result<()> {
 }
 
 /// Every frame of `video`, a pixel for each cell.
-async fn decode(ffmpeg: &Path, video: &Path) -> TaskResult<SmokeVideo> {
+async fn decode(tools: &Tools, video: &Path) -> TaskResult<SmokeVideo> {
     let failed = |what: String| {
         retryable(
             FailureKind::Encoder,
@@ -134,7 +134,8 @@ async fn decode(ffmpeg: &Path, video: &Path) -> TaskResult<SmokeVideo> {
     let scale = format!(
         "scale=flags=full_chroma_int+full_chroma_inp+accurate_rnd,format=gbrp,scale={COLUMNS}:{ROWS}:flags=area"
     );
-    let mut child = Command::new(ffmpeg)
+    let mut child = tools
+        .ffmpeg_command()
         .args(["-hide_banner", "-loglevel", "error", "-nostdin", "-i"])
         .arg(video)
         .args(["-vf", &scale, "-fps_mode", "passthrough"])

@@ -1,17 +1,19 @@
 //! A file → samples, by an ffmpeg that works ahead no further than its pipe is long.
 
+use std::io;
 use std::path::Path;
 use std::process::Stdio;
 
+use tempfile::TempPath;
 use tokio::fs::File;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
+use tokio::process::{Child, ChildStdout};
 use tokio::task::JoinSet;
 
 use crate::protocol::{FailureKind, Playback};
 use crate::worker::failure::{TaskResult, internal, permanent};
-use crate::worker::tools::Tools;
-use crate::worker::words::words_of;
+use crate::worker::tools::{LOCAL_ONLY, Tools};
+use crate::worker::words::{ended, words_of};
 
 /// Bytes of a sample: two channels of 16 bit.
 pub(super) const SAMPLE_BYTES: usize = 4;
@@ -35,19 +37,24 @@ pub(super) struct Cut {
 }
 
 /// A running decoder, or what an ended one has left on the disk.
+#[derive(Debug)]
 pub(super) struct Decoder {
-    samples: Box<dyn AsyncRead + Send + Unpin>,
-    running: Option<(Child, JoinSet<String>)>,
+    samples: Samples,
     /// File and time, for messages.
     name: String,
 }
 
-impl std::fmt::Debug for Decoder {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Decoder")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
-    }
+#[derive(Debug)]
+enum Samples {
+    Running {
+        child: Box<Child>,
+        stdout: ChildStdout,
+        words: JoinSet<String>,
+    },
+    /// A file, and how much of it was read. It is not kept open: there may be more of them than a function may have open.
+    Stored { path: TempPath, read_bytes: u64 },
+    /// The decoder has ended.
+    Ended,
 }
 
 /// How fast and how high, as the official renderer asks ffmpeg for it: a speed outside of what `atempo` does well is
@@ -121,8 +128,8 @@ impl Decoder {
             );
             return Err(permanent(FailureKind::Media, message));
         }
-        let mut command = Command::new(&tools.ffmpeg);
-        command.args(["-v", "error", "-nostdin"]);
+        let mut command = tools.ffmpeg_command();
+        command.args(["-v", "error", "-nostdin"]).args(LOCAL_ONLY);
         if raw {
             command.args(["-f", "s16le", "-ac", "2", "-ar", &sample_rate.to_string()]);
         }
@@ -139,71 +146,93 @@ impl Decoder {
             .spawn()
             .map_err(|error| internal(&format!("starting {}", tools.ffmpeg.display()), error))?;
         let missing = || internal("decoding sound", "a pipe is missing");
-        let samples = child.stdout.take().ok_or_else(missing)?;
+        let stdout = child.stdout.take().ok_or_else(missing)?;
         let stderr = child.stderr.take().ok_or_else(missing)?;
         let mut words = JoinSet::new();
         words.spawn(words_of(stderr, STDERR_BYTES_MAX));
-        Ok(Self {
-            samples: Box::new(samples),
-            running: Some((child, words)),
-            name,
-        })
+        let samples = Samples::Running {
+            child: Box::new(child),
+            stdout,
+            words,
+        };
+        Ok(Self { samples, name })
     }
 
     /// Lets the decoder run to its end, into the file at `path`.
     pub(super) async fn store(mut self, path: &Path) -> TaskResult<Self> {
-        let file = keep(&mut self.samples, path)
-            .await
-            .map_err(|error| internal("keeping decoded sound", error))?;
+        if let Samples::Running { stdout, .. } = &mut self.samples {
+            let kept = keep(stdout, path).await;
+            kept.map_err(|error| internal("keeping decoded sound", error))?;
+        }
         self.end().await?;
-        self.samples = Box::new(file);
+        let path = TempPath::try_from_path(path);
+        self.samples = Samples::Stored {
+            path: path.map_err(|error| internal("keeping decoded sound", error))?,
+            read_bytes: 0,
+        };
         Ok(self)
     }
 
     /// Fills `buffer` with samples; less than all of it only at the end.
     pub(super) async fn read(&mut self, buffer: &mut [u8]) -> TaskResult<usize> {
-        let mut filled = 0;
-        while filled < buffer.len() {
-            let read = self.samples.read(&mut buffer[filled..]).await;
-            match read.map_err(|error| internal("reading decoded sound", error))? {
-                0 => {
-                    self.end().await?;
-                    break;
-                }
-                length => filled += length,
-            }
+        let read = match &mut self.samples {
+            Samples::Running { stdout, .. } => fill(stdout, buffer).await,
+            Samples::Stored { path, read_bytes } => part(path, read_bytes, buffer).await,
+            Samples::Ended => Ok(0),
+        };
+        let filled = read.map_err(|error| internal("reading decoded sound", error))?;
+        if filled < buffer.len() {
+            self.end().await?;
         }
         Ok(filled - filled % SAMPLE_BYTES)
     }
 
     /// The decoder has ended: was it well? A file without sound is silent, as a muted film is.
     async fn end(&mut self) -> TaskResult<()> {
-        let Some((mut child, words)) = self.running.take() else {
+        let samples = std::mem::replace(&mut self.samples, Samples::Ended);
+        let Samples::Running {
+            mut child, words, ..
+        } = samples
+        else {
             return Ok(());
         };
         let status = child.wait().await;
         let status = status.map_err(|error| internal("waiting for a decoder", error))?;
         let words = words.join_all().await.concat();
-        if status.success() || words.contains(NO_STREAM) {
+        if words.contains(NO_STREAM) {
             return Ok(());
         }
-        let message = format!(
-            "{}: it cannot be decoded ({status})\n{}",
-            self.name,
-            words.trim()
-        );
-        Err(permanent(FailureKind::Media, message))
+        let operation = format!("{}: it cannot be decoded", self.name);
+        ended(status, &words).map_err(|cause| cause.failure(FailureKind::Media, &operation))
     }
 }
 
-/// Writes everything into a file whose content stays for as long as the returned handle is open.
-async fn keep(samples: &mut (impl AsyncRead + Unpin), path: &Path) -> std::io::Result<File> {
+/// Writes everything into a file.
+async fn keep(samples: &mut (impl AsyncRead + Unpin), path: &Path) -> io::Result<()> {
     let mut file = File::create(path).await?;
     tokio::io::copy(samples, &mut file).await?;
-    file.flush().await?;
-    let file = File::open(path).await?;
-    tokio::fs::remove_file(path).await?;
-    Ok(file)
+    file.flush().await
+}
+
+/// Reads until `buffer` is full or there is no more.
+async fn fill(samples: &mut (impl AsyncRead + Unpin), buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match samples.read(&mut buffer[filled..]).await? {
+            0 => break,
+            length => filled += length,
+        }
+    }
+    Ok(filled)
+}
+
+/// The same from behind the bytes of a file that were read before.
+async fn part(path: &Path, read_bytes: &mut u64, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut file = File::open(path).await?;
+    file.seek(io::SeekFrom::Start(*read_bytes)).await?;
+    let filled = fill(&mut file, buffer).await?;
+    *read_bytes += filled as u64;
+    Ok(filled)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use tokio::process::{Child, ChildStdin, Command};
+use tokio::process::{Child, ChildStdin};
 use tokio::task::JoinSet;
 
 use crate::media::AudioCodec;
@@ -60,7 +60,8 @@ impl SoundEncoder {
         folder: &Path,
     ) -> TaskResult<Self> {
         let path = folder.join(format!("sound.{}", settings.container));
-        let mut child = Command::new(&tools.ffmpeg)
+        let mut child = tools
+            .ffmpeg_command()
             .args(arguments(settings, &path))
             .stdin(Stdio::piped())
             .stdout(Stdio::null())

@@ -29,7 +29,8 @@ pub(super) struct Inline {
 pub(super) struct Collector {
     timeline: Timeline,
     folder: PathBuf,
-    files: BTreeMap<String, (Inline, File)>,
+    /// No file stays open: a page may name more of them than a function may have open.
+    files: BTreeMap<String, Inline>,
 }
 
 impl Collector {
@@ -62,18 +63,20 @@ impl Collector {
         let at = self.timeline.before(frame);
         if !self.files.contains_key(&id) {
             let path = self.folder.join(format!("inline-{}", self.files.len()));
-            let file = File::create(&path).map_err(writing)?;
             let inline = Inline {
                 id: id.clone(),
                 path,
                 samples: at..at,
                 tone_frequency,
             };
-            self.files.insert(id.clone(), (inline, file));
+            self.files.insert(id.clone(), inline);
         }
-        let Some((inline, file)) = self.files.get_mut(&id) else {
+        let Some(inline) = self.files.get_mut(&id) else {
             return Ok(());
         };
+        let mut options = File::options();
+        let options = options.write(true).create(true).truncate(false);
+        let file = options.open(&inline.path).map_err(writing)?;
         let since = at.saturating_sub(inline.samples.start);
         file.write_all_at(&data, since * SAMPLE_BYTES as u64)
             .map_err(writing)?;
@@ -83,7 +86,7 @@ impl Collector {
     }
 
     pub(super) fn finish(self) -> Vec<Inline> {
-        self.files.into_values().map(|(inline, _)| inline).collect()
+        self.files.into_values().collect()
     }
 }
 
@@ -91,6 +94,35 @@ impl Collector {
 mod tests {
     use super::*;
     use crate::media::{Fps, FrameRange};
+
+    /// Files in `folder` that this process has open.
+    fn open_files_below(folder: &Path) -> usize {
+        let open = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+        let targets = open.filter_map(|entry| std::fs::read_link(entry.path()).ok());
+        targets.filter(|path| path.starts_with(folder)).count()
+    }
+
+    #[test]
+    fn more_sounds_than_files_may_be_open_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let timeline = Timeline {
+            frames: FrameRange::new(0, 10).unwrap(),
+            fps: Fps::new(4, 1).unwrap(),
+            sample_rate: 10,
+        };
+        let mut collector = Collector::new(timeline, folder.path());
+        for number in 0..2_000 {
+            let samples = SoundSamples {
+                id: number.to_string(),
+                frame: 0,
+                tone_frequency: 1.0,
+                data: STANDARD.encode([1; SAMPLE_BYTES]),
+            };
+            collector.add(samples).unwrap();
+            assert_eq!(open_files_below(folder.path()), 0);
+        }
+        assert_eq!(collector.finish().len(), 2_000);
+    }
 
     #[test]
     fn frames_lie_where_they_are_heard() {
@@ -121,6 +153,7 @@ mod tests {
         assert!(collector.add(late).is_err());
         let found = collector.finish();
         assert_eq!(found[0].samples, 2..13);
+        assert_eq!(open_files_below(folder.path()), 0);
         let content = std::fs::read(&found[0].path).unwrap();
         let first_bytes: Vec<u8> = content.iter().step_by(SAMPLE_BYTES).copied().collect();
         assert_eq!(first_bytes, [1, 1, 1, 2, 2, 2, 0, 0, 3, 3, 3]);

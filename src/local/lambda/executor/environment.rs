@@ -94,7 +94,7 @@ impl Environment {
             program: &program,
             folder: &folder,
             environment: &environment,
-            mark: format!("AWS_LAMBDA_RUNTIME_API={address}"),
+            mark: format!("AWS_LAMBDA_LOG_STREAM_NAME={stream}"),
         };
         let (process, receiver) = Process::start(start)
             .await

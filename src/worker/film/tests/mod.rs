@@ -83,7 +83,7 @@ async fn a_film_in_several_places_keeps_a_decoder_for_each() {
         }
     }
     let open = films.open.lock().await;
-    let film = open[0].1.lock().await;
+    let film = open.films[0].1.lock().await;
     assert!(film.as_ref().unwrap().streams.len() <= STREAMS_MAX);
 }
 
@@ -167,4 +167,5 @@ fn queries_are_those_of_the_page_contract() {
     assert_eq!(parse_query("time=1"), None);
 }
 
+mod ends;
 mod remote;

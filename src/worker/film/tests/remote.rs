@@ -7,7 +7,9 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use super::*;
+use crate::protocol::TaskFailure;
 use crate::worker::blocks::BLOCK_BYTES;
+use crate::worker::connect::Guard;
 use crate::worker::serve::Server;
 
 /// How a server answers.
@@ -19,6 +21,8 @@ enum Kind {
     Changing,
     /// Ranges, and after a while only errors.
     Failing,
+    /// Ranges, and after a while no time.
+    Busy,
 }
 
 /// A server with one file.
@@ -54,6 +58,9 @@ impl Peer {
                 let (status, part) = match range.filter(|_| kind != Kind::WholeFiles) {
                     _ if kind == Kind::Failing && number > 1 => {
                         ("404 Not Found".to_owned(), &content[..0])
+                    }
+                    _ if kind == Kind::Busy && number > 1 => {
+                        ("503 Busy".to_owned(), &content[..0])
                     }
                     Some((first, last)) => {
                         let end = length.min(last + 1);
@@ -97,15 +104,18 @@ impl Asked {
     }
 
     /// The number of the frame at `time_s`; what the server says goes wrong.
-    async fn number(&self, film: &str, time_s: f64) -> Result<u32, String> {
+    async fn number(&self, film: &str, time_s: f64) -> Result<u32, TaskFailure> {
         let film: String = form_urlencoded::byte_serialize(film.as_bytes()).collect();
         let port = self.server.port;
         let address =
             format!("http://127.0.0.1:{port}/proxy?src={film}&time={time_s}&toneMapped=true");
         let image = self.folder.path().join("image");
-        let fetched = Fetcher::new().unwrap().fetch(&address, &image).await;
-        self.server.check().map_err(|failure| failure.message)?;
-        fetched?;
+        let fetched = Fetcher::new(Guard::default())
+            .unwrap()
+            .fetch(&address, &image)
+            .await;
+        self.server.check()?;
+        fetched.unwrap();
         Ok(number(&std::fs::read(image).unwrap()))
     }
 }
@@ -152,15 +162,21 @@ async fn films_of_other_servers_have_the_same_frames_at_the_same_times() {
 
 #[tokio::test]
 async fn a_film_that_changes_or_goes_away_while_it_is_read_is_told() {
-    for (kind, expected) in [
-        (Kind::Changing, "it was changed while it was read"),
-        (Kind::Failing, "the server answered 404 Not Found"),
+    for (kind, expected, may_pass) in [
+        (Kind::Changing, "it was changed while it was read", false),
+        (Kind::Failing, "the server answered 404 Not Found", false),
+        (
+            Kind::Busy,
+            "the server answered 503 Service Unavailable",
+            true,
+        ),
     ] {
         let asked = Asked::start().await;
         let peer = Peer::start(raw(asked.folder.path(), "256:192"), kind).await;
         let failure = asked.number(&peer.address, 2.0).await.unwrap_err();
-        assert!(failure.contains(&peer.address), "{failure}");
-        assert!(failure.contains(expected), "{failure}");
+        assert!(failure.message.contains(&peer.address), "{failure}");
+        assert!(failure.message.contains(expected), "{failure}");
+        assert_eq!(failure.retryable, may_pass, "{failure}");
     }
 }
 
@@ -180,7 +196,7 @@ async fn the_tables_of_an_mp4_are_enough_to_know_its_frames() {
     std::fs::write(&film, &padded).unwrap();
     let peer = Peer::start(padded, Kind::Ranges).await;
     let tools = tools(folder.path());
-    let fetcher = Fetcher::new().unwrap();
+    let fetcher = Fetcher::new(Guard::default()).unwrap();
     let remote = RemoteFile::open(&fetcher, &tools.blocks, &peer.address).await;
     let tables = skeleton::write(&remote.unwrap().unwrap(), folder.path()).await;
     let tables = tables.unwrap().unwrap();
