@@ -477,13 +477,19 @@ static RENDER: TableRule = TableRule {
                 min: 1,
                 max: 1_000_000,
             },
-            default: Default::Words("Remotion's rule, from the number of frames", "20"),
+            default: Default::Words(
+                "Remotion's rule, from the number of frames; on the local target longer, a chunk for each worker",
+                "20",
+            ),
             doc: "Frames a chunk.",
         },
         Key {
             name: "concurrency",
             kind: Kind::Whole { min: 1, max: 200 },
-            default: Default::Words("Remotion's rule, from the number of frames", "50"),
+            default: Default::Words(
+                "Remotion's rule, from the number of frames; on the local target a chunk for each worker",
+                "50",
+            ),
             doc: "How many chunks are rendered at the same time.",
         },
         Key {

@@ -12,6 +12,10 @@ const FRAMES_PER_CHUNK_MIN: u32 = 5;
 /// The shortest chunk that the default rule makes, unless the whole render is shorter.
 const FRAMES_PER_CHUNK_DEFAULT_MIN: u64 = 20;
 
+/// The longest chunk that [`ChunkLength::ForWorkers`] makes of a video for which Remotion's rule makes shorter ones: what is lost
+/// with a worker that ends, and well within a function's default timeout at two frames a second.
+const FRAMES_PER_CHUNK_FEW_MAX: u32 = 100;
+
 /// The most chunks that `--concurrency` can ask for: Remotion's limit of functions for a render.
 pub const CONCURRENCY_MAX: u32 = 200;
 
@@ -24,6 +28,9 @@ pub const CHUNKS_MAX: u32 = 10_000;
 pub enum ChunkLength {
     /// Remotion's rule.
     Default,
+    /// Where there are just so many workers, as on one machine: a chunk for each. Remotion's rule cuts for hundreds of
+    /// machines, and each further chunk costs the start and the end of an encoder.
+    ForWorkers(u32),
     /// `--frames-per-lambda`: this many frames each, the last one what is left.
     Frames(u32),
     /// `--concurrency`: so many chunks, or fewer where they would be too short.
@@ -83,7 +90,7 @@ impl ChunkLength {
             Self::Chunks(count) if !(1..=CONCURRENCY_MAX).contains(&count) => {
                 Err(ChunkPlanError::Concurrency(count))
             }
-            Self::Default | Self::Frames(_) | Self::Chunks(_) => Ok(()),
+            Self::Default | Self::ForWorkers(_) | Self::Frames(_) | Self::Chunks(_) => Ok(()),
         }
     }
 }
@@ -112,6 +119,12 @@ impl ChunkPlan {
         let min = shown.min(FRAMES_PER_CHUNK_MIN);
         let frames_per_chunk = match length {
             ChunkLength::Default => default_frames_per_chunk(shown).max(min),
+            ChunkLength::ForWorkers(count) => {
+                let count = count.max(1);
+                let rounds = shown.div_ceil(count.saturating_mul(FRAMES_PER_CHUNK_FEW_MAX));
+                let even = shown.div_ceil(count.saturating_mul(rounds));
+                even.max(default_frames_per_chunk(shown))
+            }
             ChunkLength::Frames(asked) if asked < min => {
                 return Err(ChunkPlanError::TooFewFrames { asked, min });
             }
@@ -254,6 +267,28 @@ mod tests {
     }
 
     #[test]
+    fn few_workers_get_a_chunk_each_and_none_a_long_one() {
+        for (frames, workers, frames_per_chunk, chunks) in [
+            (150, 1, 75, 2),
+            (150, 2, 75, 2),
+            (90, 2, 45, 2),
+            (30, 4, 15, 2),
+            (1_000, 2, 100, 10),
+            (250, 2, 63, 4),
+            // Remotion's rule where that makes longer ones.
+            (30, 2, 15, 2),
+            (150, 100, 19, 8),
+            (18_000, 2, 120, 150),
+        ] {
+            assert_eq!(
+                plan(frames, ChunkLength::ForWorkers(workers)),
+                (frames_per_chunk, chunks),
+                "{frames} frames, {workers} workers"
+            );
+        }
+    }
+
+    #[test]
     fn what_cannot_be_cut_is_refused() {
         let frames = FrameRange::new(0, 100_000).unwrap();
         for length in [
@@ -274,6 +309,7 @@ mod tests {
             count in 1_u32..40_000,
             length in prop_oneof![
                 Just(ChunkLength::Default),
+                (0_u32..100).prop_map(ChunkLength::ForWorkers),
                 (5_u32..10_000).prop_map(ChunkLength::Frames),
                 (1_u32..=200).prop_map(ChunkLength::Chunks),
             ],

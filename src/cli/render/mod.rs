@@ -215,7 +215,7 @@ fn request(
         (None, None) => match (defaults.frames_per_lambda, defaults.concurrency) {
             (Some(frames), _) => ChunkLength::Frames(frames),
             (None, Some(chunks)) => ChunkLength::Chunks(chunks),
-            (None, None) => ChunkLength::Default,
+            (None, None) => deployed.chunk_length(),
         },
     };
     let request = RenderRequest::new(RenderOptions {

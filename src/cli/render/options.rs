@@ -15,6 +15,7 @@ use crate::media::{
 };
 use crate::names::SiteName;
 use crate::protocol::{BrowserSettings, SiteLocation, SiteObjects, browsers};
+use crate::render::chunks::ChunkLength;
 use crate::render::dispatch::Workers;
 use crate::render::invocation::WorkerFunction;
 use crate::render::request::{Overrides, PageOptions};
@@ -245,12 +246,8 @@ impl Deployed {
     ) -> Result<u32, CommandError> {
         Ok(match (self.config.target, asked) {
             (Target::Local, asked) => {
-                let cores = std::thread::available_parallelism()
-                    .ok()
-                    .and_then(|cores| u32::try_from(cores.get()).ok())
-                    .unwrap_or(1);
-                let cores_max = (cores / browsers(self.config.function.memory_mb)).max(1);
-                asked.unwrap_or(cores_max).clamp(1, cores_max)
+                let workers_max = self.local_workers_max();
+                asked.unwrap_or(workers_max).clamp(1, workers_max)
             }
             (Target::Aws, Some(asked)) => asked.max(1),
             (Target::Aws, None) => cloud
@@ -259,6 +256,23 @@ impl Deployed {
                 .unreserved_concurrent_executions
                 .clamp(1, CONCURRENCY_DEFAULT_MAX),
         })
+    }
+
+    /// Workers of the embedded cloud that have a processor of this machine for each of their browsers.
+    fn local_workers_max(&self) -> u32 {
+        let cores = std::thread::available_parallelism()
+            .ok()
+            .and_then(|cores| u32::try_from(cores.get()).ok())
+            .unwrap_or(1);
+        (cores / browsers(self.config.function.memory_mb)).max(1)
+    }
+
+    /// How long chunks are where nobody says so.
+    pub(in crate::cli) fn chunk_length(&self) -> ChunkLength {
+        match self.config.target {
+            Target::Local => ChunkLength::ForWorkers(self.local_workers_max()),
+            Target::Aws => ChunkLength::Default,
+        }
     }
 
     /// Says so if the folder of the page's site is not what was deployed: workers draw what was applied.

@@ -156,6 +156,17 @@ fn text(line: &[u8]) -> String {
     String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line)).into_owned()
 }
 
+/// Takes lines until a batch is full or the stream has ended: who waits for its end does not wait for lines that will
+/// not come.
+async fn gather(receiver: &mut mpsc::Receiver<(u64, String)>, lines: &mut Vec<(u64, String)>) {
+    while lines.len() < BATCH_LINES_MAX {
+        let room = BATCH_LINES_MAX - lines.len();
+        if receiver.recv_many(lines, room).await == 0 {
+            return;
+        }
+    }
+}
+
 async fn store(
     mut receiver: mpsc::Receiver<(u64, String)>,
     logs: LogsHandle,
@@ -165,13 +176,7 @@ async fn store(
 ) {
     let mut lines = Vec::new();
     while receiver.recv_many(&mut lines, BATCH_LINES_MAX).await > 0 {
-        if lines.len() < BATCH_LINES_MAX && !receiver.is_closed() {
-            tokio::time::sleep(BATCH_WAIT).await;
-            while lines.len() < BATCH_LINES_MAX {
-                let Ok(line) = receiver.try_recv() else { break };
-                lines.push(line);
-            }
-        }
+        let _ = tokio::time::timeout(BATCH_WAIT, gather(&mut receiver, &mut lines)).await;
         let batch = std::mem::take(&mut lines);
         let (logs, region) = (logs.clone(), region.clone());
         let (group, stream) = (group.clone(), stream.clone());
