@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
+use super::parts::part_sizes;
 use super::tree::{Entry, Tree};
 use super::{BundleError, program, zip};
 use crate::digest::Digest;
@@ -155,6 +156,15 @@ impl FunctionPackage {
             source,
         })
     }
+}
+
+/// What the parts of the code with this digest take unzipped, by name: components of a package, files of other code. `None` if it is not
+/// in `cache`, or not readable.
+pub fn kept_part_sizes(cache: &Path, code_sha256: &Digest) -> Option<BTreeMap<String, u64>> {
+    let ending = format!("-{code_sha256}.zip");
+    let mut kept = cached(cache).into_iter();
+    let zip = kept.find(|path| path.to_string_lossy().ends_with(&ending))?;
+    part_sizes(&zip).ok()
 }
 
 /// What the zip's bytes depend on: the files and, for the compressor's sake, the version of rmx.

@@ -6,12 +6,15 @@
 mod error;
 mod function;
 pub mod package;
+mod parts;
 mod program;
 mod site;
 mod tree;
 mod zip;
 
 pub use error::BundleError;
-pub use function::{FunctionPackage, PackageRules, PackageSource, UNZIPPED_BYTES_MAX};
+pub use function::{
+    FunctionPackage, PackageRules, PackageSource, UNZIPPED_BYTES_MAX, kept_part_sizes,
+};
 pub use site::SiteBundle;
 pub use tree::{Entry, Tree};
