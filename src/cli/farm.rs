@@ -11,7 +11,7 @@ use crate::cloud::{
 };
 use crate::config::{Config, Target};
 use crate::env::Env;
-use crate::local::{self, LocalOptions, Running};
+use crate::local::{self, Isolation, LocalOptions, Running};
 use crate::names::{AccountId, Region};
 use crate::state::CloudIdentity;
 
@@ -20,6 +20,11 @@ use super::error::{CommandError, CommandErrorKind};
 
 /// The account of the embedded cloud.
 const LOCAL_ACCOUNT: &str = "000000000000";
+
+/// The account of the embedded cloud.
+pub(super) fn local_account() -> AccountId {
+    LOCAL_ACCOUNT.parse().expect("it has 12 digits")
+}
 
 /// A connected cloud.
 #[derive(Debug)]
@@ -116,6 +121,7 @@ fn guard(config: &Config, account: &AccountId) -> Result<(), CommandError> {
 
 async fn start_local(context: &Context, config: &Config) -> Result<Running, CommandError> {
     let options = local_options(context, config);
+    require_isolation(&options).await?;
     let directory = options.directory.clone();
     let started = async {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -130,16 +136,41 @@ async fn start_local(context: &Context, config: &Config) -> Result<Running, Comm
 
 /// Where the embedded cloud of `config` lives, and what its functions find in their environment.
 pub(crate) fn local_options(context: &Context, config: &Config) -> LocalOptions {
-    local_options_at(context, &config.directory, config.region.clone())
+    LocalOptions {
+        isolation: config.local.isolate.then(|| Isolation {
+            launcher: context.env.executable.clone(),
+        }),
+        ..local_options_at(context, &config.directory, config.region.clone())
+    }
+}
+
+/// Requires that functions can be isolated, if they are to be.
+///
+/// # Errors
+/// This system does not let them.
+pub(crate) async fn require_isolation(options: &LocalOptions) -> Result<(), CommandError> {
+    let Some(isolation) = &options.isolation else {
+        return Ok(());
+    };
+    isolation.check().await.map_err(|error| {
+        CommandError::new(
+            CommandErrorKind::Preflight,
+            "Functions cannot be isolated on this system",
+        )
+        .detail("`isolate` under [local] needs namespaces of users, mounts and networks.")
+        .cause(error)
+        .hint("allow them (in a container: --privileged, or run as a user outside of it), or set `isolate = false`")
+    })
 }
 
 /// The same for a project's folder, whether it has a configuration or not.
 pub(crate) fn local_options_at(context: &Context, project: &Path, region: Region) -> LocalOptions {
     LocalOptions {
         directory: project.join(".rmx/local"),
-        account: LOCAL_ACCOUNT.parse().expect("it has 12 digits"),
+        account: local_account(),
         region,
         worker_environment: worker_environment(&context.env),
+        isolation: None,
         faults: Default::default(),
     }
 }

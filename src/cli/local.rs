@@ -1,17 +1,18 @@
 //! `rmx local serve`: the embedded cloud in the foreground, for other people's clients.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 
 use crate::config::ConfigError;
-use crate::local::{self, LocalOptions, Running};
+use crate::local::{self, Entrance, LocalOptions, Running};
 use crate::names::Region;
 
 use super::context::Context;
 use super::error::{CommandError, ExitStatus};
-use super::farm::{local_options, local_options_at};
+use super::farm::{local_options, local_options_at, require_isolation};
 
 /// Where there is no configuration: the region it would default to.
 const REGION_DEFAULT: &str = "us-east-1";
@@ -26,6 +27,21 @@ pub(crate) struct LocalArgs {
 #[derive(Debug, clap::Subcommand)]
 enum LocalVerb {
     Serve(ServeArgs),
+    #[command(hide = true)]
+    Enter(EnterArgs),
+}
+
+/// Become an isolated function; started by the embedded cloud, in namespaces of its own
+#[derive(Debug, clap::Args)]
+pub(crate) struct EnterArgs {
+    #[arg(long)]
+    root: PathBuf,
+    #[arg(long)]
+    task: PathBuf,
+    #[arg(long)]
+    disk_mb: u32,
+    #[arg(long)]
+    listen: Vec<SocketAddr>,
 }
 
 /// Serve the embedded cloud's S3, Lambda, IAM, STS and CloudWatch Logs to any AWS client, until interrupted
@@ -50,12 +66,25 @@ pub(crate) async fn cmd_local(
 ) -> Result<ExitStatus, CommandError> {
     match &args.verb {
         LocalVerb::Serve(args) => serve(context, args).await,
+        LocalVerb::Enter(args) => Err(enter(args)),
     }
+}
+
+/// Returns only if it fails.
+fn enter(args: &EnterArgs) -> CommandError {
+    let entrance = Entrance {
+        root: args.root.clone(),
+        task: args.task.clone(),
+        disk_mb: args.disk_mb,
+        listen: args.listen.clone(),
+    };
+    CommandError::error("Cannot isolate the function").cause(local::enter(&entrance))
 }
 
 async fn serve(context: &Context, args: &ServeArgs) -> Result<ExitStatus, CommandError> {
     let stop = context.interrupt.stop();
     let options = options(context)?;
+    require_isolation(&options).await?;
     let region = options.region.clone();
     let directory = options.directory.clone();
     let listener = TcpListener::bind(args.listen)

@@ -25,6 +25,7 @@ mod lock;
 mod package;
 mod plan;
 mod planned;
+mod policies;
 mod preflight;
 mod project;
 mod protection;
@@ -106,6 +107,7 @@ enum Verb {
     Still(still::StillArgs),
     Compositions(compositions::CompositionsArgs),
     Package(package::PackageArgs),
+    Policies(policies::PoliciesArgs),
     Doctor(doctor::DoctorArgs),
     Explain(explain::ExplainArgs),
     Local(local::LocalArgs),
@@ -130,6 +132,7 @@ async fn run(context: &Context, verb: &Verb) -> Result<ExitStatus, CommandError>
         Verb::Still(args) => still::cmd_still(context, args).await,
         Verb::Compositions(args) => compositions::cmd_compositions(context, args).await,
         Verb::Package(args) => package::cmd_package(context, args).await,
+        Verb::Policies(args) => policies::cmd_policies(context, args).await,
         Verb::Doctor(args) => doctor::cmd_doctor(context, args).await,
         Verb::Explain(args) => explain::cmd_explain(context, args),
         Verb::Local(args) => local::cmd_local(context, args).await,

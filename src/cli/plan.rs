@@ -106,6 +106,7 @@ fn show(context: &Context, args: &PlanArgs, planned: &Planned) -> Result<(), Com
                 ui,
             ))?;
             if !planned.plan.is_empty() {
+                ui.print_raw(&view::code_size_text(planned.code_size.as_ref(), ui))?;
                 ui.print_raw(&view::cost_text(planned.cost.as_ref(), ui))?;
             }
             ui.print_raw(&view::preflight_text(planned.preflight.as_ref(), ui))?;

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use crate::apply::Artefacts;
 use serde_json::json;
 
+use crate::bundle::kept_part_sizes;
 use crate::cloud::{AccountSettings, CloudError};
 use crate::config::{Config, DenyRule, Target};
 use crate::media::FrameRange;
 use crate::names::BucketName;
 use crate::plan::change::{Desired, Plan};
+use crate::plan::code_size::{self, CodeSize};
 use crate::plan::cost::{self, Estimate, Shape};
 use crate::plan::gate::{self, Violation};
 use crate::plan::limits::Package;
@@ -27,7 +29,7 @@ use super::error::{CommandError, CommandErrorKind};
 use super::farm::Farm;
 use super::project::{Project, build_sites};
 use super::protection;
-use super::render::options::CONCURRENCY_DEFAULT_MAX;
+use super::render::workers::CONCURRENCY_DEFAULT_MAX;
 use super::view;
 
 /// Frames of a minute of video, 30 of them a second.
@@ -57,6 +59,8 @@ pub(super) struct Planned {
     pub(super) package: Option<Package>,
     /// What it does to the cost of rendering.
     pub(super) cost: Option<Estimate>,
+    /// What it does to the size of the function's code.
+    pub(super) code_size: Option<CodeSize>,
     /// Whether it could be carried out, once that was asked.
     pub(super) preflight: Option<Preflight>,
     /// Why it is refused besides, once that was asked.
@@ -287,6 +291,7 @@ pub(super) async fn make(
             }
             PlanMode::RefreshOnly => None,
         },
+        code_size: code_size(config, &plan),
         losses: observe::losses(&farm.cloud, &plan, state).await?,
         request,
         basis: Basis::new(&config.project, config.stage.as_ref(), config.digest, state),
@@ -299,6 +304,14 @@ pub(super) async fn make(
         artefacts: project.as_ref().map(Project::artefacts).unwrap_or_default(),
         secrets: project.map(|project| project.secrets).unwrap_or_default(),
     })
+}
+
+/// What the plan does to the size of the function's code, as far as this machine has packed it.
+fn code_size(config: &Config, plan: &Plan) -> Option<CodeSize> {
+    let (before, after) = code_size::replaced_code(plan)?;
+    let cache = config.directory.join(".rmx/cache");
+    let kept = |digest| kept_part_sizes(&cache, &digest);
+    Some(CodeSize::new(kept(before).as_ref(), &kept(after)?))
 }
 
 /// How the configuration has renders done.

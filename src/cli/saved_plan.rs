@@ -55,6 +55,7 @@ pub(super) fn as_saved(planned: &Planned) -> SavedPlan {
         losses: planned.losses.clone(),
         preflight: planned.preflight.clone(),
         cost: planned.cost.clone(),
+        code_size: planned.code_size.clone(),
         refusals: planned.refusals.clone(),
     }
 }

@@ -6,12 +6,12 @@ use std::path::Path;
 use super::check::nearest;
 use super::environment::secret_source;
 use super::problem::Problem;
-use super::state;
 use super::tree::{Span, Table, Value};
 use super::{
     Architecture, BucketConfig, Config, EnvironmentValue, FunctionConfig, LoadOptions, LogsConfig,
     PolicyConfig, RenderDefaults, RoleConfig, SiteConfig, Target, VpcConfig,
 };
+use super::{local, state};
 use crate::digest::Digest;
 use crate::names::StageName;
 
@@ -137,6 +137,7 @@ pub(super) fn config(
         state: state::config(root, &region)?,
         region,
         account: root.parsed("account"),
+        local: local::config(table("local")),
         function: function(table("function"), target, directory),
         role: role(table("role")),
         bucket: BucketConfig {

@@ -3,6 +3,7 @@
 //! The check, the file that `rmx init` writes, the JSON Schema and `docs/configuration.md` are all made from this
 //! table, so they cannot disagree.
 
+use super::local::LOCAL;
 use super::policy::POLICY;
 use super::rule::{Default, FOLDER, Key, Kind, TableRule, TextRule, arn};
 use super::state::STATE;
@@ -106,6 +107,12 @@ static SHARED: &[Key] = &[
         default: Default::Words("a file below `.rmx/state/`", ""),
         doc: "Where rmx keeps what it recorded: on this machine, or in a bucket of S3 that all machines share, with a \
               lock. `rmx state migrate` moves it. docs/STATE.md says more.",
+    },
+    Key {
+        name: "local",
+        kind: Kind::Table(&LOCAL),
+        default: Default::Words("every default", ""),
+        doc: "How the embedded cloud runs the function. Has no meaning on AWS.",
     },
     Key {
         name: "site",

@@ -13,6 +13,7 @@ mod environment;
 mod format;
 mod keys;
 mod load;
+mod local;
 mod names;
 mod overlay;
 mod policy;
@@ -37,6 +38,7 @@ pub use format::format;
 #[cfg(test)]
 pub(crate) use load::parse_for_tests;
 pub use load::{ConfigError, LoadOptions, load, parse};
+pub use local::LocalConfig;
 pub use policy::{DenyRule, PolicyConfig};
 pub use problem::Problems;
 pub use schema::{reference, schema};
@@ -62,6 +64,8 @@ pub struct Config {
     pub region: Region,
     /// Refuse to touch any other account than this one.
     pub account: Option<AccountId>,
+    /// `[local]`
+    pub local: LocalConfig,
     /// `[function]`
     pub function: FunctionConfig,
     /// `[role]`

@@ -6,6 +6,7 @@ mod credentials;
 mod faults;
 mod http;
 mod iam;
+mod isolation;
 mod lambda;
 mod logs;
 mod permission;
@@ -23,6 +24,7 @@ mod trace;
 
 pub use credentials::Credentials;
 pub use faults::{Fault, FaultKind, Faults, Moment};
+pub use isolation::{Entrance, Isolation, enter};
 pub use permission::Permission;
 pub use quotas::Quotas;
 pub use server::{LocalOptions, Running, start};

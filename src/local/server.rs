@@ -21,6 +21,7 @@ use super::authorization::{Denial, Signer};
 use super::credentials::Credentials;
 use super::faults::{self, Fault, FaultKind, Faults, Moment};
 use super::http::{self as wire, Body};
+use super::isolation::Isolation;
 use super::permission::Permission;
 use super::s3::permissions;
 use super::services::Services;
@@ -48,6 +49,8 @@ pub struct LocalOptions {
     pub region: Region,
     /// Environment variables of executed functions, beside Lambda's own: `PATH` and the like.
     pub worker_environment: BTreeMap<String, String>,
+    /// How functions are kept from this machine; `None`: they are not.
+    pub isolation: Option<Isolation>,
     /// What goes wrong on request. Nothing does by default.
     pub faults: Faults,
 }
@@ -96,7 +99,7 @@ pub async fn start(options: LocalOptions, listener: TcpListener) -> io::Result<R
     let store = Store::open(&options.directory)?;
     let credentials = Credentials::of(&store)?;
     let endpoint_url = format!("http://{address}");
-    let services = Arc::new(Services::new(store, &options, &endpoint_url, &credentials)?);
+    let services = Arc::new(Services::new(store, &options, address, &credentials)?);
     let stop = CancellationToken::new();
     let mut accepting = JoinSet::new();
     accepting.spawn(accept(listener, Arc::clone(&services), stop.clone()));

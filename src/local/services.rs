@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -39,7 +40,7 @@ impl Services {
     pub(super) fn new(
         store: Store,
         options: &LocalOptions,
-        endpoint_url: &str,
+        address: SocketAddr,
         credentials: &Credentials,
     ) -> io::Result<Self> {
         let iam = IamService::new(store.clone());
@@ -53,9 +54,10 @@ impl Services {
         );
         let settings = ExecutorSettings {
             store: store.clone(),
-            endpoint_url: endpoint_url.to_owned(),
+            address,
             credentials: credentials.clone(),
             worker_environment: options.worker_environment.clone(),
+            isolation: options.isolation.clone(),
             logs: LogsHandle::new(store.clone()),
         };
         let own_store = store.clone();

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
 use super::change::Desired;
 use crate::bundle::SiteBundle;
 use crate::config::{Config, EnvironmentValue, LogsConfig, ResourceNames, RoleConfig, StateConfig};
@@ -107,32 +109,57 @@ fn role(config: &Config, names: &ResourceNames, identity: &CloudIdentity) -> Opt
     }))
 }
 
+/// The policy of the workers' role, whoever makes that role.
+pub fn worker_policy(config: &Config, identity: &CloudIdentity) -> Value {
+    let names = ResourceNames::derive(config, &identity.account, &identity.region);
+    role::policy_document(&access(config, &names, identity))
+}
+
 /// What the workers of `config` do, and on what.
 pub fn worker_needs(config: &Config, identity: &CloudIdentity) -> Vec<(&'static str, String)> {
     let names = ResourceNames::derive(config, &identity.account, &identity.region);
     role::worker_needs(&access(config, &names, identity))
 }
 
-/// What a command that changes the state does where that is kept in S3; nothing where it is in a folder.
+/// What a command that changes the state cannot do without where that is kept in S3; nothing where it is in a folder.
 pub fn state_needs(config: &Config, identity: &CloudIdentity) -> Vec<(&'static str, String)> {
-    let StateConfig::S3 { bucket, key, .. } = &config.state else {
+    let objects = [
+        ("s3:GetObject", ""),
+        ("s3:PutObject", ""),
+        ("s3:GetObject", ".lock"),
+        ("s3:PutObject", ".lock"),
+        ("s3:DeleteObject", ".lock"),
+    ];
+    let Some((bucket, key)) = state_arns(config, identity) else {
         return Vec::new();
+    };
+    let objects = objects.map(|(action, end)| (action, format!("{key}{end}")));
+    let list = ("s3:ListBucket", bucket);
+    objects.into_iter().chain([list]).collect()
+}
+
+/// What it does besides. Backups that cannot be made or cleared away stop nobody.
+pub fn state_backup_needs(
+    config: &Config,
+    identity: &CloudIdentity,
+) -> Vec<(&'static str, String)> {
+    let needs = |(_, key): (String, String)| {
+        ["s3:PutObject", "s3:DeleteObject"].map(|action| (action, format!("{key}.backups/*")))
+    };
+    let needs = state_arns(config, identity).map(needs);
+    needs.into_iter().flatten().collect()
+}
+
+/// The ARNs of the state's bucket and of its object.
+fn state_arns(config: &Config, identity: &CloudIdentity) -> Option<(String, String)> {
+    let StateConfig::S3 { bucket, key, .. } = &config.state else {
+        return None;
     };
     let default_key = || StateStore::default_key(&config.project, config.stage.as_ref());
     let key = key.clone().unwrap_or_else(default_key);
-    let partition = role::partition(&identity.region);
-    let (get, put, delete) = ("s3:GetObject", "s3:PutObject", "s3:DeleteObject");
-    // Backups that cannot be made or cleared away stop nobody.
-    let objects = [
-        (get, ""),
-        (put, ""),
-        (get, ".lock"),
-        (put, ".lock"),
-        (delete, ".lock"),
-    ];
-    let object = |(action, end)| (action, format!("arn:{partition}:s3:::{bucket}/{key}{end}"));
-    let list = ("s3:ListBucket", format!("arn:{partition}:s3:::{bucket}"));
-    objects.map(object).into_iter().chain([list]).collect()
+    let bucket = format!("arn:{}:s3:::{bucket}", role::partition(&identity.region));
+    let object = format!("{bucket}/{key}");
+    Some((bucket, object))
 }
 
 fn access<'a>(

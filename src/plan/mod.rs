@@ -3,6 +3,7 @@
 pub mod calls;
 pub mod change;
 mod check;
+pub mod code_size;
 pub mod cost;
 pub mod desired;
 mod error;
@@ -14,6 +15,7 @@ mod make;
 #[cfg(test)]
 mod model;
 pub mod observe;
+pub mod policies;
 pub mod preflight;
 pub mod request;
 pub mod retention;

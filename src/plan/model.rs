@@ -180,6 +180,7 @@ fn outlasts_a_file(plan: &Plan, state: &State) {
         losses: Vec::new(),
         preflight: None,
         cost: None,
+        code_size: None,
         refusals: Vec::new(),
         made_at: "2026-11-23T00:00:00Z".to_owned(),
         basis: basis.clone(),

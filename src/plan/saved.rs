@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::change::{Action, Change, OLD_VERSIONS_FIELD, Plan};
+use super::code_size::CodeSize;
 use super::cost::Estimate;
 use super::gate::Violation;
 use super::loss::Loss;
@@ -44,6 +45,9 @@ pub struct SavedPlan {
     /// What it does to the cost of rendering, as it was estimated then.
     #[serde(default)]
     pub cost: Option<Estimate>,
+    /// What it does to the size of the function's code; `None` where that stays.
+    #[serde(default)]
+    pub code_size: Option<CodeSize>,
     /// Why it was refused then, besides what preflight found; nothing if it was not.
     #[serde(default)]
     pub refusals: Vec<Violation>,

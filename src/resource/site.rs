@@ -53,9 +53,12 @@ pub struct ListedFile {
 /// The prefix of what rmx keeps in the bucket for itself.
 pub const OWN_PREFIX: &str = "rmx/";
 
+/// The prefix of function zips that are too large for a request.
+pub const CODE_PREFIX: &str = "rmx/code/";
+
 /// The key of a function zip that is too large for a request.
 pub fn code_key(code_sha256: &Digest) -> String {
-    format!("{OWN_PREFIX}code/{code_sha256}.zip")
+    format!("{CODE_PREFIX}{code_sha256}.zip")
 }
 
 /// The prefix of a site's objects: `sites/NAME/`.

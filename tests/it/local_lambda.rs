@@ -12,7 +12,7 @@ use aws_sdk_lambda::types::{
     Environment, FunctionCode, InvocationType, InvokeWithResponseStreamResponseEvent as Event,
     LastUpdateStatus, LogType, LoggingConfig, Runtime, State, ThrottleReason,
 };
-use rmx::local::{LocalOptions, Running};
+use rmx::local::{Isolation, LocalOptions, Running};
 use serde_json::{Value, json};
 
 /// A custom runtime that does what its event asks for.
@@ -21,13 +21,17 @@ const RUNTIME: &str = include_str!("../../src/local/lambda/tests/runtime.py");
 /// Nothing here takes long; what waits in vain ends here.
 const LIMIT: Duration = Duration::from_secs(60);
 
-struct Cloud {
-    running: Running,
-    lambda: aws_sdk_lambda::Client,
+pub(crate) struct Cloud {
+    pub(crate) running: Running,
+    pub(crate) lambda: aws_sdk_lambda::Client,
     configuration: aws_config::SdkConfig,
 }
 
 async fn start(folder: &Path) -> Cloud {
+    start_isolating(folder, None).await
+}
+
+pub(crate) async fn start_isolating(folder: &Path, isolation: Option<Isolation>) -> Cloud {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let options = LocalOptions {
         directory: folder.join("cloud"),
@@ -35,6 +39,7 @@ async fn start(folder: &Path) -> Cloud {
         region: "eu-central-1".parse().unwrap(),
         faults: Default::default(),
         worker_environment: BTreeMap::new(),
+        isolation,
     };
     let running = rmx::local::start(options, listener).await.unwrap();
     let keys = running.credentials();
@@ -61,7 +66,7 @@ async fn start(folder: &Path) -> Cloud {
     }
 }
 
-fn zip(script: &str) -> Vec<u8> {
+pub(crate) fn zip(script: &str) -> Vec<u8> {
     let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
     let options = zip::write::SimpleFileOptions::default().unix_permissions(0o755);
     writer.start_file("bootstrap", options).unwrap();
@@ -70,7 +75,7 @@ fn zip(script: &str) -> Vec<u8> {
 }
 
 impl Cloud {
-    async fn create_role(&self) {
+    pub(crate) async fn create_role(&self) {
         let trust = json!({
             "Version": "2012-10-17",
             "Statement": [{ "Effect": "Allow", "Action": "sts:AssumeRole", "Principal": { "Service": "lambda.amazonaws.com" } }],
@@ -84,7 +89,7 @@ impl Cloud {
             .unwrap();
     }
 
-    fn create(
+    pub(crate) fn create(
         &self,
         code: FunctionCode,
     ) -> aws_sdk_lambda::operation::create_function::builders::CreateFunctionFluentBuilder {
@@ -109,7 +114,7 @@ impl Cloud {
     }
 
     /// Waits until `f` is active and no update is in progress.
-    async fn settled(&self) {
+    pub(crate) async fn settled(&self) {
         let settled = async {
             loop {
                 let now = self

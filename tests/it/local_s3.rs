@@ -22,6 +22,7 @@ async fn cloud(directory: &Path) -> Running {
         region: "us-east-1".parse().unwrap(),
         faults: Default::default(),
         worker_environment: BTreeMap::new(),
+        isolation: None,
     };
     start(options, TcpListener::bind("127.0.0.1:0").await.unwrap())
         .await
@@ -597,6 +598,7 @@ async fn only_loopback_is_served() {
         region: "us-east-1".parse().unwrap(),
         faults: Default::default(),
         worker_environment: BTreeMap::new(),
+        isolation: None,
     };
     let everywhere = TcpListener::bind("0.0.0.0:0").await.unwrap();
     let error = start(options, everywhere).await.unwrap_err();

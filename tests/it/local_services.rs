@@ -29,6 +29,7 @@ impl Local {
             region: "eu-central-1".parse().unwrap(),
             faults: Default::default(),
             worker_environment: BTreeMap::new(),
+            isolation: None,
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let running = rmx::local::start(options, listener).await.unwrap();

@@ -526,3 +526,142 @@ fn validate_tells_a_package_for_another_machine() {
     let detail = wrong["diagnostics"][0]["detail"].as_str().unwrap();
     assert!(detail.contains(expected), "{detail}");
 }
+
+#[test]
+fn a_full_disk_is_told_and_the_cache_stays() {
+    let mut project = TestProject::new();
+    worker(&project);
+    let (one, other) = (
+        tgz(&[("package/a", "a", 0o644)], 0),
+        tgz(&[("package/b", "b", 0o644)], 0),
+    );
+    std::fs::write(project.path().join("one.tgz"), &one).unwrap();
+    let component = |name: &str, source: &str, content: &[u8]| {
+        let files = format!("{{ from = \"package/{name}\", to = \"{name}\" }}");
+        let digest = Digest::of(content);
+        format!("{}sha256 = \"{digest}\"\n", component(name, source, &files))
+    };
+    let npm = component("a", ".npm = \"a@1.0.0\"", &one);
+    let script = format!("cp {}/one.tgz a-1.0.0.tgz", project.path().display());
+    client(&mut project, "npm", &script);
+    project.write("recipe.toml", &recipe(std::slice::from_ref(&npm)));
+    built(&project, &[]);
+
+    // What curl writes to takes nothing.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!(".url = \"http://{}/b.tgz\"", listener.local_addr().unwrap());
+    let partial = format!("{}.partial", Digest::of(&other));
+    std::os::unix::fs::symlink("/dev/full", cache(&project).join(partial)).unwrap();
+    let served = other.clone();
+    let server = std::thread::spawn(move || serve(listener, served, &[usize::MAX >> 1]));
+    project.write(
+        "recipe.toml",
+        &recipe(&[npm.clone(), component("b", &url, &other)]),
+    );
+    let full = build(&project, &[]).expect_status(1);
+    assert!(full.stderr.contains("curl: (23)"), "{full}");
+    assert!(full.stderr.contains("is there room on its disk?"), "{full}");
+    drop(server.join().unwrap());
+    // A client that says so itself.
+    let script = format!("cat {}/one.tgz > /dev/full", project.path().display());
+    client(&mut project, "npm", &script);
+    let new = component("b", ".npm = \"b@1.0.0\"", &other);
+    project.write("recipe.toml", &recipe(&[npm.clone(), new]));
+    let full = build(&project, &[]).expect_status(1);
+    assert!(
+        full.stderr
+            .to_lowercase()
+            .contains("no space left on device"),
+        "{full}"
+    );
+    // What was there is there.
+    assert_eq!(project.read("package-x86_64/a"), "a");
+    project.write("recipe.toml", &recipe(&[npm]));
+    built(&project, &["--offline"]);
+}
+
+#[test]
+fn a_package_that_lambda_would_not_unpack_is_refused() {
+    let project = TestProject::new();
+    worker(&project);
+    let large = project.write("large/video.bin", "");
+    let file = std::fs::File::options().write(true).open(large).unwrap();
+    file.set_len(262_144_000).unwrap();
+    let large = component(
+        "large",
+        ".folder = \"large\"",
+        "{ from = \"video.bin\", to = \"video.bin\" }",
+    );
+    project.write("recipe.toml", &recipe(&[large]));
+    let refused = build(&project, &[]).expect_status(1);
+    for told in [
+        "too large for Lambda",
+        "262.1 MB",
+        "`--without large` would be enough",
+    ] {
+        assert!(
+            refused.stderr.contains(told),
+            "{told} is missing in\n{refused}"
+        );
+    }
+    built(&project, &["--without", "large"]);
+}
+
+#[test]
+fn a_plan_tells_the_size_of_new_code_part_by_part() {
+    let project = TestProject::new();
+    worker(&project);
+    let text = |name: &str, size: usize| {
+        let text = "x".repeat(size);
+        component(
+            name,
+            &format!(".text = \"{text}\""),
+            &format!("{{ to = \"{name}\" }}"),
+        )
+    };
+    project.write(
+        "recipe.toml",
+        &recipe(&[text("one", 100), text("two", 1_000)]),
+    );
+    built(&project, &[]);
+    project.write(
+        "remotion.toml",
+        "project = \"hello\"\n[function]\npackage = \"package-x86_64\"\narchitecture = \"x86_64\"\n",
+    );
+    drop(project.rmx(&["apply", "--auto-approve"]).expect_status(0));
+    project.write(
+        "recipe.toml",
+        &recipe(&[text("three", 2_000), text("two", 900)]),
+    );
+    built(&project, &[]);
+    let plan = project.rmx(&["plan", "--out", "saved"]).expect_status(0);
+    let shown = project.rmx(&["show", "saved"]).expect_status(0);
+    for output in [&plan, &shown] {
+        for line in [
+            "Size of the function's code:\n",
+            "- one     0.1 kB\n",
+            "+ three   2.0 kB\n",
+            "~ two     1.0 kB -> 0.9 kB (-0.1 kB)\n",
+            "  in all  1.1 kB -> 2.9 kB (+1.8 kB), of 262.1 MB that Lambda unzips\n",
+        ] {
+            assert!(
+                output.stdout.contains(line),
+                "{line} is missing in\n{output}"
+            );
+        }
+    }
+    let size =
+        json(&project.rmx(&["show", "saved", "--json"]).expect_status(0))["code_size"].clone();
+    assert_eq!(size["parts"][2]["name"], "two", "{size}");
+    // What was packed elsewhere is not known here.
+    std::fs::remove_dir_all(project.path().join(".rmx/cache")).unwrap();
+    let plan = project.rmx(&["plan"]).expect_status(0);
+    assert!(
+        plan.stdout.contains("was not packed on this machine"),
+        "{plan}"
+    );
+    // Code that stays has no size to tell.
+    drop(project.rmx(&["apply", "--auto-approve"]).expect_status(0));
+    let plan = project.rmx(&["plan"]).expect_status(0);
+    assert!(!plan.stdout.contains("Size of"), "{plan}");
+}

@@ -32,6 +32,7 @@ pub(crate) fn behind_its_back<W: Future<Output = ()>>(
         region: "us-east-1".parse().unwrap(),
         faults: Default::default(),
         worker_environment: Default::default(),
+        isolation: None,
     };
     block_on(async {
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0))

@@ -338,6 +338,7 @@ pub(crate) async fn deployed_project() -> TestProject {
         account: account.parse().unwrap(),
         region: region.clone(),
         faults: Default::default(),
+        isolation: None,
         worker_environment: BTreeMap::from([(
             "PATH".to_owned(),
             surroundings.variables["PATH"].clone(),

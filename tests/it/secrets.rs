@@ -24,6 +24,7 @@ async fn serve(directory: &Path) -> Running {
         region: "us-east-1".parse().unwrap(),
         faults: Default::default(),
         worker_environment: Default::default(),
+        isolation: None,
     };
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await;
     rmx::local::start(options, listener.unwrap()).await.unwrap()

@@ -22,6 +22,10 @@ impl From<PackageError> for CommandError {
                 "curl" => "install curl".to_owned(),
                 _ => "build on Debian or Ubuntu, or leave the component out with --without".to_owned(),
             },
+            // curl's "Write error" (curl(1), exit codes).
+            PackageError::Client { code: Some(23), .. } => {
+                "look at the cache, ~/.cache/rmx/components: is there room on its disk?".to_owned()
+            }
             PackageError::Client { .. } => {
                 "run that command by hand to see more; what was fetched before stays in the cache"
                     .to_owned()

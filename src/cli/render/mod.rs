@@ -5,6 +5,7 @@ mod failure;
 pub(super) mod options;
 mod refused;
 pub(super) mod view;
+pub(super) mod workers;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;

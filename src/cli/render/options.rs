@@ -8,14 +8,13 @@ use crate::bundle::SiteBundle;
 use crate::cli::context::Context;
 use crate::cli::error::CommandError;
 use crate::cli::recorded::recorded_state;
-use crate::config::{Config, Target};
+use crate::config::Config;
 use crate::media::{
     AudioCodec, CaptureMethod, Codec, ColorSpace, Fps, ImageFormat, PixelFormat, ProResProfile,
     X264Preset,
 };
 use crate::names::SiteName;
-use crate::protocol::{BrowserSettings, SiteLocation, SiteObjects, browsers};
-use crate::render::chunks::ChunkLength;
+use crate::protocol::{BrowserSettings, SiteLocation, SiteObjects};
 use crate::render::dispatch::Workers;
 use crate::render::invocation::WorkerFunction;
 use crate::render::request::{Overrides, PageOptions};
@@ -23,9 +22,6 @@ use crate::resource::{Address, Resource, ResourceKind, site};
 use crate::state::{RecordStatus, State};
 
 use super::refused::RefusedOptions;
-
-/// The most invocations at the same time, unless the user asks for fewer.
-pub(in crate::cli) const CONCURRENCY_DEFAULT_MAX: u32 = 1_000;
 
 /// How much of the page's console is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
@@ -234,44 +230,6 @@ impl Deployed {
                 concurrency_max,
             }),
             _ => Err(incomplete(&Address::new(ResourceKind::Function, "worker"))),
-        }
-    }
-
-    /// How many invocations may run at the same time: what the cloud allows, and no more than was asked for. The embedded
-    /// cloud would start as many browsers as it is asked to, so there it is as many as have a browser for each processor.
-    pub(in crate::cli) async fn concurrency_max(
-        &self,
-        cloud: &crate::cloud::Cloud,
-        asked: Option<u32>,
-    ) -> Result<u32, CommandError> {
-        Ok(match (self.config.target, asked) {
-            (Target::Local, asked) => {
-                let workers_max = self.local_workers_max();
-                asked.unwrap_or(workers_max).clamp(1, workers_max)
-            }
-            (Target::Aws, Some(asked)) => asked.max(1),
-            (Target::Aws, None) => cloud
-                .account_settings()
-                .await?
-                .unreserved_concurrent_executions
-                .clamp(1, CONCURRENCY_DEFAULT_MAX),
-        })
-    }
-
-    /// Workers of the embedded cloud that have a processor of this machine for each of their browsers.
-    fn local_workers_max(&self) -> u32 {
-        let cores = std::thread::available_parallelism()
-            .ok()
-            .and_then(|cores| u32::try_from(cores.get()).ok())
-            .unwrap_or(1);
-        (cores / browsers(self.config.function.memory_mb)).max(1)
-    }
-
-    /// How long chunks are where nobody says so.
-    pub(in crate::cli) fn chunk_length(&self) -> ChunkLength {
-        match self.config.target {
-            Target::Local => ChunkLength::ForWorkers(self.local_workers_max()),
-            Target::Aws => ChunkLength::Default,
         }
     }
 

@@ -4,6 +4,7 @@
 //! its `-json` stream, so that tools which know these need to learn nothing.
 
 mod advice;
+mod code_size;
 mod cost;
 mod fields;
 mod outcome;
@@ -13,6 +14,7 @@ mod plan_text;
 mod state;
 
 pub(super) use advice::preflight_text;
+pub(super) use code_size::code_size_text;
 pub(super) use cost::cost_text;
 pub(super) use outcome::{announce, applied, event};
 pub(super) use plan_json::plan_json;

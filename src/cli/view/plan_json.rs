@@ -25,6 +25,7 @@ pub(crate) fn plan_json(saved: &SavedPlan) -> Value {
         losses,
         preflight,
         cost,
+        code_size,
         refusals,
     } = saved;
     let planned = plan.changes.iter().filter_map(|change| {
@@ -52,6 +53,7 @@ pub(crate) fn plan_json(saved: &SavedPlan) -> Value {
         "data_loss": losses,
         "preflight": preflight_json(preflight.as_ref()),
         "cost": cost_json(cost.as_ref()),
+        "code_size": code_size,
         "delete_data": request.delete_data,
         "refusals": refused(refusals, preflight.as_ref()),
         "applyable": saved.is_applyable(),

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::advice::{preflight_markdown, preflight_text};
+use super::code_size::code_size_text;
 use super::cost::{cost_markdown, cost_text};
 use super::plan_text::{nothing_to_do, plan_text};
 use super::{Totals, loss};
@@ -35,6 +36,7 @@ pub(crate) fn plan_markdown(saved: &SavedPlan) -> String {
         losses,
         preflight,
         cost,
+        code_size,
         refusals,
     } = saved;
     let cost = cost.as_ref().filter(|_| !plan.is_empty());
@@ -111,8 +113,9 @@ pub(crate) fn plan_markdown(saved: &SavedPlan) -> String {
     push(&mut text, &cost_markdown(cost));
     let plain = Ui::plain();
     let details = format!(
-        "{}{}{}",
+        "{}{}{}{}",
         plan_text(plan, losses, request.mode, &plain),
+        code_size_text(code_size.as_ref(), &plain),
         cost_text(cost, &plain),
         preflight_text(preflight.as_ref(), &plain)
     );
@@ -303,6 +306,7 @@ mod tests {
             losses: Vec::new(),
             preflight: None,
             cost: None,
+            code_size: None,
             refusals: Vec::new(),
             made_at: "2026-11-23T00:00:00Z".to_owned(),
             basis: Basis::new(&"hello".parse().unwrap(), None, Digest::of(""), &state),

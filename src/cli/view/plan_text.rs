@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::advice::preflight_text;
+use super::code_size::code_size_text;
 use super::cost::cost_text;
 use super::fields::{Mark, lines};
 use super::{Totals, loss, own_name};
@@ -96,19 +97,21 @@ pub(crate) fn saved_plan_text(saved: &SavedPlan, ui: &Ui) -> String {
         losses,
         preflight,
         cost,
+        code_size,
         refusals,
     } = saved;
     let cost = cost.as_ref().filter(|_| !plan.is_empty());
     let stage = basis.stage.as_ref();
     let stage = stage.map(|stage| format!(", stage {stage}"));
     format!(
-        "Saved plan of {made_at}: project {}{}, account {}, region {}, state serial {}.\n\n{}{}{}{}",
+        "Saved plan of {made_at}: project {}{}, account {}, region {}, state serial {}.\n\n{}{}{}{}{}",
         basis.project,
         stage.unwrap_or_default(),
         plan.identity.account,
         plan.identity.region,
         basis.serial,
         plan_text(plan, losses, request.mode, ui),
+        code_size_text(code_size.as_ref(), ui),
         cost_text(cost, ui),
         preflight_text(preflight.as_ref(), ui),
         refusals_text(refusals, preflight.as_ref(), ui)

@@ -48,6 +48,7 @@ impl TestCloud {
             directory: folder.path().join("data"),
             account: "123456789012".parse().unwrap(),
             region: region(),
+            isolation: None,
             worker_environment: BTreeMap::from([(
                 "PATH".to_owned(),
                 surroundings.variables["PATH"].clone(),
@@ -146,6 +147,26 @@ impl TestCloud {
         iam.attach_role_policy()
             .role_name(role)
             .policy_arn(ADMINISTRATOR)
+            .send()
+            .await
+            .unwrap();
+    }
+
+    /// Lets others use a role and puts a boundary on it, as somebody who means it well.
+    pub(crate) async fn bend_role(&self, role: &str) {
+        let iam = aws_sdk_iam::Client::new(&self.sdk().await);
+        iam.update_assume_role_policy()
+            .role_name(role)
+            .policy_document(
+                r#"{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"},
+                "Action": "sts:AssumeRole"}]}"#,
+            )
+            .send()
+            .await
+            .unwrap();
+        iam.put_role_permissions_boundary()
+            .role_name(role)
+            .permissions_boundary(ADMINISTRATOR)
             .send()
             .await
             .unwrap();

@@ -1,7 +1,7 @@
 //! An execution environment: one process, its Runtime API, its scratch folder and its log stream.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -9,6 +9,7 @@ use time::macros::format_description;
 use tokio::task::JoinSet;
 
 use crate::env;
+use crate::local::isolation::{Room, SCRATCH_FOLDER, TASK_FOLDER};
 use crate::names::FunctionName;
 
 use super::super::model::{Code, Configuration};
@@ -16,7 +17,7 @@ use super::super::reference::Place;
 use super::Shared;
 use super::failure::Failure;
 use super::output::{Output, Pipe};
-use super::process::{Process, Start, entrypoint_problem, start_problem};
+use super::process::{Isolated, Process, Start, entrypoint_problem, start_problem};
 use super::runtime_api::{Initialisation, RuntimeApi};
 
 /// What an environment can run. An environment is used again only for exactly the same.
@@ -82,19 +83,35 @@ impl Environment {
             stream.clone(),
         );
         let address = runtime.address.to_string();
+        let isolation = shared.settings.isolation.as_ref();
+        let (task, tmp) = match isolation {
+            Some(_) => (Path::new(TASK_FOLDER), Path::new(SCRATCH_FOLDER)),
+            None => (folder.as_path(), scratch.path()),
+        };
         let environment = Variables {
             target,
-            folder: &folder,
-            scratch: &scratch,
+            folder: task,
+            scratch: tmp,
             stream: &stream,
             address: &address,
         }
         .all(shared);
+        let reachable = [runtime.address, shared.settings.address];
         let start = Start {
             program: &program,
             folder: &folder,
             environment: &environment,
             mark: format!("AWS_LAMBDA_LOG_STREAM_NAME={stream}"),
+            isolated: isolation.map(|isolation| Isolated {
+                isolation,
+                room: Room {
+                    task: &folder,
+                    root: scratch.path(),
+                    disk_mb: target.configuration.disk_mb,
+                    reachable: &reachable,
+                },
+                memory_mb: target.configuration.memory_mb,
+            }),
         };
         let (process, receiver) = Process::start(start)
             .await
@@ -147,8 +164,8 @@ impl Environment {
 /// What an environment's variables are made of.
 struct Variables<'a> {
     target: &'a Target,
-    folder: &'a std::path::Path,
-    scratch: &'a TempDir,
+    folder: &'a Path,
+    scratch: &'a Path,
     stream: &'a str,
     address: &'a str,
 }
@@ -158,7 +175,7 @@ impl Variables<'_> {
     fn all(&self, shared: &Shared) -> BTreeMap<String, String> {
         let settings = &shared.settings;
         let configuration = &self.target.configuration;
-        let scratch = self.scratch.path().display().to_string();
+        let scratch = self.scratch.display().to_string();
         let folder = self.folder.display().to_string();
         let region = self.target.place.region.to_string();
         let mut variables = BTreeMap::from([
@@ -167,7 +184,10 @@ impl Variables<'_> {
             ("TZ".to_owned(), ":UTC".to_owned()),
             ("HOME".to_owned(), scratch.clone()),
         ]);
-        variables.extend(settings.worker_environment.clone());
+        if settings.isolation.is_none() {
+            // It speaks of this machine.
+            variables.extend(settings.worker_environment.clone());
+        }
         variables.extend(configuration.environment.clone().unwrap_or_default());
         let defined = [
             (
@@ -175,7 +195,7 @@ impl Variables<'_> {
                 settings.credentials.access_key_id.clone(),
             ),
             ("AWS_DEFAULT_REGION", region.clone()),
-            ("AWS_ENDPOINT_URL", settings.endpoint_url.clone()),
+            ("AWS_ENDPOINT_URL", format!("http://{}", settings.address)),
             (
                 "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
                 configuration.memory_mb.to_string(),

@@ -18,6 +18,7 @@ mod runtime_api;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::local::credentials::Credentials;
+use crate::local::isolation::Isolation;
 use crate::local::logs::LogsHandle;
 use crate::local::store::Store;
 use crate::names::FunctionName;
@@ -57,11 +59,13 @@ pub(crate) struct ExecutorSettings {
     /// Where zips are and scratch folders are made.
     pub(crate) store: Store,
     /// The embedded cloud's own address, for the function's clients.
-    pub(crate) endpoint_url: String,
+    pub(crate) address: SocketAddr,
     /// What the function signs with.
     pub(crate) credentials: Credentials,
     /// Variables every function gets, for example where Chromium is.
     pub(crate) worker_environment: BTreeMap<String, String>,
+    /// How functions are kept from this machine.
+    pub(crate) isolation: Option<Isolation>,
     /// Where log lines go.
     pub(crate) logs: LogsHandle,
 }
@@ -70,7 +74,7 @@ impl fmt::Debug for ExecutorSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ExecutorSettings")
             .field("store", &self.store)
-            .field("endpoint_url", &self.endpoint_url)
+            .field("address", &self.address)
             .finish_non_exhaustive()
     }
 }

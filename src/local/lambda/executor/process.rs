@@ -19,6 +19,8 @@ use tokio::process::{Child, Command};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::local::isolation::{Isolation, MemoryWatch, Relay, Room};
+
 /// Reads until its input ends, which it does when the holder of the other end is gone; then kills its group.
 /// Polite signals sent to the group must not end it early.
 const WATCHDOG: &str = "trap '' HUP INT TERM; read -r line; kill -KILL 0";
@@ -42,6 +44,17 @@ pub(super) struct Start<'a> {
     pub(super) environment: &'a BTreeMap<String, String>,
     /// An entry `NAME=VALUE` of `environment` that no other process has.
     pub(super) mark: String,
+    /// If it is kept from this machine.
+    pub(super) isolated: Option<Isolated<'a>>,
+}
+
+/// How it is kept from this machine.
+#[derive(Debug)]
+pub(super) struct Isolated<'a> {
+    pub(super) isolation: &'a Isolation,
+    pub(super) room: Room<'a>,
+    /// It is killed when it uses more.
+    pub(super) memory_mb: u32,
 }
 
 /// Running processes. Dropping them kills them.
@@ -51,6 +64,8 @@ pub(super) struct Process {
     program: Pid,
     mark: String,
     exit: watch::Receiver<Option<ExitStatus>>,
+    memory: Option<MemoryWatch>,
+    _relay: Option<Relay>,
     _supervisor: JoinSet<()>,
     _watchdog: Child,
 }
@@ -73,12 +88,21 @@ impl Process {
             .and_then(|id| i32::try_from(id).ok())
             .ok_or_else(|| io::Error::other("the watchdog has ended"))?;
         let (reader, writer) = io::pipe()?;
-        let mut command = Command::new(start.program);
+        let (mut command, socket) = match &start.isolated {
+            Some(isolated) => {
+                let (command, socket) = isolated.isolation.command(&isolated.room)?;
+                (command, Some(socket))
+            }
+            None => {
+                let mut command = Command::new(start.program);
+                command.stdin(Stdio::null());
+                (command, None)
+            }
+        };
         command
             .current_dir(start.folder)
             .env_clear()
             .envs(start.environment)
-            .stdin(Stdio::null())
             .stdout(writer.try_clone()?)
             .stderr(writer)
             .process_group(group)
@@ -110,14 +134,21 @@ impl Process {
                 sender.send_replace(Some(status));
             }
         });
-        let process = Self {
-            group: Pid::from_raw(group).ok_or_else(|| io::Error::other("the group has no id"))?,
+        let group = Pid::from_raw(group).ok_or_else(|| io::Error::other("the group has no id"))?;
+        let mut process = Self {
+            group,
             program,
             mark: start.mark,
             exit,
+            memory: None,
+            _relay: None,
             _supervisor: supervisor,
             _watchdog: watchdog,
         };
+        if let (Some(isolated), Some(socket)) = (start.isolated, socket) {
+            process._relay = Some(Relay::start(socket, isolated.room.reachable).await?);
+            process.memory = Some(process.watch_memory(isolated.memory_mb));
+        }
         Ok((process, pipe::Receiver::from_owned_fd(reader.into())?))
     }
 
@@ -142,8 +173,24 @@ impl Process {
         let _ = kill_process_group(self.group, Signal::KILL);
     }
 
-    /// The most memory `bootstrap` has used, in MiB, as far as the kernel tells.
+    /// Kills it when its processes together use more than `memory_mb`, as the kernel does on Lambda.
+    fn watch_memory(&self, memory_mb: u32) -> MemoryWatch {
+        let (program, group, mark) = (self.program, self.group, self.mark.clone());
+        MemoryWatch::start(
+            memory_mb,
+            move || members(program, group, &mark),
+            move || {
+                // A failure means that it is gone already.
+                let _ = kill_process_group(group, Signal::KILL);
+            },
+        )
+    }
+
+    /// The most memory that was used, in MiB, as far as the kernel tells: by `bootstrap`; by all its processes if it is isolated.
     pub(super) fn memory_peak_mb(&self) -> Option<u64> {
+        if let Some(memory) = &self.memory {
+            return Some(memory.peak_mb());
+        }
         let status =
             fs::read_to_string(format!("/proc/{}/status", self.program.as_raw_pid())).ok()?;
         let line = status
@@ -307,6 +354,7 @@ mod tests {
             folder,
             environment: &environment,
             mark: mark.clone(),
+            isolated: None,
         };
         let (process, output) = Process::start(start).await.unwrap();
         let mut text = String::new();

@@ -27,12 +27,13 @@ fn settings(folder: &std::path::Path) -> ExecutorSettings {
     ExecutorSettings {
         logs: LogsHandle::new(store.clone()),
         store,
-        endpoint_url: "http://127.0.0.1:1".to_owned(),
+        address: ([127, 0, 0, 1], 1).into(),
         credentials: crate::local::Credentials {
             access_key_id: "id".to_owned(),
             secret_access_key: "secret".to_owned(),
         },
         worker_environment: std::collections::BTreeMap::new(),
+        isolation: None,
     }
 }
 

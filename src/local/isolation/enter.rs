@@ -1,0 +1,57 @@
+//! The inside: a process that has its namespaces makes itself at home and becomes the function.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use super::{TASK_FOLDER, network, root};
+
+/// Where libraries are looked for on Lambda (`LD_LIBRARY_PATH` of its runtimes).
+const LIBRARY_PATH: &str =
+    "/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib";
+
+/// What a process that enters finds.
+#[derive(Debug, Clone)]
+pub struct Entrance {
+    /// An empty folder, for the root.
+    pub root: PathBuf,
+    /// The function's unpacked zip.
+    pub task: PathBuf,
+    /// Size of `/tmp`, in MiB.
+    pub disk_mb: u32,
+    /// Addresses that are served from outside.
+    pub listen: Vec<SocketAddr>,
+}
+
+/// Makes the root and the network, hands the listeners over through standard input, and becomes `bootstrap`. Called in namespaces of
+/// its own, with the function's environment.
+///
+/// # Errors
+/// Returns only if something fails. Whoever waits for the listeners is told as well.
+pub fn enter(entrance: &Entrance) -> io::Error {
+    let stdin = io::stdin();
+    let made = network::bring_up_loopback()
+        .and_then(|()| network::listen(&entrance.listen))
+        .and_then(|listeners| {
+            root::move_into(&entrance.root, &entrance.task, entrance.disk_mb)?;
+            Ok(listeners)
+        });
+    let handed_over = match made {
+        Ok(listeners) => network::hand_over(&stdin, &listeners),
+        Err(error) => {
+            // Whoever is told cannot do more about it than whoever reads the log.
+            let _ = network::tell(&stdin, &error.to_string());
+            Err(error)
+        }
+    };
+    match handed_over {
+        Ok(()) => Command::new(format!("{TASK_FOLDER}/bootstrap"))
+            .current_dir(TASK_FOLDER)
+            .env("LD_LIBRARY_PATH", LIBRARY_PATH)
+            .stdin(Stdio::null())
+            .exec(),
+        Err(error) => error,
+    }
+}

@@ -1,0 +1,145 @@
+//! Functions that see what they would see on Lambda: their code, `/tmp`, loopback, and limits that hold.
+
+use std::path::PathBuf;
+
+use aws_sdk_lambda::primitives::Blob;
+use aws_sdk_lambda::types::{EphemeralStorage, FunctionCode, LogType};
+use base64::Engine as _;
+use rmx::local::Isolation;
+use serde_json::Value;
+
+use crate::local_lambda::{Cloud, start_isolating, zip};
+use crate::support::TestProject;
+
+fn isolation() -> Isolation {
+    Isolation {
+        launcher: PathBuf::from(env!("CARGO_BIN_EXE_rmx")),
+    }
+}
+
+/// How `script` ends as an isolated function of 256 MB with a disk of 512 MB, and what it wrote until then.
+async fn end_of(script: &str) -> (Value, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let cloud: Cloud = start_isolating(folder.path(), Some(isolation())).await;
+    cloud.create_role().await;
+    let script = format!("#!/bin/sh\n{script}\nexit 7\n");
+    let code = FunctionCode::builder().zip_file(Blob::new(zip(&script)));
+    let disk = EphemeralStorage::builder().size(512).build().unwrap();
+    let create = cloud.create(code.build()).memory_size(256);
+    drop(create.ephemeral_storage(disk).send().await.unwrap());
+    cloud.settled().await;
+    let invocation = cloud.lambda.invoke().function_name("f");
+    let answer = invocation.log_type(LogType::Tail).send().await.unwrap();
+    let log = base64::engine::general_purpose::STANDARD.decode(answer.log_result().unwrap());
+    let log = String::from_utf8(log.unwrap()).unwrap();
+    cloud.running.shutdown().await;
+    let failure = serde_json::from_slice(answer.payload().unwrap().as_ref()).unwrap();
+    (failure, log)
+}
+
+/// Whether this system lets anything be isolated. Where it does not, that is told, see the last test.
+async fn possible() -> bool {
+    isolation().check().await.is_ok()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_isolated_function_sees_its_code_and_nothing_of_this_machine() {
+    if !possible().await {
+        return;
+    }
+    let (failure, log) = end_of(
+        "echo root /*\necho task $PWD *\necho home /home/* $HOME $TMPDIR\n\
+         echo x > /var/task/x || echo code is read-only\necho x > /x || echo root is read-only\necho x > /tmp/x && echo tmp is not\n\
+         while read -r line; do case $line in *:*) echo interface ${line%%:*};; esac; done < /proc/net/dev",
+    )
+    .await;
+    assert!(
+        failure["errorMessage"]
+            .as_str()
+            .unwrap()
+            .ends_with("exit status 7"),
+        "{failure} {log}"
+    );
+    for told in [
+        "task /var/task bootstrap\n",
+        "home /home/* /tmp /tmp\n",
+        "code is read-only\n",
+        "root is read-only\n",
+        "tmp is not\n",
+        "interface lo\n",
+    ] {
+        assert!(log.contains(told), "{told} is missing in\n{log}");
+    }
+    assert_eq!(log.matches("interface ").count(), 1, "{log}");
+    let root = log.lines().find(|line| line.starts_with("root ")).unwrap();
+    assert!(
+        !root.contains("/home") && !root.contains("/root") && !root.contains("/sbin"),
+        "{root}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_and_disk_of_an_isolated_function_end_where_they_do_on_lambda() {
+    if !possible().await {
+        return;
+    }
+    let (failure, log) = end_of(
+        "block=$(printf '%8388608s' x)\nwritten=0\n\
+         while printf '%s' \"$block\" >> /tmp/file; do written=$((written + 1)); done\necho wrote $written",
+    )
+    .await;
+    assert!(
+        failure["errorMessage"]
+            .as_str()
+            .unwrap()
+            .ends_with("exit status 7"),
+        "{failure} {log}"
+    );
+    let written = log.lines().find_map(|line| line.strip_prefix("wrote "));
+    let written: u32 = written.unwrap_or_else(|| panic!("{log}")).parse().unwrap();
+    // 64 times 8 MiB.
+    assert_eq!(written, 64, "{log}");
+
+    let (failure, log) =
+        end_of("text=$(printf '%1000000s' x)\nwhile true; do text=$text$text; done").await;
+    assert_eq!(failure["errorType"], "Runtime.ExitError", "{failure} {log}");
+    assert!(
+        failure["errorMessage"]
+            .as_str()
+            .unwrap()
+            .ends_with("Runtime exited with error: signal: killed"),
+        "{failure} {log}"
+    );
+    assert!(
+        log.contains("Memory Size: 256 MB\tMax Memory Used: 256 MB"),
+        "{log}"
+    );
+}
+
+/// The real worker reaches the Runtime API, its site and nothing else: Chromium is on the machine and not in the package.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_isolated_worker_has_what_its_package_brings() {
+    let project = TestProject::new();
+    project.write("site/index.html", "<p>1</p>");
+    std::fs::create_dir(project.path().join("package")).unwrap();
+    let worker = project.path().join("package/bootstrap");
+    std::fs::copy(env!("CARGO_BIN_EXE_rmx-worker"), worker).unwrap();
+    project.write(
+        "remotion.toml",
+        "project = \"hello\"\n[function]\npackage = \"package\"\n[local]\nisolate = true\n\
+         [[site]]\nname = \"site\"\nfolder = \"site\"\n",
+    );
+    let applied = project.rmx(&["apply", "--auto-approve"]);
+    if !possible().await {
+        let refused = applied.expect_status(13);
+        assert!(refused.stderr.contains("cannot be isolated"), "{refused}");
+        assert!(refused.stderr.contains("isolate = false"), "{refused}");
+        return;
+    }
+    drop(applied.expect_status(0));
+    let missing = project.rmx(&["compositions"]).expect_status(1);
+    assert!(
+        missing.stderr.contains("no headless Chromium was found"),
+        "{missing}"
+    );
+}
