@@ -22,6 +22,16 @@ pub enum PlanError {
         /// The `rmx:stack` tag it carries.
         owner: Option<String>,
     },
+    /// What is recorded is there, and does not say any more whose it is.
+    #[error(
+        "{address} is recorded as `{id}`, which is there and carries no tag `rmx:stack` any more: somebody took it away, or may not be asked"
+    )]
+    Unmarked {
+        /// Which of our resources.
+        address: Address,
+        /// ARN or name of what is there.
+        id: String,
+    },
     /// The state is of another account or region.
     #[error(
         "the state records what is in account {}, region {}; this is account {}, region {}",

@@ -6,6 +6,7 @@
 //! | yes | present, differs | update, or replace where a field cannot be changed in place |
 //! | yes | present, the same | no-op; adopt if it is not recorded so |
 //! | yes | foreign | an error that names the owner |
+//! | recorded | without a tag | an error: nobody knows whose it is |
 //! | no | present | delete |
 //! | no | absent or foreign | forget |
 //!
@@ -20,6 +21,7 @@ use super::change::{
 };
 use super::check::{check, check_dependencies};
 use super::error::PlanError;
+use super::observe::same_object;
 use super::retention::Retention;
 use crate::resource::{Address, FieldChange, FieldValue, Resource, ResourceKind, changed_fields};
 use crate::state::{Record, RecordStatus, State};
@@ -92,6 +94,16 @@ fn all_changes(
             .resources
             .get(address)
             .unwrap_or(&Observation::Absent);
+        if let (Some(record), Observation::Foreign { id, owner: None }) = (record, now)
+            && record.status == RecordStatus::Complete
+            && wanted.is_none_or(|wanted| same_object(&record.applied, wanted))
+        {
+            // To forget it would leave it behind, with what it holds and whatever protects it.
+            return Err(PlanError::Unmarked {
+                address: address.clone(),
+                id: id.clone(),
+            });
+        }
         drift.extend(record.and_then(|record| drifted(address, record, now)));
         let recorded = record.is_some_and(|record| record.protect);
         let protect = Protection {

@@ -476,7 +476,7 @@ fn outputs<const N: usize>(pairs: [(&str, String); N]) -> BTreeMap<String, Strin
 }
 
 /// Whether two specs name the same object in the cloud.
-fn same_object(one: &Resource, other: &Resource) -> bool {
+pub(super) fn same_object(one: &Resource, other: &Resource) -> bool {
     match (one, other) {
         (Resource::LogGroup(one), Resource::LogGroup(other)) => one.name == other.name,
         (Resource::Role(one), Resource::Role(other)) => one.name == other.name,

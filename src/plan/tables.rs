@@ -294,6 +294,17 @@ fn ours_is_adopted_and_foreign_is_refused() {
     );
     let plan = make(&Desired::default(), &now, &recorded(&all)).unwrap();
     assert!(summary(&plan).contains(&"Forget role.main".to_owned()));
+
+    // Whose it is by now nobody knows: to forget it would leave it behind.
+    let unmarked = Observation::Foreign {
+        id: "arn:role".to_owned(),
+        owner: None,
+    };
+    now.resources.insert(role, unmarked);
+    for desired in [wanted(&all), Desired::default()] {
+        let error = make(&desired, &now, &recorded(&all)).unwrap_err();
+        assert!(matches!(error, PlanError::Unmarked { .. }), "{error}");
+    }
 }
 
 #[test]
