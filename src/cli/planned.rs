@@ -348,6 +348,13 @@ impl From<PlanError> for CommandError {
                  `.rmx/state/backups` for `rmx state push`). To take it over, `rmx import`. Else rename the project, the stage or \
                  (for a bucket) `name` under [bucket]",
             ),
+            PlanError::Unmarked { address, .. } => {
+                let hint = format!(
+                    "give it back the tag `rmx:stack` with the lineage of the state (`rmx state pull` prints it), or let go of it \
+                     with `rmx state rm {address}`: it stays then, and is nobody's"
+                );
+                CommandError::error("A recorded object has lost its tag").cause(error).hint(hint)
+            }
             PlanError::OtherCloud { recorded, .. } => {
                 let hint = format!(
                     "use the credentials and region of account {}, or another stage for another cloud",

@@ -108,7 +108,8 @@ pub(super) fn load(context: &Context, path: &Path) -> Result<SavedPlan, CommandE
 /// Something moved in between; everything that did is told.
 pub(super) fn require_same(saved: &SavedPlan, planned: &mut Planned) -> Result<(), CommandError> {
     saved.carry_over_old_versions(&mut planned.plan);
-    let moved = saved.moved(&planned.basis, &planned.plan);
+    let mut moved = saved.moved(&planned.basis, &planned.plan);
+    moved.extend(saved.lost_besides(&planned.losses));
     if moved.is_empty() {
         return Ok(());
     }

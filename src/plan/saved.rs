@@ -14,7 +14,7 @@ use super::change::{Action, Change, OLD_VERSIONS_FIELD, Plan};
 use super::code_size::CodeSize;
 use super::cost::Estimate;
 use super::gate::Violation;
-use super::loss::Loss;
+use super::loss::{Loss, LossKind};
 use super::preflight::Preflight;
 use super::request::PlanRequest;
 use super::retention::Retention;
@@ -170,6 +170,22 @@ impl SavedPlan {
         !self.plan.is_empty() && self.refusals.is_empty() && !refused
     }
 
+    /// What would be lost besides what the plan shows: `losses` are those of now. Logs grow by themselves and do not count.
+    pub fn lost_besides(&self, losses: &[Loss]) -> Vec<Moved> {
+        let objects = losses.iter().filter(|loss| loss.kind == LossKind::Objects);
+        let grown = objects.filter_map(|now| {
+            let mut then = self.losses.iter();
+            let then = then.find(|then| then.address == now.address && then.kind == now.kind);
+            let (planned, size_bytes) = then.map_or((0, 0), |then| (then.count, then.size_bytes));
+            (now.count > planned || now.size_bytes > size_bytes).then(|| Moved::Lost {
+                address: now.address.clone(),
+                planned,
+                found: now.count,
+            })
+        });
+        grown.collect()
+    }
+
     /// What is another than when the plan was made; nothing if it may be carried out. `basis` and `plan` are what
     /// the same request leads to now.
     pub fn moved(&self, basis: &Basis, plan: &Plan) -> Vec<Moved> {
@@ -279,6 +295,15 @@ fn object(then: &Change, now: Option<&Change>) -> Vec<Moved> {
 /// What is another than when a plan was made. Its text is a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Moved {
+    /// More objects would be lost than somebody agreed to.
+    Lost {
+        /// The bucket.
+        address: Address,
+        /// How many there were.
+        planned: u64,
+        /// How many there are.
+        found: u64,
+    },
     /// It is a plan of another project or stage.
     Project {
         /// The plan's stage.
@@ -354,6 +379,14 @@ impl fmt::Display for Moved {
                     "it is a plan of another project or stage: its own is without --stage"
                 )
             }
+            Self::Lost {
+                address,
+                planned,
+                found,
+            } => write!(
+                f,
+                "{address} holds {found} objects that would be lost; it held {planned} when somebody agreed to that"
+            ),
             Self::Config => write!(f, "the configuration was edited"),
             Self::Cloud { planned, found } => write!(
                 f,

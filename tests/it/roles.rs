@@ -95,6 +95,48 @@ async fn what_others_grant_the_role_is_told_and_taken_away() {
     drop(aws.rmx(&["destroy", "--auto-approve"]).expect_status(0));
 }
 
+/// Other tools tag wholesale, and take away what they did not put there.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_lost_its_tag_is_not_forgotten() {
+    let aws = AwsProject::start("").await;
+    drop(aws.rmx(&["apply", "--auto-approve"]).expect_status(0));
+    aws.test_cloud.untag(ROLE).await;
+    for arguments in [
+        &["plan"][..],
+        &["destroy", "--auto-approve"],
+        &["apply", "--refresh-only", "--auto-approve"],
+    ] {
+        let refused = aws.rmx(arguments).expect_status(1);
+        for told in ["role.main is recorded as", "`rmx state rm role.main`"] {
+            assert!(refused.stderr.contains(told), "{refused}");
+        }
+    }
+    let listed = aws.rmx(&["state", "list"]).expect_status(0);
+    assert!(listed.stdout.contains("role.main"), "{listed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_after_the_agreement_is_not_lost() {
+    let aws = AwsProject::start("").await;
+    drop(aws.rmx(&["apply", "--auto-approve"]).expect_status(0));
+    let cloud = aws.test_cloud.connect().await;
+    let bucket = "rmx-hello-123456789012-eu-central-1".parse().unwrap();
+    let options = rmx::cloud::PutOptions::default();
+    let put = async |key: &str| {
+        let put = cloud.put_object(&bucket, key, "video".into(), &options);
+        let _ = put.await.unwrap();
+    };
+    put("renders/a/out.mp4").await;
+    let plan = ["plan", "--destroy", "--delete-data", "--out", "gone"];
+    drop(aws.rmx(&plan).expect_status(0));
+    put("renders/b/out.mp4").await;
+    let stale = aws.rmx(&["apply", "gone"]).expect_status(10);
+    let told = "bucket.main holds 2 objects that would be lost; it held 1 when";
+    assert!(stale.stderr.contains(told), "{stale}");
+    drop(aws.rmx(&plan).expect_status(0));
+    drop(aws.rmx(&["apply", "gone"]).expect_status(0));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_may_deny_is_not_taken_away_where_widening_is_denied() {
     let aws = AwsProject::start("").await;

@@ -129,7 +129,14 @@ impl TestCloud {
             .await
     }
 
-    /// Puts an inline policy into a role and attaches a managed one, as somebody who grants more.
+    /// Takes away the tag that says whose a role is.
+    pub(crate) async fn untag(&self, role: &str) {
+        let iam = aws_sdk_iam::Client::new(&self.sdk().await);
+        let untagged = iam.untag_role().role_name(role).tag_keys("rmx:stack");
+        untagged.send().await.unwrap();
+    }
+
+    /// Puts inline policies into a role and attaches a managed one, as somebody who grants more.
     pub(crate) async fn grant_more(&self, role: &str) {
         let iam = aws_sdk_iam::Client::new(&self.sdk().await);
         // More than there are on a page of IAM's answer.
