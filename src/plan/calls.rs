@@ -73,6 +73,13 @@ struct List<'a> {
     calls: Vec<Call>,
 }
 
+/// `arn:PARTITION:SERVICE:REGION:ACCOUNT:REST`.
+pub(super) fn arn(identity: &CloudIdentity, service: &str, rest: &str) -> String {
+    let CloudIdentity { account, region } = identity;
+    let partition = partition(region);
+    format!("arn:{partition}:{service}:{region}:{account}:{rest}")
+}
+
 impl List<'_> {
     fn add<const N: usize>(&mut self, actions: [&'static str; N], resource: &str) {
         self.calls.extend(actions.map(|action| Call {
@@ -90,11 +97,8 @@ impl List<'_> {
         });
     }
 
-    /// `arn:PARTITION:SERVICE:REGION:ACCOUNT:`.
     fn arn(&self, service: &str, rest: &str) -> String {
-        let CloudIdentity { account, region } = self.surroundings.identity;
-        let partition = partition(region);
-        format!("arn:{partition}:{service}:{region}:{account}:{rest}")
+        arn(self.surroundings.identity, service, rest)
     }
 
     fn bucket_arn(&self, bucket: &BucketName) -> String {

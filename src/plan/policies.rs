@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::calls::{Surroundings, calls};
+use super::calls::{Surroundings, arn, calls};
 use super::change::{Action, Change, Desired, Protection};
 use super::desired::{self, Ingredients};
 use super::retention::Retention;
@@ -241,11 +241,4 @@ fn least(needs: BTreeSet<Need>) -> Vec<Need> {
     };
     let kept = needs.iter().filter(|need| !covered(need)).cloned();
     kept.collect()
-}
-
-/// `arn:PARTITION:SERVICE:REGION:ACCOUNT:REST`.
-fn arn(identity: &CloudIdentity, service: &str, rest: &str) -> String {
-    let CloudIdentity { account, region } = identity;
-    let partition = partition(region);
-    format!("arn:{partition}:{service}:{region}:{account}:{rest}")
 }
