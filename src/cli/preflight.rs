@@ -106,7 +106,7 @@ pub(super) fn require_possible(planned: &Planned) -> Result<(), CommandError> {
     };
     let mut lines = Vec::new();
     for check in &refusals {
-        lines.push(format!("  - {}: {}", check.subject.as_str(), check.detail));
+        lines.push(format!("  - {check}"));
         for denied in &check.denied {
             let addresses: Vec<String> = denied.addresses.iter().map(ToString::to_string).collect();
             let needed = match addresses.len() {

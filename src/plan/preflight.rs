@@ -3,6 +3,8 @@
 //! Pure: what the cloud answered comes in, [`Check`]s come out. A check that could not be made says so and why; it is
 //! never a pass, and never a reason to refuse.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
@@ -95,6 +97,13 @@ pub struct Denied {
     pub addresses: Vec<Address>,
     /// Why, as a clause.
     pub reason: String,
+}
+
+/// Its subject and what was found.
+impl fmt::Display for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.subject.as_str(), self.detail)
+    }
 }
 
 impl Preflight {

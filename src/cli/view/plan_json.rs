@@ -95,7 +95,7 @@ fn refused(refusals: &[Violation], preflight: Option<&Preflight>) -> Value {
         json!({
             "rule": "preflight",
             "address": null,
-            "detail": format!("{}: {}", check.subject.as_str(), check.detail),
+            "detail": check.to_string(),
         })
     });
     let refusals = refusals.iter().map(|one| json!(one));

@@ -121,8 +121,7 @@ pub(crate) fn saved_plan_text(saved: &SavedPlan, ui: &Ui) -> String {
 /// Why the plan was refused when it was made.
 fn refusals_text(refusals: &[Violation], preflight: Option<&Preflight>, ui: &Ui) -> String {
     let by_preflight = preflight.into_iter().flat_map(Preflight::refusals);
-    let by_preflight = by_preflight
-        .map(|check| format!("preflight: {}: {}", check.subject.as_str(), check.detail));
+    let by_preflight = by_preflight.map(|check| format!("preflight: {check}"));
     let refusals = refusals.iter().map(ToString::to_string).chain(by_preflight);
     let lines: String = refusals.map(|one| format!("  - {one}\n")).collect();
     if lines.is_empty() {
