@@ -42,24 +42,25 @@ async fn possible() -> bool {
     isolation().check().await.is_ok()
 }
 
+/// What a script says that comes to its end, which no function may: that is its failure.
+async fn said_to_its_end(script: &str) -> String {
+    let (failure, log) = end_of(script).await;
+    let told = failure["errorMessage"].as_str().unwrap();
+    assert!(told.ends_with("exit status 7"), "{failure} {log}");
+    log
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_isolated_function_sees_its_code_and_nothing_of_this_machine() {
     if !possible().await {
         return;
     }
-    let (failure, log) = end_of(
+    let log = said_to_its_end(
         "echo root /*\necho task $PWD *\necho home /home/* $HOME $TMPDIR\n\
          echo x > /var/task/x || echo code is read-only\necho x > /x || echo root is read-only\necho x > /tmp/x && echo tmp is not\n\
          while read -r line; do case $line in *:*) echo interface ${line%%:*};; esac; done < /proc/net/dev",
     )
     .await;
-    assert!(
-        failure["errorMessage"]
-            .as_str()
-            .unwrap()
-            .ends_with("exit status 7"),
-        "{failure} {log}"
-    );
     for told in [
         "task /var/task bootstrap\n",
         "home /home/* /tmp /tmp\n",
@@ -83,18 +84,11 @@ async fn memory_and_disk_of_an_isolated_function_end_where_they_do_on_lambda() {
     if !possible().await {
         return;
     }
-    let (failure, log) = end_of(
+    let log = said_to_its_end(
         "block=$(printf '%8388608s' x)\nwritten=0\n\
          while printf '%s' \"$block\" >> /tmp/file; do written=$((written + 1)); done\necho wrote $written",
     )
     .await;
-    assert!(
-        failure["errorMessage"]
-            .as_str()
-            .unwrap()
-            .ends_with("exit status 7"),
-        "{failure} {log}"
-    );
     let written = log.lines().find_map(|line| line.strip_prefix("wrote "));
     let written: u32 = written.unwrap_or_else(|| panic!("{log}")).parse().unwrap();
     // 64 times 8 MiB.
