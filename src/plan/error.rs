@@ -24,7 +24,7 @@ pub enum PlanError {
     },
     /// What is recorded is there, and does not say any more whose it is.
     #[error(
-        "{address} is recorded as `{id}`, which is there and carries no tag `rmx:stack` any more: somebody took it away, or may not be asked"
+        "{address} is recorded as `{id}`, which is there and carries no tag `rmx:stack` any more: somebody took it away, made another of that name, or it may not be read"
     )]
     Unmarked {
         /// Which of our resources.

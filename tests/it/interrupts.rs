@@ -307,6 +307,8 @@ async fn whatever_hangs_in_whichever_verb_one_signal_ends_it() {
         &["compositions"],
     ] {
         for (call, signal) in [(1, Signal::INT), (2, Signal::TERM)] {
+            // A cloud of its own: a late call of the process before would be taken for this one's.
+            let setup = setup.copy().await;
             setup.hang_at(call, Moment::Before);
             let hung = setup.interrupted(verb, signal).await;
             assert!(hung, "{verb:?} makes no call {call}");

@@ -18,7 +18,7 @@ use rmx::plan::change::Desired;
 use rmx::plan::desired::Ingredients;
 use rmx::plan::observe::observe;
 use rmx::resource::{Resource, site};
-use rmx::state::{CloudIdentity, Holder, State, StateStore};
+use rmx::state::{CloudIdentity, Holder, RecordStatus, State, StateStore};
 use tokio_util::sync::CancellationToken;
 
 use super::model::{Drift, Round, THEIR_ROLE, Trouble, Wish, bootstrap, files};
@@ -187,10 +187,25 @@ impl<'a> Life<'a> {
         Ok(())
     }
 
-    /// Whether the log group that is wished for is somebody else's.
+    /// Whether the log group that is wished for, or recorded as made, is somebody else's.
     fn squatted(&self) -> bool {
-        self.wish.retention_days.is_some()
-            && self.theirs.contains_key(&format!("log group {LOG_GROUP}"))
+        let name = format!("log group {LOG_GROUP}");
+        if !self.theirs.contains_key(&name) {
+            return false;
+        }
+        let state = self
+            .store
+            .load()
+            .now_or_never()
+            .expect("a file is read at once");
+        let recorded = state.unwrap().is_some_and(|state| {
+            let mut records = state.records.values();
+            records.any(|record| {
+                matches!(&record.applied, Resource::LogGroup(_))
+                    && record.status == RecordStatus::Complete
+            })
+        });
+        self.wish.retention_days.is_some() || recorded
     }
 
     async fn apply(&mut self, wish: Wish) -> Checked {
