@@ -110,6 +110,8 @@ impl Listed<'_> {
                 memory_mb,
                 timeout_s,
                 code_sha256,
+                // What the next publication would give is the plan's affair.
+                is_latest: _,
             } = version;
             json!({
                 "version": number,

@@ -19,7 +19,7 @@ use crate::names::FunctionName;
 pub const LIVE_ALIAS: &str = "live";
 
 /// Lambda's name for the version that can be changed.
-const LATEST: &str = "$LATEST";
+pub(super) const LATEST: &str = "$LATEST";
 
 /// Everything about a function that a published version freezes.
 #[derive(Clone, PartialEq, Eq)]

@@ -5,8 +5,9 @@ use std::fmt;
 use aws_sdk_lambda::types::{AliasConfiguration, FunctionConfiguration};
 
 use super::error::cloud_error;
+use super::function::{LATEST, describe};
 use super::iam::gone_is_fine;
-use super::{Cloud, CloudError, CloudErrorKind, LIVE_ALIAS};
+use super::{Cloud, CloudError, CloudErrorKind, LIVE_ALIAS, Tags};
 use crate::digest::Digest;
 use crate::names::FunctionName;
 
@@ -46,6 +47,8 @@ pub struct PublishedVersion {
     pub timeout_s: u32,
     /// SHA-256 of its zip.
     pub code_sha256: Option<Digest>,
+    /// Whether code and configuration are those of `$LATEST`. Where the newest version is, publishing gives it again.
+    pub is_latest: bool,
 }
 
 impl Cloud {
@@ -218,9 +221,26 @@ impl Cloud {
         name: &FunctionName,
     ) -> Result<Vec<PublishedVersion>, CloudError> {
         let listed = self.list_versions(name).await?;
-        let mut versions: Vec<_> = listed.into_iter().filter_map(published).collect();
-        versions.sort_unstable_by_key(|version| version.number);
-        Ok(versions)
+        let listed = listed.into_iter().map(|version| {
+            let published_at = version.last_modified.clone();
+            (describe(version, None, Tags::new()), published_at)
+        });
+        let (latest, frozen): (Vec<_>, Vec<_>) =
+            listed.partition(|(version, _)| version.version == LATEST);
+        let latest = latest.first().map(|(latest, _)| &latest.settings);
+        let published = frozen.into_iter().filter_map(|(version, published_at)| {
+            Some(PublishedVersion {
+                number: version.version.parse().ok()?,
+                published_at: published_at.unwrap_or_default(),
+                memory_mb: version.settings.memory_mb,
+                timeout_s: version.settings.timeout_s,
+                is_latest: latest == Some(&version.settings),
+                code_sha256: version.settings.code_sha256,
+            })
+        });
+        let mut published: Vec<_> = published.collect();
+        published.sort_unstable_by_key(|version| version.number);
+        Ok(published)
     }
 
     /// What the account's storage holds of a function: the code of `$LATEST` and of every version; 0 if there is no function.
@@ -292,19 +312,5 @@ fn function_alias(alias: AliasConfiguration) -> Option<FunctionAlias> {
         name: alias.name?,
         version: alias.function_version?,
         weighted: weights.unwrap_or_default().into_keys().collect(),
-    })
-}
-
-/// `None` for `$LATEST`, which is no version.
-fn published(configuration: FunctionConfiguration) -> Option<PublishedVersion> {
-    let whole = |value: Option<i32>| value.and_then(|v| u32::try_from(v).ok()).unwrap_or(0);
-    Some(PublishedVersion {
-        number: configuration.version?.parse().ok()?,
-        published_at: configuration.last_modified.unwrap_or_default(),
-        memory_mb: whole(configuration.memory_size),
-        timeout_s: whole(configuration.timeout),
-        code_sha256: configuration
-            .code_sha256
-            .and_then(|text| Digest::from_base64(&text)),
     })
 }

@@ -67,8 +67,9 @@ fn deletes(now: &Present, wanted: Option<&Resource>, keep: u32) -> bool {
     let Some(wanted @ Resource::Function(_)) = wanted else {
         return false;
     };
-    let publishes = !changed_fields(Some(&now.spec), Some(wanted)).is_empty();
-    !now.versions.retention(keep, publishes).delete.is_empty()
+    let fields = changed_fields(Some(&now.spec), Some(wanted));
+    let publishing = now.versions.publishing(&fields);
+    !now.versions.retention(keep, publishing).delete.is_empty()
 }
 
 /// Puts what is recorded of denied deletions beside what was read: AWS does not tell.
@@ -145,6 +146,10 @@ pub async fn list(
         .map(|(name, (there, aliases))| {
             let mut versions = Versions {
                 there: there.iter().map(|version| version.number).collect(),
+                latest: there
+                    .last()
+                    .filter(|newest| newest.is_latest)
+                    .map(|newest| newest.number),
                 ..Versions::default()
             };
             for alias in aliases {

@@ -144,10 +144,12 @@ fn with_retention(mut change: Change, now: &Observation, keep: Option<u32>) -> C
     if change.address.kind != ResourceKind::Function || change.action == Action::Replace {
         return change;
     }
-    let publishes = !change.fields.is_empty();
-    let retention = present.versions.retention(keep, publishes);
+    // Not the fields of the change: those are what `live` serves, where that is another version.
+    let fields = changed_fields(Some(&present.spec), change.after.as_ref());
+    let publishing = present.versions.publishing(&fields);
+    let retention = present.versions.retention(keep, publishing);
     if !retention.delete.is_empty() {
-        let old = present.versions.old(publishes);
+        let old = present.versions.old(publishing);
         let left = old
             .iter()
             .filter(|version| !retention.delete.contains(version));

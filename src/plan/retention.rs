@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::resource::{FieldChange, PUBLISHED_FIELD};
+
 /// The published versions of a function.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Versions {
@@ -20,6 +22,19 @@ pub struct Versions {
     pub unclear: BTreeSet<String>,
     /// Those whose deletion was denied when it was last tried.
     pub undeletable: BTreeSet<u64>,
+    /// The newest one, if it is what `$LATEST` is: publishing gives it again.
+    pub latest: Option<u64>,
+}
+
+/// What a change makes of the versions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Publishing {
+    /// What is live stays live.
+    Nothing,
+    /// This one, which is there, goes live: after a rollback, for example.
+    Again(u64),
+    /// Another version is made and goes live.
+    Another,
 }
 
 /// What becomes of them.
@@ -35,20 +50,35 @@ pub struct Retention {
 }
 
 impl Versions {
-    /// Those that are not live, oldest first. With `publishes`, the live one will be one of them.
-    pub fn old(&self, publishes: bool) -> Vec<u64> {
+    /// What it takes to bring a function whose `$LATEST` differs in `fields` to what is wanted.
+    pub fn publishing(&self, fields: &[FieldChange]) -> Publishing {
+        let moves_alias_only = fields.iter().all(|field| field.path == PUBLISHED_FIELD);
+        match self.latest {
+            _ if fields.is_empty() => Publishing::Nothing,
+            Some(version) if moves_alias_only => Publishing::Again(version),
+            _ => Publishing::Another,
+        }
+    }
+
+    /// Those that will not be live, oldest first.
+    pub fn old(&self, publishing: Publishing) -> Vec<u64> {
+        let live = match publishing {
+            Publishing::Nothing => self.live,
+            Publishing::Again(version) => Some(version),
+            Publishing::Another => None,
+        };
         let versions = self.there.iter().copied();
-        versions
-            .filter(|version| publishes || Some(*version) != self.live)
-            .collect()
+        versions.filter(|version| Some(*version) != live).collect()
     }
 
     /// What goes if `keep` are kept besides the live one. What is in use stays in addition to these, and so does what could
     /// not be deleted: that is tried again with every version that is published, and is no change of its own.
-    pub fn retention(&self, keep: u32, publishes: bool) -> Retention {
-        let others = self.old(false);
+    pub fn retention(&self, keep: u32, publishing: Publishing) -> Retention {
+        let mut others = self.old(publishing);
+        let all = others.len();
         // The one that is live until now will be the first of those kept.
-        let keep = match publishes && self.live.is_some() {
+        others.retain(|version| Some(*version) != self.live);
+        let keep = match others.len() < all {
             true => keep.saturating_sub(1),
             false => keep,
         };
@@ -60,9 +90,9 @@ impl Versions {
         let (used, unused): (Vec<u64>, Vec<u64>) = others
             .iter()
             .partition(|version| !users(version).is_empty());
-        let (denied, free): (Vec<u64>, Vec<u64>) = unused
-            .iter()
-            .partition(|version| !publishes && self.undeletable.contains(version));
+        let (denied, free): (Vec<u64>, Vec<u64>) = unused.iter().partition(|version| {
+            publishing == Publishing::Nothing && self.undeletable.contains(version)
+        });
         let too_old = &others[..excess(others.len())];
         let kept = used.iter().filter(|version| too_old.contains(version));
         Retention {
@@ -91,14 +121,52 @@ mod tests {
     #[test]
     fn the_live_one_and_the_newest_others_stay() {
         let ten = versions(1..=10, 10);
-        assert_eq!(ten.retention(2, false).delete, [1, 2, 3, 4, 5, 6, 7]);
-        assert_eq!(ten.retention(2, true).delete, [1, 2, 3, 4, 5, 6, 7, 8]);
-        assert_eq!(ten.retention(9, false), Retention::default());
-        assert_eq!(ten.retention(100, true), Retention::default());
+        assert_eq!(
+            ten.retention(2, Publishing::Nothing).delete,
+            [1, 2, 3, 4, 5, 6, 7]
+        );
+        assert_eq!(
+            ten.retention(2, Publishing::Another).delete,
+            [1, 2, 3, 4, 5, 6, 7, 8]
+        );
+        assert_eq!(ten.retention(9, Publishing::Nothing), Retention::default());
+        assert_eq!(
+            ten.retention(100, Publishing::Another),
+            Retention::default()
+        );
         // After a rollback the live one is old, and stays all the same.
         let back = versions(1..=10, 3);
-        assert_eq!(back.retention(2, false).delete, [1, 2, 4, 5, 6, 7, 8]);
-        assert_eq!(back.retention(2, true).delete, [1, 2, 4, 5, 6, 7, 8, 9]);
+        assert_eq!(
+            back.retention(2, Publishing::Nothing).delete,
+            [1, 2, 4, 5, 6, 7, 8]
+        );
+        assert_eq!(
+            back.retention(2, Publishing::Another).delete,
+            [1, 2, 4, 5, 6, 7, 8, 9]
+        );
+        // The newest is what the function is: it goes live again, the one that was live stays, and another one beside it.
+        let again = back.retention(2, Publishing::Again(10));
+        assert_eq!(again.delete, [1, 2, 4, 5, 6, 7, 8]);
+        assert_eq!(again.delete, back.retention(2, Publishing::Nothing).delete);
+    }
+
+    #[test]
+    fn a_moved_alias_alone_makes_no_other_version_where_the_newest_is_the_function() {
+        let changed = |path: &str| FieldChange {
+            path: path.to_owned(),
+            before: None,
+            after: None,
+            forces_replacement: false,
+        };
+        let moved = [changed(PUBLISHED_FIELD)];
+        let more = [changed("memory_mb"), changed(PUBLISHED_FIELD)];
+        let mut back = versions(1..=10, 3);
+        assert_eq!(back.publishing(&[]), Publishing::Nothing);
+        assert_eq!(back.publishing(&moved), Publishing::Another);
+        back.latest = Some(10);
+        assert_eq!(back.publishing(&[]), Publishing::Nothing);
+        assert_eq!(back.publishing(&moved), Publishing::Again(10));
+        assert_eq!(back.publishing(&more), Publishing::Another);
     }
 
     #[test]
@@ -108,7 +176,7 @@ mod tests {
             .insert(2, BTreeSet::from(["render abc".to_owned()]));
         some.users
             .insert(5, BTreeSet::from(["render new".to_owned()]));
-        let retention = some.retention(2, false);
+        let retention = some.retention(2, Publishing::Nothing);
         assert_eq!(
             retention.delete,
             [1],
@@ -117,17 +185,17 @@ mod tests {
         let kept = BTreeMap::from([(2, BTreeSet::from(["render abc".to_owned()]))]);
         assert_eq!(retention.kept, kept);
         some.unclear.insert("render odd".to_owned());
-        assert_eq!(some.retention(2, false).delete, [0; 0]);
-        assert_eq!(some.retention(2, false).kept.len(), 3);
+        assert_eq!(some.retention(2, Publishing::Nothing).delete, [0; 0]);
+        assert_eq!(some.retention(2, Publishing::Nothing).kept.len(), 3);
     }
 
     /// What a plan leads to needs no other plan.
     #[test]
     fn nothing_is_left_to_do_afterwards() {
-        for (count, live, keep, publishes) in combinations(8) {
+        for (count, live, keep, publishing) in combinations(8) {
             let mut now = versions(1..=count, live);
             now.users.insert(2, BTreeSet::from(["render".to_owned()]));
-            for version in now.retention(keep, publishes).delete {
+            for version in now.retention(keep, publishing).delete {
                 assert!(now.there.contains(&version) && Some(version) != now.live);
                 // Nobody may delete these.
                 match [1, 3].contains(&version) {
@@ -135,21 +203,35 @@ mod tests {
                     false => drop(now.there.remove(&version)),
                 }
             }
-            if publishes {
-                now.there.insert(count + 1);
-                now.live = Some(count + 1);
+            match publishing {
+                Publishing::Nothing => {}
+                Publishing::Again(version) => now.live = Some(version),
+                Publishing::Another => {
+                    now.there.insert(count + 1);
+                    now.live = Some(count + 1);
+                }
             }
-            let again = now.retention(keep, false);
-            assert!(again.delete.is_empty(), "{count} {live} {keep} {publishes}");
+            let again = now.retention(keep, Publishing::Nothing);
+            assert!(
+                again.delete.is_empty(),
+                "{count} {live} {keep} {publishing:?}"
+            );
         }
     }
 
-    fn combinations(count_max: u64) -> Vec<(u64, u64, u32, bool)> {
+    fn combinations(count_max: u64) -> Vec<(u64, u64, u32, Publishing)> {
         let mut all = Vec::new();
         for count in 1..=count_max {
             for live in 1..=count {
                 for keep in 1..=5 {
-                    all.extend([true, false].map(|publishes| (count, live, keep, publishes)));
+                    all.extend(
+                        [
+                            Publishing::Nothing,
+                            Publishing::Again(count),
+                            Publishing::Another,
+                        ]
+                        .map(|publishing| (count, live, keep, publishing)),
+                    );
                 }
             }
         }

@@ -203,6 +203,9 @@ fn fields(resource: &Resource) -> Vec<Field> {
     }
 }
 
+/// Name of the field that says whether `live` serves the function as it is; see [`FunctionSpec::published`].
+pub const PUBLISHED_FIELD: &str = "published";
+
 fn function_fields(spec: &FunctionSpec) -> Vec<Field> {
     let FunctionSpec {
         name,
@@ -238,7 +241,7 @@ fn function_fields(spec: &FunctionSpec) -> Vec<Field> {
         field("security_group_ids", security_group_ids.clone()),
         field("log_group", log_group.as_str()),
         field("code_sha256", code_sha256.to_string()),
-        field("published", *published),
+        field(PUBLISHED_FIELD, *published),
     ]);
     fields
 }

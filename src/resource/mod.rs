@@ -7,7 +7,7 @@ pub mod reach;
 pub mod role;
 pub mod site;
 
-pub use field::{FieldChange, FieldValue, changed_fields, field_count};
+pub use field::{FieldChange, FieldValue, PUBLISHED_FIELD, changed_fields, field_count};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -100,6 +100,29 @@ fn old_versions_go_as_the_plan_shows() {
 }
 
 #[test]
+fn back_from_a_rollback_no_version_is_made_and_as_many_stay() {
+    let project = project();
+    for timeout_s in 101..=103 {
+        declare(&project, timeout_s, 2);
+        apply(&project);
+    }
+    assert_eq!(versions(&project), [3, 2, 1]);
+    drop(
+        project
+            .rmx(&["rollback", "--auto-approve"])
+            .expect_status(0),
+    );
+    let plan = changes(&project);
+    assert!(!plan.contains("old_versions"), "{plan}");
+    apply(&project);
+    assert_eq!(versions(&project), [3, 2, 1]);
+    // Version 3 is live again: another one takes its place, and the oldest goes.
+    declare(&project, 104, 2);
+    apply(&project);
+    assert_eq!(versions(&project), [4, 3, 2]);
+}
+
+#[test]
 fn what_a_running_render_or_another_alias_uses_stays() {
     let project = project();
     for timeout_s in 101..=106 {
