@@ -41,9 +41,9 @@ pub use smoke::{SmokeCheck, SmokeFailure};
 /// How often a change that takes long says so.
 const STILL_RUNNING_EVERY: Duration = Duration::from_secs(10);
 
-/// How long the change under way may go on after it was asked to stop. What is left of `cli`'s second and a half is for
-/// saying how far it came.
-pub const STOP_GRACE: Duration = Duration::from_millis(1_200);
+/// How long the change under way may go on after it was asked to stop. What is left of the time that `cli` gives a
+/// verb then is for saying how far it came.
+pub const STOP_GRACE: Duration = Duration::from_millis(1_000);
 
 /// A change that came to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -169,7 +169,7 @@ pub(super) async fn approved(
 fn progress(done: usize, remaining: &[Address]) -> String {
     let names: Vec<String> = remaining.iter().map(ToString::to_string).collect();
     let done = match done {
-        0 => "No change is complete.".to_owned(),
+        0 => "No change is done and recorded.".to_owned(),
         1 => "1 change is done and recorded.".to_owned(),
         _ => format!("{done} changes are done and recorded."),
     };
@@ -185,7 +185,11 @@ impl From<ApplyError> for CommandError {
         remaining.extend(error.remaining.iter().cloned());
         let mut detail = progress(error.done.len(), &remaining);
         if error.begun {
-            detail = format!("{detail} {} is changed in part.", error.address);
+            let how = match &error.cause {
+                ChangeError::SaveState(_) => "may be changed, and that is not recorded",
+                _ => "is changed in part",
+            };
+            detail = format!("{detail} {} {how}.", error.address);
         }
         let hint = match &error.cause {
             // Half of it is done by now, so it is not the plan that has to be looked at.
@@ -275,7 +279,7 @@ mod tests {
         let text = error.render(&Ui::plain());
         assert!(!text.contains("run the same command again"), "{text}");
         assert!(
-            text.contains("No change is complete. Not done: function.worker."),
+            text.contains("No change is done and recorded. Not done: function.worker."),
             "{text}"
         );
         // Half of the one change is done: the plan is not all that there is to say.

@@ -17,7 +17,7 @@ use super::error::{CommandError, CommandErrorKind};
 use super::ui::Ui;
 
 /// How long a verb may take to end by itself. CI systems kill after a few seconds, and rmx promises to be gone in two.
-const ENDING_TIME_MAX: Duration = Duration::from_millis(1_500);
+const ENDING_TIME_MAX: Duration = Duration::from_millis(1_300);
 
 /// The signals that ask to stop.
 #[derive(Debug)]

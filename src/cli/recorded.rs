@@ -206,6 +206,12 @@ pub(crate) fn hint(error: &StateError) -> String {
                 holder.pid, holder.host
             );
         }
+        StateError::Moved { to, .. } if !to.starts_with("s3://") => {
+            return format!(
+                "{to} is on the machine where `rmx state migrate` took it: work there, with a [state] that names no bucket, or bring it back from there with a [state] \
+                 that names S3 and `rmx state migrate`"
+            );
+        }
         StateError::Moved { to, .. } => {
             return format!("let [state] name {to}, or bring it here with `rmx state migrate`");
         }

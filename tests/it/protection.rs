@@ -109,6 +109,27 @@ fn protection_outlives_its_block_and_is_lifted_by_an_apply() {
 }
 
 #[test]
+fn an_entry_that_is_taken_out_takes_its_protection_with_it_and_says_so() {
+    let project = project();
+    let protected = CONFIG.replace("[function]", "[logs]\nprotect = true\n[function]");
+    project.write("remotion.toml", &protected);
+    apply(&project);
+    let entries = ["state", "rm", "log_group.main", "role.main", "--json"];
+    let removed = project.rmx(&entries).expect_status(0);
+    let warning = "log_group.main was protected";
+    assert_eq!(removed.stderr.matches("was protected").count(), 1);
+    assert!(removed.stderr.contains(warning), "{removed}");
+    let told: Value = serde_json::from_str(&removed.stdout).unwrap();
+    let forgotten = serde_json::json!(["log_group.main"]);
+    assert_eq!(told["protection_forgotten"], forgotten);
+    // Whoever declares it protected has it protected again.
+    apply(&project);
+    let replace = ["plan", "--replace", "log_group.main"];
+    let line = "log_group.main is protected and would be replaced";
+    refused(&project, &replace, &[line]);
+}
+
+#[test]
 fn functions_and_their_role_are_protected_too_and_programs_are_told() {
     let project = project();
     let protected = CONFIG.replace(

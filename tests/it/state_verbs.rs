@@ -107,7 +107,7 @@ fn is_put_right_by_hand(project: &TestProject) {
     project.write("cut.json", &whole[..whole.len() / 2]);
     has(
         &push("cut.json", &["--force"]).expect_status(1),
-        &["cut.json is damaged"],
+        &["cut.json is damaged", "the recorded state is as it was"],
     );
     project.write(
         "edited.json",
@@ -117,7 +117,7 @@ fn is_put_right_by_hand(project: &TestProject) {
     );
     has(
         &push("edited.json", &["--force"]).expect_status(1),
-        &["does not fit its checksum"],
+        &["does not fit its checksum", "as `rmx state pull`"],
     );
     project.write("named.json", &whole.replace("\"hello\"", "\"other\""));
     has(
@@ -490,7 +490,10 @@ fn a_state_moves_to_s3_and_back() {
     );
     configure(&project, IN_S3);
     let output = project.rmx(&["plan"]).expect_status(1);
-    has(&output, &["The state is kept elsewhere", LOCAL_FILE]);
+    has(
+        &output,
+        &["The state is kept elsewhere", LOCAL_FILE, "bring it back"],
+    );
     drop(project.rmx(&["state", "migrate"]).expect_status(0));
     drop(
         project

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::config::{Config, LogsConfig, RoleConfig};
 use crate::resource::{Address, ResourceKind};
+use crate::state::StateError;
 
 use super::super::context::Context;
 use super::super::error::{CommandError, ExitStatus};
@@ -27,20 +28,28 @@ pub(super) async fn remove(
         &at_once,
         async |store| {
             let mut state = store.state().clone();
+            let mut protected = Vec::new();
             for address in addresses {
-                if state.records.remove(address).is_none() {
-                    return Err(not_recorded(address));
-                }
+                let removed = state.records.remove(address);
+                let removed = removed.ok_or_else(|| not_recorded(address))?;
+                protected.extend(removed.protect.then_some(address));
             }
             store.save(&mut state).await?;
-            Ok(state.serial)
+            Ok((state.serial, protected))
         },
     );
     let removed = removed.await;
     recorded.close().await;
-    let serial = removed?;
+    let (serial, protected) = removed?;
+    for address in &protected {
+        context.ui.warn(format_args!(
+            "{address} was protected, and that is forgotten with its entry. `protect = true` in the configuration and an apply \
+             put it back."
+        ));
+    }
     if context.ui.json() {
-        let told = json!({ "removed": addresses, "serial": serial });
+        let told =
+            json!({ "removed": addresses, "protection_forgotten": protected, "serial": serial });
         context.ui.print_json(&told)?;
     } else {
         for address in addresses {
@@ -139,6 +148,20 @@ fn declares(config: &Config, address: &Address) -> bool {
     }
 }
 
+/// A file that is no state. The one that is recorded is untouched, so none of its backups is asked for.
+fn unusable(error: StateError) -> CommandError {
+    let broken = matches!(
+        error,
+        StateError::Damaged { .. } | StateError::Edited { .. }
+    );
+    match broken {
+        true => CommandError::error("The file is not a whole state")
+            .cause(error)
+            .hint("push a file as `rmx state pull` or a backup gives it; the recorded state is as it was"),
+        false => error.into(),
+    }
+}
+
 pub(super) async fn push(
     context: &Context,
     file: &Path,
@@ -158,7 +181,8 @@ pub(super) async fn push(
     .map_err(unreadable)?;
     let recorded = Recorded::open(context, &context.config()?).await?;
     let pushed = async {
-        let given = recorded.store.parse(&bytes, &file.display().to_string())?;
+        let given = recorded.store.parse(&bytes, &file.display().to_string());
+        let given = given.map_err(unusable)?;
         let at_once = LockOptions::default();
         with_lock(
             context,
