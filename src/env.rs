@@ -60,6 +60,14 @@ impl Env {
     }
 }
 
+/// Variables that one part of rmx sets for another.
+pub mod variable {
+    /// The bucket in which a function's renders lie. Set by the plan.
+    pub const BUCKET: &str = "RMX_BUCKET";
+    /// The version of Remotion that a function claims to be of. Set by the plan.
+    pub const REMOTION_VERSION: &str = "RMX_REMOTION_VERSION";
+}
+
 /// A program that rmx runs and does not bring along.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tool {

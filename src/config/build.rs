@@ -195,6 +195,10 @@ fn function(table: &Table, target: Target, directory: &Path) -> FunctionConfig {
             security_group_ids: sorted(vpc.texts("security_group_ids")),
         }),
         package: table.text("package").map(|folder| directory.join(folder)),
+        remotion_version: table
+            .text("remotion_version")
+            .unwrap_or("4.0.527")
+            .to_owned(),
         keep_versions: table.whole("keep_versions").unwrap_or(5),
         smoke: table.switch("smoke").unwrap_or(false),
         protect: protect(table),

@@ -220,6 +220,20 @@ static FUNCTION: TableRule = TableRule {
                   `bootstrap`.",
         },
         Key {
+            name: "remotion_version",
+            kind: Kind::Text(&TextRule {
+                what: "a version of Remotion",
+                rule: "three numbers joined by points, such as 4.0.527",
+                valid: |text| {
+                    let parts: Vec<_> = text.split('.').collect();
+                    parts.len() == 3 && parts.iter().all(|part| part.parse::<u32>().is_ok())
+                },
+            }),
+            default: Default::Value("\"4.0.527\""),
+            doc: "The version of Remotion that the function claims to be of. Remotion Lambda's clients talk to functions \
+                  of their own version only: set it to that of the client.",
+        },
+        Key {
             name: "keep_versions",
             kind: Kind::Whole { min: 1, max: 100 },
             default: Default::Value("5"),

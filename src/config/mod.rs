@@ -114,6 +114,8 @@ pub struct FunctionConfig {
     pub vpc: Option<VpcConfig>,
     /// A folder whose content is packed instead of the worker found next to `rmx`.
     pub package: Option<PathBuf>,
+    /// The version of Remotion that it claims to be of towards Remotion Lambda's clients.
+    pub remotion_version: String,
     /// Old versions that are kept besides the live one, 1 to 100.
     pub keep_versions: u32,
     /// Whether a new version renders the built-in composition before it goes live.

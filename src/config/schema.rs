@@ -293,6 +293,7 @@ mod tests {
                             "[\"arn:aws:lambda:us-east-1:123456789012:layer:a:1\"]".into()
                         }
                         _ if path == "region" => "\"eu-west-1\"".into(),
+                        _ if path == "function.remotion_version" => "\"4.0.1\"".into(),
                         _ => "\"/other/\"".into(),
                     }
                 }

@@ -8,6 +8,7 @@ use super::change::Desired;
 use crate::bundle::SiteBundle;
 use crate::config::{Config, EnvironmentValue, LogsConfig, ResourceNames, RoleConfig, StateConfig};
 use crate::digest::Digest;
+use crate::env::variable;
 use crate::names::SiteName;
 use crate::resource::role::{self, WorkerAccess};
 use crate::resource::{
@@ -203,7 +204,16 @@ fn functions(
         };
         Some((name.clone(), value))
     });
-    let environment: BTreeMap<_, _> = environment.collect();
+    // What the function tells Remotion Lambda's clients that ask nothing but its name.
+    let own = [
+        (variable::BUCKET, names.bucket.to_string()),
+        (
+            variable::REMOTION_VERSION,
+            function.remotion_version.clone(),
+        ),
+    ];
+    let own = own.map(|(name, value)| (name.to_owned(), EnvironmentSpec::Plain(value)));
+    let environment: BTreeMap<_, _> = environment.chain(own).collect();
     let role = match &config.role {
         RoleConfig::Managed { path, .. } => RoleReference::Managed {
             name: names.role.clone(),

@@ -124,11 +124,14 @@ fn from_nothing_to_a_farm_and_back() {
         .rmx(&["state", "show", "function.worker"])
         .expect_status(0)
         .stdout;
-    assert!(shown.contains("version           = \"1\"\n"), "{shown}");
-    assert!(
-        shown.contains("environment.TOKEN = (sensitive value)\n"),
-        "{shown}"
-    );
+    for line in [
+        "    version                          = \"1\"\n",
+        "    environment.RMX_BUCKET           = \"rmx-hello-000000000000-us-east-1\"\n",
+        "    environment.RMX_REMOTION_VERSION = \"4.0.527\"\n",
+        "    environment.TOKEN                = (sensitive value)\n",
+    ] {
+        assert!(shown.contains(line), "{line} is missing in\n{shown}");
+    }
 
     let planned = project
         .rmx(&["plan", "--destroy", "--detailed-exitcode"])
@@ -177,7 +180,7 @@ rmx will perform the following actions:
         name      = \"rmx-hello\"
       ~ memory_mb = 2048 -> 1024
       ~ version   = \"1\" -> (known after apply)
-        # (9 unchanged attributes hidden)
+        # (11 unchanged attributes hidden)
     }
 
 Plan: 0 to add, 1 to change, 0 to destroy.
@@ -190,12 +193,16 @@ Plan: 0 to add, 1 to change, 0 to destroy.
             .contains("Resources: 0 added, 1 changed, 0 destroyed."),
         "{applied}"
     );
-    assert!(recorded(&project, "function.worker").contains("version           = \"2\""));
+    assert!(
+        recorded(&project, "function.worker").contains("version                          = \"2\"")
+    );
 
     project.write("function/bootstrap", "#!/bin/sh\nexit 2\n");
     assert!(changes(&project).contains("~ code_sha256 = "));
     apply(&project);
-    assert!(recorded(&project, "function.worker").contains("version           = \"3\""));
+    assert!(
+        recorded(&project, "function.worker").contains("version                          = \"3\"")
+    );
 
     project.write("page/a.js", "changed");
     project.write("page/c.js", "new");
@@ -239,7 +246,8 @@ fn what_takes_a_replacement_says_which_field_forces_it() {
         "      ~ name = \"rmx-hello-000000000000-us-east-1\" -> \"my-own-bucket\" # forces replacement",
         "  # site.page must be replaced",
         "  # role.main will be updated in-place",
-        "Plan: 2 to add, 1 to change, 2 to destroy.",
+        "      ~ environment.RMX_BUCKET = \"rmx-hello-000000000000-us-east-1\" -> \"my-own-bucket\"",
+        "Plan: 2 to add, 2 to change, 2 to destroy.",
     ] {
         assert!(plan.contains(line), "{line} is missing in\n{plan}");
     }

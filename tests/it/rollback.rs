@@ -76,7 +76,10 @@ fn live_goes_back_and_the_next_apply_goes_forward() {
     assert_eq!(versions(&project), "3 withdrawn, 2 live, 1 released");
     let shown = project.rmx(&["state", "show", "function.worker"]);
     let shown = shown.expect_status(0).stdout;
-    assert!(shown.contains("version           = \"2\"\n"), "{shown}");
+    assert!(
+        shown.contains("version                          = \"2\"\n"),
+        "{shown}"
+    );
 
     // rmx did it, so it is no drift; and it is not what is declared, so it is a change.
     let plan = changes(&project);
