@@ -3,6 +3,7 @@
 mod field;
 pub mod function;
 pub mod policy;
+pub mod price;
 pub mod reach;
 pub mod role;
 pub mod site;
