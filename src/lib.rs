@@ -25,4 +25,5 @@ pub mod protocol;
 pub mod render;
 pub mod resource;
 pub mod state;
+pub mod wire;
 pub mod worker;

@@ -11,6 +11,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("resource", &["words"]),
     ("bundle", &["words"]),
     ("protocol", &["words"]),
+    ("wire", &["words"]),
     ("state", &["words", "resource"]),
     ("cloud", &["words", "resource"]),
     (
