@@ -66,6 +66,8 @@ pub mod variable {
     pub const BUCKET: &str = "RMX_BUCKET";
     /// The version of Remotion that a function claims to be of. Set by the plan.
     pub const REMOTION_VERSION: &str = "RMX_REMOTION_VERSION";
+    /// How many workers may run at the same time, where that is known. Set by the embedded cloud for its functions.
+    pub const CONCURRENCY_MAX: &str = "RMX_CONCURRENCY_MAX";
 }
 
 /// A program that rmx runs and does not bring along.

@@ -10,9 +10,10 @@ use crate::cloud::{
     Cloud, CloudError, CloudErrorKind, Connection, Identity, StaticCredentials, Timeouts,
 };
 use crate::config::{Config, Target};
-use crate::env::Env;
+use crate::env::{Env, variable};
 use crate::local::{self, Isolation, LocalOptions, Running};
 use crate::names::{AccountId, Region};
+use crate::protocol::browsers;
 use crate::state::CloudIdentity;
 
 use super::context::Context;
@@ -136,12 +137,29 @@ async fn start_local(context: &Context, config: &Config) -> Result<Running, Comm
 
 /// Where the embedded cloud of `config` lives, and what its functions find in their environment.
 pub(crate) fn local_options(context: &Context, config: &Config) -> LocalOptions {
-    LocalOptions {
+    let mut options = LocalOptions {
         isolation: config.local.isolate.then(|| Isolation {
             launcher: context.env.executable.clone(),
         }),
         ..local_options_at(context, &config.directory, config.region.clone())
-    }
+    };
+    // A function that hands out work does not know that all of it comes to this machine.
+    let workers = local_workers_max(config.function.memory_mb);
+    let name = variable::CONCURRENCY_MAX.to_owned();
+    let environment = &mut options.worker_environment;
+    environment
+        .entry(name)
+        .or_insert_with(|| workers.to_string());
+    options
+}
+
+/// How many workers the embedded cloud runs at the same time: as many as have a browser for each processor.
+pub(crate) fn local_workers_max(memory_mb: u32) -> u32 {
+    let cores = std::thread::available_parallelism()
+        .ok()
+        .and_then(|cores| u32::try_from(cores.get()).ok())
+        .unwrap_or(1);
+    (cores / browsers(memory_mb)).max(1)
 }
 
 /// Requires that functions can be isolated, if they are to be.

@@ -3,8 +3,8 @@
 //! No invocation is tried again here. Who invokes knows whether the work may be done twice.
 
 use aws_sdk_lambda::primitives::{Blob, event_stream::EventReceiver};
-use aws_sdk_lambda::types::InvokeWithResponseStreamResponseEvent as SdkEvent;
 use aws_sdk_lambda::types::error::InvokeWithResponseStreamResponseEventError as SdkEventError;
+use aws_sdk_lambda::types::{InvocationType, InvokeWithResponseStreamResponseEvent as SdkEvent};
 use bytes::Bytes;
 
 use super::error::cloud_error;
@@ -70,6 +70,31 @@ impl Cloud {
             function: subject,
             events: answer.event_stream,
         })
+    }
+
+    /// Has `function` invoked, and does not wait for it. Lambda queues the event, and repeats it twice if the function fails.
+    ///
+    /// # Errors
+    /// Lambda did not take the event: above a megabyte it is `Invalid`.
+    pub async fn invoke_event(
+        &self,
+        function: &FunctionName,
+        qualifier: &str,
+        payload: Vec<u8>,
+    ) -> Result<(), CloudError> {
+        let answer = self
+            .clients
+            .invoke
+            .invoke()
+            .function_name(function.as_str())
+            .qualifier(qualifier)
+            .invocation_type(InvocationType::Event)
+            .payload(Blob::new(payload))
+            .send()
+            .await;
+        answer
+            .map(drop)
+            .map_err(|error| cloud_error(OPERATION, format!("{function}:{qualifier}"), &error))
     }
 
     /// Invokes `function` and waits for its answer.

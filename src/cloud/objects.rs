@@ -33,6 +33,8 @@ pub struct PutOptions {
     pub content_type: Option<String>,
     /// `Cache-Control`.
     pub cache_control: Option<String>,
+    /// `Content-Disposition`.
+    pub content_disposition: Option<String>,
     /// Write only if there is no object of that key yet. Of several writers exactly one wins.
     pub if_absent: bool,
     /// Write only over the object of this entity tag: `PreconditionFailed` if it is another by now, `NotFound` if it is
@@ -124,6 +126,7 @@ impl Cloud {
                 .body(ByteStream::from(content.clone()))
                 .set_content_type(options.content_type.clone())
                 .set_cache_control(options.cache_control.clone())
+                .set_content_disposition(options.content_disposition.clone())
                 .set_if_none_match(options.if_absent.then(|| "*".to_owned()))
                 .set_if_match(options.if_match.as_deref().map(quoted))
                 .customize()

@@ -98,6 +98,7 @@ impl Cloud {
             .key(key)
             .set_content_type(options.content_type.clone())
             .set_cache_control(options.cache_control.clone())
+            .set_content_disposition(options.content_disposition.clone())
             .send()
             .await
             .map_err(|error| cloud_error(OPERATION, subject(bucket, key), &error))?

@@ -265,6 +265,54 @@ pub(super) async fn segments_there(
         .collect())
 }
 
+/// Whether `key` is that of an object with which the render `id` works: all that lies below its prefix, but for what it is
+/// asked for and what others write of it.
+pub fn is_work(id: &RenderId, key: &str) -> bool {
+    let Some(rest) = key.strip_prefix(&prefix(id)) else {
+        return false;
+    };
+    // An artifact as its worker has left it: behind the number of a frame.
+    let numbered = |rest: &str| {
+        let frame = rest.split_once('/').map_or("", |(frame, _)| frame);
+        frame.len() >= 7 && frame.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    rest == running::DOCUMENT
+        || rest.starts_with("segments/")
+        || rest.starts_with("sound/")
+        || Container::ALL
+            .iter()
+            .any(|kind| *key == sound_key(id, *kind))
+        || rest.strip_prefix("artifacts/").is_some_and(numbered)
+}
+
+/// Removes what a render that has ended works with from the bucket, and leaves what lies beside it.
+///
+/// # Errors
+/// The cloud says no.
+pub async fn remove_work(
+    cloud: &Cloud,
+    bucket: &BucketName,
+    id: &RenderId,
+) -> Result<(), CloudError> {
+    let objects = cloud.list_objects(bucket, &prefix(id)).await?;
+    let keys = objects.into_iter().map(|object| object.key);
+    let keys: Vec<String> = keys.filter(|key| is_work(id, key)).collect();
+    cloud.delete_objects(bucket, &keys).await
+}
+
+/// Whether the render `id` was begun: its document is there.
+///
+/// # Errors
+/// The cloud says no.
+pub async fn is_begun(
+    cloud: &Cloud,
+    bucket: &BucketName,
+    id: &RenderId,
+) -> Result<bool, CloudError> {
+    let document = cloud.head_object(bucket, &document_key(id)).await?;
+    Ok(document.is_some())
+}
+
 /// Removes everything of a render from the bucket.
 pub(super) async fn remove(
     cloud: &Cloud,
@@ -285,6 +333,32 @@ mod tests {
         let ids: std::collections::BTreeSet<_> = (0..100).map(|_| new_render_id()).collect();
         assert_eq!(ids.len(), 100);
         assert!(ids.iter().all(|id| id.as_str().len() == 10));
+    }
+
+    #[test]
+    fn what_a_render_works_with_is_told_from_what_lies_beside_it() {
+        let id: RenderId = "abc".parse().unwrap();
+        let frames = FrameRange::new(0, 20).unwrap();
+        let artifact = format!("{}0000007/a.txt", artifact_prefix(&id));
+        let own = [
+            document_key(&id),
+            segment_key(&id, frames, None),
+            report_key(&id, frames),
+            sound_key(&id, Container::M4a),
+            artifact,
+        ];
+        for key in own {
+            assert!(is_work(&id, &key), "{key}");
+        }
+        for name in [
+            "out.mp4",
+            "progress.json",
+            "soundtrack.mp4",
+            "artifacts/a.txt",
+        ] {
+            assert!(!is_work(&id, &format!("renders/abc/{name}")), "{name}");
+        }
+        assert!(!is_work(&id, "renders/abcd/render.json"));
     }
 
     #[test]

@@ -40,7 +40,7 @@ use stitch::{SegmentSource, SoundSource};
 
 pub use artifacts::{ArtifactFile, ArtifactTwice};
 pub use captured::CaptureReport;
-pub use document::{ResumeError, new_render_id};
+pub use document::{ResumeError, is_begun, is_work, new_render_id, remove_work};
 pub use join::{JoinError, Joining};
 pub use progress::{Progress, RenderEvent};
 pub use questions::{StillOutput, compositions, still};

@@ -72,8 +72,14 @@ pub fn policy_document(access: &WorkerAccess<'_>) -> Value {
         ),
         allow(
             "Write",
-            &["s3:PutObject", "s3:AbortMultipartUpload"],
+            &["s3:PutObject", "s3:AbortMultipartUpload", "s3:DeleteObject"],
             &[format!("{bucket_arn}/renders/*")],
+        ),
+        // Props that are too large for an event; Remotion's clients leave them there.
+        allow(
+            "Props",
+            &["s3:GetObject", "s3:DeleteObject"],
+            &[format!("{bucket_arn}/input-props/*")],
         ),
         // Without it S3 answers 403 instead of 404 where there is no object.
         allow("List", &["s3:ListBucket"], &[bucket_arn]),
@@ -117,6 +123,9 @@ pub fn worker_needs(access: &WorkerAccess<'_>) -> Vec<(&'static str, String)> {
         ("s3:GetObject", format!("{bucket}/renders/*")),
         ("s3:PutObject", format!("{bucket}/renders/*")),
         ("s3:AbortMultipartUpload", format!("{bucket}/renders/*")),
+        ("s3:DeleteObject", format!("{bucket}/renders/*")),
+        ("s3:GetObject", format!("{bucket}/input-props/*")),
+        ("s3:DeleteObject", format!("{bucket}/input-props/*")),
         ("s3:ListBucket", bucket),
         ("logs:CreateLogStream", stream("*")),
         ("logs:PutLogEvents", stream("*")),

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lambda_runtime::streaming::{Body, Response, channel};
-use lambda_runtime::{Error, LambdaEvent, service_fn};
+use lambda_runtime::{Error, FunctionResponse, LambdaEvent, service_fn};
 use serde_json::Value;
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::{Instant, interval_at, timeout};
 use tokio_util::task::TaskTracker;
 
 use super::failure::{internal, permanent, retryable, short};
+use super::orchestrator::Orchestrator;
 use super::task::Worker;
 use super::tools::Tools;
 use crate::cloud::Cloud;
@@ -21,15 +22,23 @@ use crate::render::invocation::LINE_BYTES_MAX;
 /// A task ends so long before Lambda would kill it, so that it can say why.
 const DEADLINE_MARGIN_MS: u64 = 1_000;
 const MESSAGES_MAX: usize = 256;
+/// How the types of rmx's own tasks begin.
+const OWN_TYPES: &str = "rmx.";
 
 /// Answers invocations until the environment is shut down.
 pub(super) async fn run(env: &Env) -> Result<(), Error> {
     let worker = Arc::new(Mutex::new(None::<Worker>));
     let env = Arc::new(env.clone());
     let tasks = TaskTracker::new();
+    let orchestrator = Arc::new(Orchestrator::new(&env));
     lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| {
         let (worker, env, tasks) = (Arc::clone(&worker), Arc::clone(&env), tasks.clone());
+        let orchestrator = Arc::clone(&orchestrator);
         async move {
+            if let Some(routine) = remotion_routine(&event.payload) {
+                let answer = orchestrator.answer(&routine, event.payload, &event.context);
+                return Ok(FunctionResponse::BufferedResponse(answer.await?));
+            }
             let (mut to, body) = channel();
             tasks.spawn(async move {
                 let deadline_ms = event.context.deadline;
@@ -62,10 +71,18 @@ pub(super) async fn run(env: &Env) -> Result<(), Error> {
                     send(&mut to, &last).await;
                 }
             });
-            Ok::<Response<Body>, Error>(Response::from(body))
+            Ok::<FunctionResponse<Value, Body>, Error>(FunctionResponse::StreamingResponse(
+                Response::from(body),
+            ))
         }
     }))
     .await
+}
+
+/// The routine that a client of Remotion Lambda asks for; nothing if the event is one of rmx's own.
+fn remotion_routine(payload: &Value) -> Option<String> {
+    let kind = payload.get("type")?.as_str()?;
+    (!kind.starts_with(OWN_TYPES)).then(|| kind.to_owned())
 }
 
 async fn send(to: &mut lambda_runtime::streaming::Sender, message: &WorkerMessage) -> bool {

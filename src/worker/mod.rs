@@ -21,6 +21,7 @@ mod lane;
 mod listen;
 mod media;
 mod open;
+mod orchestrator;
 mod packed;
 mod page;
 mod scratch;

@@ -25,7 +25,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("render", &["words", "protocol", "cloud"]),
     (
         "worker",
-        &["words", "resource", "protocol", "cloud", "render"],
+        &["words", "resource", "protocol", "wire", "cloud", "render"],
     ),
     ("local", &["words"]),
     (

@@ -2,9 +2,9 @@
 
 use super::options::Deployed;
 use crate::cli::error::CommandError;
+use crate::cli::farm::local_workers_max;
 use crate::cloud::Cloud;
 use crate::config::Target;
-use crate::protocol::browsers;
 use crate::render::chunks::ChunkLength;
 
 /// The most invocations at the same time, unless the user asks for fewer.
@@ -20,7 +20,7 @@ impl Deployed {
     ) -> Result<u32, CommandError> {
         Ok(match (self.config.target, asked) {
             (Target::Local, asked) => {
-                let workers_max = self.local_workers_max();
+                let workers_max = local_workers_max(self.config.function.memory_mb);
                 asked.unwrap_or(workers_max).clamp(1, workers_max)
             }
             (Target::Aws, Some(asked)) => asked.max(1),
@@ -32,19 +32,12 @@ impl Deployed {
         })
     }
 
-    /// Workers of the embedded cloud that have a processor of this machine for each of their browsers.
-    fn local_workers_max(&self) -> u32 {
-        let cores = std::thread::available_parallelism()
-            .ok()
-            .and_then(|cores| u32::try_from(cores.get()).ok())
-            .unwrap_or(1);
-        (cores / browsers(self.config.function.memory_mb)).max(1)
-    }
-
     /// How long chunks are where nobody says so.
     pub(in crate::cli) fn chunk_length(&self) -> ChunkLength {
         match self.config.target {
-            Target::Local => ChunkLength::ForWorkers(self.local_workers_max()),
+            Target::Local => {
+                ChunkLength::ForWorkers(local_workers_max(self.config.function.memory_mb))
+            }
             Target::Aws => ChunkLength::Default,
         }
     }

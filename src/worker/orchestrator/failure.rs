@@ -1,0 +1,194 @@
+//! What a routine fails with, and how a failed render is told in its progress document.
+
+use crate::cloud::CloudError;
+use crate::names::{BucketName, NameError, RenderId};
+use crate::protocol::FailureKind;
+use crate::render::request::RequestError;
+use crate::render::scheduler::{ChunkFailure, RenderFailure};
+use crate::render::{RenderError, output::OutputError};
+use crate::wire::output::{Place, PlaceError};
+use crate::wire::progress::{ErrorInfo, ErrorKind};
+use crate::wire::request;
+
+/// Why a routine fails.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// The payload.
+    #[error(transparent)]
+    Payload(#[from] request::RequestError),
+    /// An option has a value that is not known.
+    #[error("{option}: {reason}")]
+    Option {
+        option: &'static str,
+        reason: String,
+    },
+    /// What is asked for cannot be rendered.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// The output cannot go there.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
+    /// The output is there already.
+    #[error(
+        "Output file \"{}\" in bucket \"{}\" already exists. Pass `overwrite: true`, or another `outName`", .0.key, .0.bucket
+    )]
+    Exists(Place),
+    /// No such site.
+    #[error(
+        "the site `{name}` is not deployed to the bucket {bucket}: declare it as a `[[site]]` in remotion.toml and run \
+         `rmx apply`, or pass the address of a bundle that anybody can read"
+    )]
+    Site { name: String, bucket: BucketName },
+    /// No such render. Clients know the beginning of this text.
+    #[error("No render with ID \"{id}\" found in bucket {bucket} and region {region}")]
+    NoRender {
+        id: RenderId,
+        bucket: BucketName,
+        region: String,
+    },
+    /// A document that is not what it should be.
+    #[error("{what} cannot be read: {reason}")]
+    Document { what: String, reason: String },
+    /// What the plan tells the function.
+    #[error(
+        "the function has no environment variable {}: it was not deployed by this rmx; run `rmx apply`", .0
+    )]
+    NotSet(&'static str),
+    /// What the plan tells the function.
+    #[error("reading the function's environment: {0}")]
+    Name(#[from] NameError),
+    /// The cloud says no.
+    #[error("{0}")]
+    Cloud(#[from] CloudError),
+    /// The render.
+    #[error("{}", told(.0).message)]
+    Render(#[from] Box<RenderError>),
+    /// The output's folder.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    /// The disk.
+    #[error("{what}: {error}")]
+    Disk {
+        what: &'static str,
+        error: std::io::Error,
+    },
+    /// An answer that is no JSON.
+    #[error("writing the answer: {0}")]
+    Reply(String),
+}
+
+impl From<RenderError> for Failure {
+    fn from(error: RenderError) -> Self {
+        Self::Render(Box::new(error))
+    }
+}
+
+impl Failure {
+    /// An option with a value that is not taken.
+    pub(super) fn option(option: &'static str, reason: impl Into<String>) -> Self {
+        Self::Option {
+            option,
+            reason: reason.into(),
+        }
+    }
+
+    /// As the progress document tells it.
+    pub(super) fn info(&self) -> ErrorInfo {
+        match self {
+            Self::Render(error) => told(error),
+            other => plain("Error", other.to_string()),
+        }
+    }
+}
+
+/// A fatal error of the orchestrator.
+fn plain(name: &str, message: String) -> ErrorInfo {
+    ErrorInfo {
+        kind: ErrorKind::Stitcher,
+        stack: format!("{name}: {message}"),
+        message,
+        name: name.to_owned(),
+        frame: None,
+        chunk: None,
+        is_fatal: true,
+        attempt: 1,
+        will_retry: false,
+        total_attempts: 1,
+        tmp_dir: None,
+    }
+}
+
+fn told(error: &RenderError) -> ErrorInfo {
+    let RenderError::Work {
+        what,
+        failure,
+        frames,
+    } = error
+    else {
+        return match error {
+            RenderError::UnknownComposition { asked, known } => plain(
+                "Error",
+                format!(
+                    "No composition with the ID {asked} found. The following compositions were found instead: {}.",
+                    known.join(", ")
+                ),
+            ),
+            other => plain("Error", other.to_string()),
+        };
+    };
+    match &**failure {
+        RenderFailure::Cancelled => plain("CancelledError", "The render was cancelled.".to_owned()),
+        RenderFailure::Deadline { waited_ms, .. } => plain(
+            "TimeoutError",
+            format!("{what} took longer than {} s", waited_ms / 1_000),
+        ),
+        RenderFailure::RetryBudget {
+            chunk,
+            failure,
+            retries,
+        } => ErrorInfo {
+            attempt: retries + 1,
+            total_attempts: retries + 1,
+            ..of_chunk(frames.map(|_| *chunk), failure)
+        },
+        RenderFailure::Chunk {
+            chunk,
+            attempts,
+            failure,
+        } => ErrorInfo {
+            attempt: *attempts,
+            total_attempts: *attempts,
+            ..of_chunk(frames.map(|_| *chunk), failure)
+        },
+    }
+}
+
+/// How a chunk has failed, or a question that was asked of a worker.
+pub(super) fn of_chunk(chunk: Option<u32>, failure: &ChunkFailure) -> ErrorInfo {
+    let told = ErrorInfo {
+        kind: ErrorKind::Renderer,
+        chunk,
+        ..plain("Error", failure.to_string())
+    };
+    match failure {
+        ChunkFailure::Task(task) => ErrorInfo {
+            name: match task.kind {
+                FailureKind::DelayRenderTimeout => "TimeoutError".to_owned(),
+                _ => told.name,
+            },
+            frame: task.frame,
+            stack: match &task.stack {
+                Some(stack) => format!("Error: {}\n{stack}", task.message),
+                None => told.stack,
+            },
+            ..told
+        },
+        ChunkFailure::Crashed { .. }
+        | ChunkFailure::CutOff
+        | ChunkFailure::Protocol(_)
+        | ChunkFailure::Cloud { .. }
+        | ChunkFailure::NeverStarted { .. }
+        | ChunkFailure::Silent { .. }
+        | ChunkFailure::TooLong { .. } => told,
+    }
+}

@@ -1,0 +1,284 @@
+//! `launch`: the render itself, from its request to its output in the bucket.
+//!
+//! Lambda repeats the event of a function that dies. What is in the bucket by then is taken up, as by `rmx render --resume`.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::board::{Board, most_expensive};
+use super::failure::Failure;
+use super::{Farm, request, site, status};
+use crate::cloud::{PutOptions, PutOutcome};
+use crate::env::{Env, Tool, now_ms};
+use crate::media::Codec;
+use crate::names::{BucketName, RenderId};
+use crate::render::chunks::ChunkPlan;
+use crate::render::dispatch::Session;
+use crate::render::output::OutputFile;
+use crate::render::{
+    self, ArtifactFile, RenderEvent, RenderJob, RenderOutput, is_begun, is_work, remove_work,
+};
+use crate::wire::cost::billed_ms;
+use crate::wire::output::{Place, default_name, disposition};
+use crate::wire::progress::{self, Artifact, FinalCost, PostRenderData};
+use crate::wire::request::{Launch, Start};
+use crate::wire::status::timeout_error;
+
+/// The orchestrator stops so long before Lambda would end it, to say that it had no time left.
+const MARGIN_MS: u64 = 3_000;
+
+/// How often it is looked whether a client has cancelled the render.
+const CANCEL_PAUSE: Duration = Duration::from_secs(1);
+
+/// Where the output of `request` goes.
+///
+/// # Errors
+/// It cannot go there.
+pub(super) fn place(farm: &Farm, id: &RenderId, request: &Start) -> Result<Place, Failure> {
+    let name = default_name(&request.codec, request.audio_codec.as_deref());
+    let place = Place::of(&farm.bucket, id, request.out_name.as_ref(), &name)?;
+    let taken = [progress::key(id), progress::cancel_key(id)].contains(&place.key);
+    if taken || is_work(id, &place.key) {
+        let reason = "rmx keeps this name for itself; choose another one";
+        return Err(Failure::option("outName", reason));
+    }
+    Ok(place)
+}
+
+/// Renders, and tells of it in the progress document to the end, whatever that is.
+///
+/// # Errors
+/// The end could not be told. Lambda repeats the event then.
+pub(super) async fn launch(farm: &Farm, env: &Env, launch: Launch) -> Result<(), Failure> {
+    let id: RenderId = launch.render_id.parse()?;
+    let bucket: BucketName = launch.bucket_name.parse()?;
+    let mut progress = status::read(farm, &bucket, &id).await?;
+    if progress.post_render_data.is_some() || progress.failed() {
+        // The end has been told, and the event is repeated because of what came after it.
+        return Ok(());
+    }
+    progress.function_launched = Some(now_ms());
+    progress.timeout_timestamp = farm.deadline_ms;
+    let board = Board::new(farm, &bucket, &id, progress);
+    let left_ms = farm.deadline_ms.saturating_sub(now_ms());
+    let left = Duration::from_millis(left_ms.saturating_sub(MARGIN_MS));
+    let orchestration = Orchestration {
+        farm,
+        env,
+        launch: &launch,
+        id: &id,
+        board: &board,
+    };
+    let error = tokio::select! {
+        ended = orchestration.run() => ended.err().map(|failure| failure.info()),
+        () = sleep(left) => Some(timeout_error(&format!(
+            "The main function had no time left after {} s. Raise `[function] timeout_s` in remotion.toml and run `rmx apply`, or \
+             render with more workers at the same time.",
+            farm.timeout_s
+        ))),
+    };
+    if let Some(error) = error {
+        board.change(|progress| {
+            progress.fatal_error_timestamp = Some(now_ms());
+            progress.errors.push(error);
+        });
+    }
+    if let Err(error) = site::forget_props(farm, &launch.request.input_props).await {
+        tracing::warn!("{error}");
+    }
+    Ok(board.finish().await?)
+}
+
+/// A render that goes on.
+struct Orchestration<'a> {
+    farm: &'a Farm,
+    env: &'a Env,
+    launch: &'a Launch,
+    id: &'a RenderId,
+    board: &'a Board,
+}
+
+impl Orchestration<'_> {
+    async fn run(&self) -> Result<(), Failure> {
+        let Self { farm, launch, .. } = *self;
+        let request = &launch.request;
+        let place = place(farm, self.id, request)?;
+        let location = site::location(farm, &request.serve_url).await?;
+        let props = site::input_props(farm, &request.input_props).await?;
+        let render_request = request::render_request(request, location, props)?;
+        let resume = is_begun(&farm.cloud, &farm.bucket, self.id).await?;
+        let overwrite = request.overwrite.unwrap_or(false);
+        // What is there when a render is taken up may be its own.
+        if !overwrite && !resume && self.is_there(&place).await? {
+            return Err(Failure::Exists(place));
+        }
+        let scratch = self.scratch()?;
+        let name = place.key.rsplit('/').next().unwrap_or("out");
+        let job = RenderJob {
+            id: self.id.clone(),
+            resume,
+            keep_segments: true,
+            output: OutputFile::create(&scratch.path().join("output").join(name), true)?,
+            ffmpeg: self.env.find_tool(Tool::Ffmpeg),
+            artifacts_folder: scratch.path().join("artifacts"),
+        };
+        let cancel = CancellationToken::new();
+        let session = Session {
+            cloud: &farm.cloud,
+            workers: &farm.workers(),
+            cancel: &cancel,
+        };
+        let mut plan = None;
+        let on_event = |event: RenderEvent<'_>| {
+            if let RenderEvent::Planned { chunks, .. } = &event {
+                plan = Some((*chunks).clone());
+            }
+            self.board.take(farm, launch, &event);
+        };
+        let output = tokio::select! {
+            output = render::render(&render_request, job, session, on_event) => output?,
+            never = self.look_for_cancel(&cancel) => match never {},
+        };
+        let began_ms = now_ms();
+        self.upload(&place, &output, overwrite || resume).await?;
+        let artifacts = self.upload_artifacts(&output.artifacts).await?;
+        let uploaded_ms = now_ms().saturating_sub(began_ms);
+        if let Err(error) = remove_work(&farm.cloud, &farm.bucket, self.id).await {
+            // It costs what it weighs until the bucket's rule removes it, and the video is there.
+            tracing::warn!("{error}");
+        }
+        self.tell(&place, &output, artifacts, plan.as_ref(), uploaded_ms);
+        Ok(())
+    }
+
+    async fn is_there(&self, place: &Place) -> Result<bool, Failure> {
+        let found = self
+            .farm
+            .cloud
+            .head_object(&place.bucket, &place.key)
+            .await?;
+        Ok(found.is_some())
+    }
+
+    fn scratch(&self) -> Result<tempfile::TempDir, Failure> {
+        let folder = self.env.variable("TMPDIR").unwrap_or("/tmp");
+        tempfile::Builder::new()
+            .prefix("rmx-launch-")
+            .tempdir_in(folder)
+            .map_err(|error| Failure::Disk {
+                what: "making a folder for the output",
+                error,
+            })
+    }
+
+    /// Cancels the render when a client says so. Never returns.
+    async fn look_for_cancel(&self, cancel: &CancellationToken) -> std::convert::Infallible {
+        let key = progress::cancel_key(self.id);
+        let (cloud, bucket) = (&self.farm.cloud, &self.farm.bucket);
+        while self.launch.request.enable_cancellation == Some(true) {
+            if let Ok(Some(_)) = cloud.head_object(bucket, &key).await {
+                cancel.cancel();
+                break;
+            }
+            sleep(CANCEL_PAUSE).await;
+        }
+        std::future::pending().await
+    }
+
+    async fn upload(
+        &self,
+        place: &Place,
+        output: &RenderOutput,
+        overwrite: bool,
+    ) -> Result<(), Failure> {
+        let request = &self.launch.request;
+        let codec: Codec = request::required("codec", &request.codec)?;
+        let options = PutOptions {
+            content_type: Some(request::container(request, codec)?.media_type().to_owned()),
+            content_disposition: disposition(request.download_behavior.as_ref()),
+            if_absent: !overwrite,
+            ..PutOptions::default()
+        };
+        let cloud = &self.farm.cloud;
+        let written = cloud.put_object_file(&place.bucket, &place.key, &output.path, &options);
+        match written.await? {
+            PutOutcome::Written => Ok(()),
+            PutOutcome::AlreadyThere => Err(Failure::Exists(place.clone())),
+        }
+    }
+
+    async fn upload_artifacts(&self, files: &[ArtifactFile]) -> Result<Vec<Artifact>, Failure> {
+        let Farm { cloud, bucket, .. } = self.farm;
+        let options = PutOptions {
+            content_disposition: disposition(self.launch.request.download_behavior.as_ref()),
+            ..PutOptions::default()
+        };
+        let mut artifacts = Vec::new();
+        for file in files {
+            let place = Place {
+                bucket: bucket.clone(),
+                key: format!("renders/{}/artifacts/{}", self.id, file.name),
+            };
+            let written = cloud.put_object_file(bucket, &place.key, &file.path, &options);
+            written.await?;
+            artifacts.push(Artifact {
+                filename: file.name.clone(),
+                size_in_bytes: file.size_bytes,
+                s3_url: place.url(self.farm.region()),
+                s3_key: place.key,
+            });
+        }
+        Ok(artifacts)
+    }
+
+    /// Tells that the render is done.
+    fn tell(
+        &self,
+        place: &Place,
+        output: &RenderOutput,
+        artifacts: Vec<Artifact>,
+        plan: Option<&ChunkPlan>,
+        uploaded_ms: u64,
+    ) {
+        let rates = self.farm.rates;
+        let chunk = |index: u32| plan?.chunks().nth(index as usize);
+        self.board.change(|progress| {
+            let end_time = now_ms();
+            let start_time = progress.function_launched.unwrap_or(end_time);
+            let elapsed_ms = end_time.saturating_sub(start_time);
+            let billed = billed_ms(&progress.timings, progress.lambdas_invoked, elapsed_ms);
+            let cost = rates.cost(billed, progress.lambdas_invoked + 2);
+            let time_to_combine = output.timings.stitch_ms + uploaded_ms;
+            progress.time_to_combine = Some(time_to_combine);
+            progress.received_artifact.clone_from(&artifacts);
+            progress.post_render_data = Some(PostRenderData {
+                cost: FinalCost {
+                    currency: cost.currency,
+                    disclaimer: cost.disclaimer,
+                    estimated_cost: cost.accrued_so_far,
+                    estimated_display_cost: cost.display_cost,
+                },
+                output_file: place.url(self.farm.region()),
+                time_to_finish: elapsed_ms,
+                errors: progress.errors.clone(),
+                start_time,
+                end_time,
+                output_size: output.size_bytes,
+                render_size: output.size_bytes,
+                files_cleaned_up: 0,
+                time_to_encode: progress.time_to_encode.unwrap_or(0),
+                time_to_clean_up: 0,
+                time_to_render_chunks: progress.chunks_ms(),
+                time_to_render_frames: progress.time_to_render_frames.unwrap_or(0),
+                time_to_combine,
+                retries_info: progress.retries.clone(),
+                most_expensive_frame_ranges: most_expensive(progress, chunk),
+                estimated_billing_duration_in_milliseconds: billed,
+                delete_after: None,
+                artifact_progress: artifacts,
+            });
+        });
+    }
+}

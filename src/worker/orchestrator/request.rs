@@ -1,0 +1,196 @@
+//! A client's request → what the render room takes. What rmx does not do is refused by its name.
+
+use std::str::FromStr;
+
+use super::failure::Failure;
+use crate::media::{Codec, ColorSpace, Container, Fps, ImageFormat};
+use crate::protocol::{BrowserSettings, SiteLocation};
+use crate::render::chunks::ChunkLength;
+use crate::render::request::{
+    CaptureOptions, EncodeOptions, Overrides, PageOptions, RenderOptions, RenderRequest,
+    SoundOptions,
+};
+use crate::wire::request::{ChromiumOptions, OutName, Privacy, Start};
+
+/// Remotion's defaults.
+const TIMEOUT_MS: u32 = 30_000;
+const JPEG_QUALITY: u8 = 80;
+const RETRIES: u32 = 1;
+
+/// What is asked for, checked as far as it can be without the composition.
+pub(super) fn render_request(
+    start: &Start,
+    site: SiteLocation,
+    input_props: String,
+) -> Result<RenderRequest, Failure> {
+    refuse(start)?;
+    let codec: Codec = required("codec", &start.codec)?;
+    let audio_codec = word("audioCodec", start.audio_codec.as_deref())?;
+    let muted = start.muted.unwrap_or(false);
+    let image_format = start.image_format.as_deref();
+    let chunk_length = match (start.frames_per_lambda, start.concurrency) {
+        (None, None) => ChunkLength::Default,
+        (Some(frames), None) => ChunkLength::Frames(frames),
+        (None, Some(chunks)) => ChunkLength::Chunks(chunks),
+        (Some(_), Some(_)) => {
+            let reason = "it does not go with concurrency; pass one of both";
+            return Err(Failure::option("framesPerLambda", reason));
+        }
+    };
+    Ok(RenderRequest::new(RenderOptions {
+        composition: start.composition.clone(),
+        page: PageOptions {
+            site,
+            input_props,
+            environment: start.env_variables.clone().unwrap_or_default(),
+            timeout_ms: timeout_ms(start.timeout_in_milliseconds),
+            browser: browser(start.chromium_options.as_ref()),
+        },
+        overrides: Overrides {
+            width: start.force_width,
+            height: start.force_height,
+            fps: match start.force_fps {
+                None => None,
+                Some(fps) => Some(
+                    Fps::from_number(fps)
+                        .map_err(|error| Failure::option("forceFps", error.to_string()))?,
+                ),
+            },
+            duration_in_frames: start.force_duration_in_frames,
+        },
+        frames: match start.frame_range {
+            None => None,
+            Some(range) => Some(
+                range
+                    .selection()
+                    .map_err(|reason| Failure::option("frameRange", reason))?,
+            ),
+        },
+        every_nth_frame: start.every_nth_frame.unwrap_or(1),
+        chunk_length,
+        capture: CaptureOptions {
+            method: None,
+            // Where only sound counts no picture is taken.
+            image_format: word::<ImageFormat>(
+                "imageFormat",
+                image_format.filter(|format| *format != "none"),
+            )?,
+            jpeg_quality: start.jpeg_quality.unwrap_or(JPEG_QUALITY),
+            scale: start.scale.unwrap_or(1.0),
+            muted,
+        },
+        encode: EncodeOptions {
+            codec,
+            container: container(start, codec)?,
+            crf: start.crf,
+            video_bitrate: start.video_bitrate.clone(),
+            buffer_size: start.encoding_buffer_size.clone(),
+            max_rate: start.encoding_max_rate.clone(),
+            x264_preset: word("x264Preset", start.x264_preset.as_deref())?,
+            pro_res_profile: word("proResProfile", start.pro_res_profile.as_deref())?,
+            pixel_format: word("pixelFormat", start.pixel_format.as_deref())?,
+            color_space: word("colorSpace", start.color_space.as_deref())?
+                .unwrap_or(ColorSpace::Default),
+            gop_size: start.gop_size,
+            gif_loops: start.number_of_gif_loops,
+            metadata: start.metadata.clone().unwrap_or_default(),
+        },
+        sound: SoundOptions {
+            codec: audio_codec,
+            sample_rate: start.sample_rate,
+            bitrate: start.audio_bitrate.clone(),
+            // As the official function has it: there is a track unless it was muted.
+            always: !muted,
+        },
+        retries_per_chunk: start.max_retries.unwrap_or(RETRIES),
+    })?)
+}
+
+/// The kind of file: as its name says, else what goes with the codecs.
+pub(super) fn container(start: &Start, codec: Codec) -> Result<Container, Failure> {
+    let name = match &start.out_name {
+        None => None,
+        Some(OutName::Name(name)) => Some(name),
+        Some(OutName::Place { key, .. }) => Some(key),
+    };
+    let ending = name.and_then(|name| name.rsplit('/').next()?.rsplit_once('.'));
+    match ending {
+        None => {
+            let audio_codec = word("audioCodec", start.audio_codec.as_deref())?;
+            Ok(codec.container_with(audio_codec))
+        }
+        Some((_, ending)) => Container::of_ending(&ending.to_lowercase()).ok_or_else(|| {
+            Failure::option(
+                "outName",
+                format!("`.{ending}` is not the ending of a video that can be made"),
+            )
+        }),
+    }
+}
+
+/// Options that would change what comes out, and that are not done.
+fn refuse(start: &Start) -> Result<(), Failure> {
+    let not_yet = |option, instead: &str| {
+        Err(Failure::option(
+            option,
+            format!("rmx does not do this yet; {instead}"),
+        ))
+    };
+    if start.privacy.unwrap_or(Privacy::Public) == Privacy::Public {
+        return Err(Failure::option(
+            "privacy",
+            "the farm's bucket blocks public access, so the output cannot be public (which is Remotion's default). Pass \
+             `privacy: \"private\"` or \"no-acl\", and hand the file out with presignUrl()",
+        ));
+    }
+    if start.prefer_lossless == Some(true) {
+        return not_yet(
+            "preferLossless",
+            "pass `audioCodec: \"pcm-16\"` and a `crf`",
+        );
+    }
+    if start.delete_after.is_some() {
+        return not_yet(
+            "deleteAfter",
+            "set `[bucket] expire_renders_days` in remotion.toml, which counts for all renders",
+        );
+    }
+    if start.storage_class.is_some() {
+        return not_yet("storageClass", "leave it out");
+    }
+    if start.webhook.is_some() {
+        return not_yet("webhook", "ask for the progress");
+    }
+    Ok(())
+}
+
+/// How long a `delayRender` may take.
+pub(super) fn timeout_ms(asked: Option<u32>) -> u32 {
+    asked.unwrap_or(TIMEOUT_MS)
+}
+
+/// What the page finds of its browser.
+pub(super) fn browser(options: Option<&ChromiumOptions>) -> BrowserSettings {
+    let options = options.cloned().unwrap_or_default();
+    BrowserSettings {
+        user_agent: options.user_agent,
+        dark_mode: options.dark_mode.unwrap_or(false),
+        ignore_certificate_errors: options.ignore_certificate_errors.unwrap_or(false),
+        disable_web_security: options.disable_web_security.unwrap_or(false),
+    }
+}
+
+fn word<T: FromStr>(option: &'static str, text: Option<&str>) -> Result<Option<T>, Failure>
+where
+    T::Err: std::fmt::Display,
+{
+    text.map(|text| required(option, text)).transpose()
+}
+
+pub(super) fn required<T: FromStr>(option: &'static str, text: &str) -> Result<T, Failure>
+where
+    T::Err: std::fmt::Display,
+{
+    text.parse()
+        .map_err(|error: T::Err| Failure::option(option, error.to_string()))
+}

@@ -1,0 +1,73 @@
+//! `start`: gives a render its id, and has it launched.
+
+use bytes::Bytes;
+
+use super::Farm;
+use super::board::put;
+use super::failure::Failure;
+use super::launch::place;
+use super::{request, site};
+use crate::render::new_render_id;
+use crate::wire::StartReply;
+use crate::wire::output::expanded;
+use crate::wire::progress::Progress;
+use crate::wire::request::{Launch, Start};
+
+/// The largest event that clients of other functions could send on, in characters as JavaScript counts them. Lambda takes a
+/// megabyte, so this is the tighter bound.
+const EVENT_BYTES_MAX: usize = 1_000_000;
+
+/// Checks what can be told at once, so that the client hears of it in the answer; then writes the progress document and invokes
+/// this function anew.
+pub(super) async fn start(farm: &Farm, request: Start) -> Result<StartReply, Failure> {
+    let request = Start {
+        serve_url: expanded(&request.serve_url, &farm.bucket, farm.region()),
+        ..request
+    };
+    let location = site::location(farm, &request.serve_url).await?;
+    request::render_request(&request, location, "{}".to_owned())?;
+    if let Some(other) = request.renderer_function_name.as_deref()
+        && other != farm.function.name.as_str()
+    {
+        let reason =
+            "rmx does not do this yet; leave it out, and the function's own workers render";
+        return Err(Failure::option("rendererFunctionName", reason));
+    }
+    let bucket = match &request.bucket_name {
+        None => farm.bucket.clone(),
+        Some(bucket) => bucket.parse()?,
+    };
+    if bucket != farm.bucket {
+        let reason = format!(
+            "the function may write to the farm's bucket alone, which is {}",
+            farm.bucket
+        );
+        return Err(Failure::option("forceBucketName", reason));
+    }
+    let id = new_render_id();
+    place(farm, &id, &request)?;
+    let progress = Progress::begun(
+        request.enable_cancellation.unwrap_or(false),
+        farm.deadline_ms,
+    );
+    let launch = Launch {
+        render_id: id.to_string(),
+        bucket_name: bucket.to_string(),
+        request,
+    };
+    let payload = launch.payload().to_string();
+    if payload.len() > EVENT_BYTES_MAX {
+        let reason = format!(
+            "with all other options they make an event of {} bytes, and Lambda takes {EVENT_BYTES_MAX}",
+            payload.len()
+        );
+        return Err(Failure::option("inputProps", reason));
+    }
+    // In this order: whoever is answered finds the document.
+    put(farm, &bucket, &id, &progress).await?;
+    let (name, version) = (&farm.function.name, &farm.function.version);
+    farm.cloud
+        .invoke_event(name, version, Bytes::from(payload).into())
+        .await?;
+    Ok(StartReply::new(bucket.as_str(), id.as_str()))
+}
