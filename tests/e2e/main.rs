@@ -9,6 +9,7 @@
 )]
 
 mod artifacts;
+mod clients;
 mod compare;
 mod failures;
 mod farm;
