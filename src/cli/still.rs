@@ -114,6 +114,7 @@ pub(crate) async fn cmd_still(
     .await;
     farm.shutdown().await;
     let StillOutput {
+        composition: _,
         size_bytes,
         artifacts: emitted,
     } = outcome?;

@@ -133,8 +133,10 @@ pub async fn compositions(
 }
 
 /// A finished image.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct StillOutput {
+    /// What it is of.
+    pub composition: Composition,
     /// Its size.
     pub size_bytes: u64,
     /// Files that the page emitted.
@@ -168,7 +170,7 @@ pub async fn still(
     let task = WorkerTask::Still(Box::new(StillTask {
         page: options.page.task(),
         render_id: id.clone(),
-        composition,
+        composition: composition.clone(),
         frame,
         format: options.format,
         capture,
@@ -199,6 +201,7 @@ pub async fn still(
         on_event(RenderEvent::NotCleaned { error: &error });
     }
     Ok(StillOutput {
+        composition,
         size_bytes,
         artifacts,
     })

@@ -9,6 +9,7 @@ pub mod output;
 pub mod progress;
 pub mod request;
 pub mod status;
+pub mod stream;
 
 use serde::Serialize;
 

@@ -153,7 +153,7 @@ pub struct RenderMetadata {
     pub estimated_total_lambda_invokations: u32,
     pub estimated_render_lambda_invokations: u32,
     pub composition_id: String,
-    pub codec: String,
+    pub codec: Option<String>,
     #[serde(rename = "type")]
     pub kind: MediaKind,
     pub image_format: Option<String>,
@@ -167,7 +167,8 @@ pub struct RenderMetadata {
     pub output_file_is_conditional: bool,
     pub privacy: Privacy,
     pub every_nth_frame: u32,
-    pub frame_range: (u32, u32),
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frame_range: Option<(u32, u32)>,
     pub audio_codec: Option<String>,
     pub delete_after: Option<String>,
     pub number_of_gif_loops: Option<u32>,
@@ -187,6 +188,8 @@ pub struct RenderMetadata {
 pub enum MediaKind {
     /// It does, or is only heard.
     Video,
+    /// It does not.
+    Still,
 }
 
 /// The size of a picture.
@@ -266,7 +269,7 @@ impl Progress {
     /// Frames of the whole; nothing until they are known.
     pub fn frame_count(&self) -> Option<u32> {
         let metadata = self.render_metadata.as_ref()?;
-        let (first, last) = metadata.frame_range;
+        let (first, last) = metadata.frame_range?;
         Some((last - first + 1).div_ceil(metadata.every_nth_frame.max(1)))
     }
 

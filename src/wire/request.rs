@@ -21,6 +21,8 @@ pub enum Request {
     Status(Status),
     /// Which compositions does a site have?
     Compositions(Box<Compositions>),
+    /// Render one frame.
+    Still(Box<Still>),
 }
 
 /// Not a payload that can be answered.
@@ -67,7 +69,7 @@ impl Request {
             })
         }
         let version = payload.get("version").and_then(Value::as_str);
-        if matches!(kind, "start" | "status" | "compositions") && version != Some(own) {
+        if matches!(kind, "start" | "status" | "compositions" | "still") && version != Some(own) {
             return Err(RequestError::Version {
                 own: own.to_owned(),
                 sent: version.map(str::to_owned),
@@ -79,6 +81,7 @@ impl Request {
             "launch" => read(kind, payload).map(Self::Launch),
             "status" => read(kind, payload).map(Self::Status),
             "compositions" => read(kind, payload).map(Self::Compositions),
+            "still" => read(kind, payload).map(Self::Still),
             other => Err(RequestError::Unknown(other.to_owned())),
         }
     }
@@ -182,6 +185,35 @@ pub struct Compositions {
     pub timeout_in_milliseconds: Option<u32>,
     pub chromium_options: Option<ChromiumOptions>,
     pub bucket_name: Option<String>,
+}
+
+/// `still`. Names, meanings and defaults are those of `renderStillOnLambda()`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the names are those of renderStillOnLambda()")]
+pub struct Still {
+    pub serve_url: String,
+    pub composition: String,
+    pub input_props: InputProps,
+    pub image_format: Option<String>,
+    pub env_variables: Option<BTreeMap<String, String>>,
+    pub max_retries: Option<u32>,
+    /// Negative numbers count from the end.
+    pub frame: Option<i64>,
+    pub jpeg_quality: Option<u8>,
+    pub privacy: Option<Privacy>,
+    pub out_name: Option<OutName>,
+    pub timeout_in_milliseconds: Option<u32>,
+    pub chromium_options: Option<ChromiumOptions>,
+    pub scale: Option<f64>,
+    pub download_behavior: Option<DownloadBehavior>,
+    pub force_height: Option<u32>,
+    pub force_width: Option<u32>,
+    pub force_fps: Option<f64>,
+    pub force_duration_in_frames: Option<u32>,
+    pub bucket_name: Option<String>,
+    pub delete_after: Option<String>,
+    pub storage_class: Option<String>,
 }
 
 /// Props, or where they lie: clients leave them in the bucket where they are too large for an event.

@@ -11,7 +11,7 @@ use tokio::time::{Instant, interval_at, timeout};
 use tokio_util::task::TaskTracker;
 
 use super::failure::{internal, permanent, retryable, short};
-use super::orchestrator::Orchestrator;
+use super::orchestrator::{Orchestrator, is_streamed};
 use super::task::Worker;
 use super::tools::Tools;
 use crate::cloud::Cloud;
@@ -36,6 +36,16 @@ pub(super) async fn run(env: &Env) -> Result<(), Error> {
         let orchestrator = Arc::clone(&orchestrator);
         async move {
             if let Some(routine) = remotion_routine(&event.payload) {
+                if is_streamed(&routine, &event.payload) {
+                    let (mut to, body) = channel();
+                    tasks.spawn(async move {
+                        let LambdaEvent { payload, context } = event;
+                        if let Err(error) = orchestrator.stream(payload, &context, &mut to).await {
+                            tracing::warn!("answering: {error}");
+                        }
+                    });
+                    return Ok(FunctionResponse::StreamingResponse(Response::from(body)));
+                }
                 let answer = orchestrator.answer(&routine, event.payload, &event.context);
                 return Ok(FunctionResponse::BufferedResponse(answer.await?));
             }

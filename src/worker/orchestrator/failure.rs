@@ -9,6 +9,7 @@ use crate::render::{RenderError, output::OutputError};
 use crate::wire::output::{Place, PlaceError};
 use crate::wire::progress::{ErrorInfo, ErrorKind};
 use crate::wire::request;
+use crate::wire::status::timeout_error;
 
 /// Why a routine fails.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +67,15 @@ pub(super) enum Failure {
     /// The output's folder.
     #[error(transparent)]
     Output(#[from] OutputError),
+    /// Lambda would end the function soon.
+    #[error(
+        "The main function had no time left after {0} s. Raise `[function] timeout_s` in remotion.toml and run `rmx apply`, or \
+         render with more workers at the same time."
+    )]
+    NoTime(u32),
+    /// A question that has no answer.
+    #[error("the render {0} is a still: it was over when its id became known, and has no progress")]
+    Still(RenderId),
     /// The disk.
     #[error("{what}: {error}")]
     Disk {
@@ -92,10 +102,16 @@ impl Failure {
         }
     }
 
+    /// An option that rmx does not have, and what to do instead.
+    pub(super) fn not_yet(option: &'static str, instead: &str) -> Self {
+        Self::option(option, format!("rmx does not do this yet; {instead}"))
+    }
+
     /// As the progress document tells it.
     pub(super) fn info(&self) -> ErrorInfo {
         match self {
             Self::Render(error) => told(error),
+            Self::NoTime(_) => timeout_error(&self.to_string()),
             other => plain("Error", other.to_string()),
         }
     }

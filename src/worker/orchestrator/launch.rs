@@ -8,29 +8,35 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::board::{Board, most_expensive};
+use super::deliver::{self, Wishes};
 use super::failure::Failure;
 use super::{Farm, request, site, status};
-use crate::cloud::{PutOptions, PutOutcome};
+use crate::cloud::PutOptions;
 use crate::env::{Env, Tool, now_ms};
 use crate::media::Codec;
 use crate::names::{BucketName, RenderId};
 use crate::render::chunks::ChunkPlan;
 use crate::render::dispatch::Session;
 use crate::render::output::OutputFile;
-use crate::render::{
-    self, ArtifactFile, RenderEvent, RenderJob, RenderOutput, is_begun, is_work, remove_work,
-};
+use crate::render::{self, RenderEvent, RenderJob, RenderOutput, is_begun, remove_work};
 use crate::wire::cost::billed_ms;
 use crate::wire::output::{Place, default_name, disposition};
 use crate::wire::progress::{self, Artifact, FinalCost, PostRenderData};
 use crate::wire::request::{Launch, Start};
-use crate::wire::status::timeout_error;
-
-/// The orchestrator stops so long before Lambda would end it, to say that it had no time left.
-const MARGIN_MS: u64 = 3_000;
 
 /// How often it is looked whether a client has cancelled the render.
 const CANCEL_PAUSE: Duration = Duration::from_secs(1);
+
+/// What `request` says of its output.
+pub(super) fn wishes(request: &Start) -> Wishes<'_> {
+    Wishes {
+        bucket_name: request.bucket_name.as_deref(),
+        out_name: request.out_name.as_ref(),
+        privacy: request.privacy,
+        delete_after: request.delete_after.as_deref(),
+        storage_class: request.storage_class.as_deref(),
+    }
+}
 
 /// Where the output of `request` goes.
 ///
@@ -38,13 +44,7 @@ const CANCEL_PAUSE: Duration = Duration::from_secs(1);
 /// It cannot go there.
 pub(super) fn place(farm: &Farm, id: &RenderId, request: &Start) -> Result<Place, Failure> {
     let name = default_name(&request.codec, request.audio_codec.as_deref());
-    let place = Place::of(&farm.bucket, id, request.out_name.as_ref(), &name)?;
-    let taken = [progress::key(id), progress::cancel_key(id)].contains(&place.key);
-    if taken || is_work(id, &place.key) {
-        let reason = "rmx keeps this name for itself; choose another one";
-        return Err(Failure::option("outName", reason));
-    }
-    Ok(place)
+    wishes(request).place(farm, id, &name)
 }
 
 /// Renders, and tells of it in the progress document to the end, whatever that is.
@@ -62,8 +62,6 @@ pub(super) async fn launch(farm: &Farm, env: &Env, launch: Launch) -> Result<(),
     progress.function_launched = Some(now_ms());
     progress.timeout_timestamp = farm.deadline_ms;
     let board = Board::new(farm, &bucket, &id, progress);
-    let left_ms = farm.deadline_ms.saturating_sub(now_ms());
-    let left = Duration::from_millis(left_ms.saturating_sub(MARGIN_MS));
     let orchestration = Orchestration {
         farm,
         env,
@@ -73,11 +71,7 @@ pub(super) async fn launch(farm: &Farm, env: &Env, launch: Launch) -> Result<(),
     };
     let error = tokio::select! {
         ended = orchestration.run() => ended.err().map(|failure| failure.info()),
-        () = sleep(left) => Some(timeout_error(&format!(
-            "The main function had no time left after {} s. Raise `[function] timeout_s` in remotion.toml and run `rmx apply`, or \
-             render with more workers at the same time.",
-            farm.timeout_s
-        ))),
+        () = sleep(farm.left()) => Some(Failure::NoTime(farm.timeout_s).info()),
     };
     if let Some(error) = error {
         board.change(|progress| {
@@ -114,7 +108,7 @@ impl Orchestration<'_> {
         if !overwrite && !resume && self.is_there(&place).await? {
             return Err(Failure::Exists(place));
         }
-        let scratch = self.scratch()?;
+        let scratch = deliver::scratch(self.env)?;
         let name = place.key.rsplit('/').next().unwrap_or("out");
         let job = RenderJob {
             id: self.id.clone(),
@@ -143,7 +137,8 @@ impl Orchestration<'_> {
         };
         let began_ms = now_ms();
         self.upload(&place, &output, overwrite || resume).await?;
-        let artifacts = self.upload_artifacts(&output.artifacts).await?;
+        let behavior = request.download_behavior.as_ref();
+        let artifacts = deliver::artifacts(farm, self.id, &output.artifacts, behavior).await?;
         let uploaded_ms = now_ms().saturating_sub(began_ms);
         if let Err(error) = remove_work(&farm.cloud, &farm.bucket, self.id).await {
             // It costs what it weighs until the bucket's rule removes it, and the video is there.
@@ -160,17 +155,6 @@ impl Orchestration<'_> {
             .head_object(&place.bucket, &place.key)
             .await?;
         Ok(found.is_some())
-    }
-
-    fn scratch(&self) -> Result<tempfile::TempDir, Failure> {
-        let folder = self.env.variable("TMPDIR").unwrap_or("/tmp");
-        tempfile::Builder::new()
-            .prefix("rmx-launch-")
-            .tempdir_in(folder)
-            .map_err(|error| Failure::Disk {
-                what: "making a folder for the output",
-                error,
-            })
     }
 
     /// Cancels the render when a client says so. Never returns.
@@ -201,36 +185,7 @@ impl Orchestration<'_> {
             if_absent: !overwrite,
             ..PutOptions::default()
         };
-        let cloud = &self.farm.cloud;
-        let written = cloud.put_object_file(&place.bucket, &place.key, &output.path, &options);
-        match written.await? {
-            PutOutcome::Written => Ok(()),
-            PutOutcome::AlreadyThere => Err(Failure::Exists(place.clone())),
-        }
-    }
-
-    async fn upload_artifacts(&self, files: &[ArtifactFile]) -> Result<Vec<Artifact>, Failure> {
-        let Farm { cloud, bucket, .. } = self.farm;
-        let options = PutOptions {
-            content_disposition: disposition(self.launch.request.download_behavior.as_ref()),
-            ..PutOptions::default()
-        };
-        let mut artifacts = Vec::new();
-        for file in files {
-            let place = Place {
-                bucket: bucket.clone(),
-                key: format!("renders/{}/artifacts/{}", self.id, file.name),
-            };
-            let written = cloud.put_object_file(bucket, &place.key, &file.path, &options);
-            written.await?;
-            artifacts.push(Artifact {
-                filename: file.name.clone(),
-                size_in_bytes: file.size_bytes,
-                s3_url: place.url(self.farm.region()),
-                s3_key: place.key,
-            });
-        }
-        Ok(artifacts)
+        deliver::output(self.farm, place, &output.path, options).await
     }
 
     /// Tells that the render is done.

@@ -8,13 +8,18 @@
 //! It draws nothing: it asks workers, invocations of its own function, for everything, by the same scheduler as `rmx render`.
 
 mod board;
+mod deliver;
 mod failure;
 mod launch;
 mod request;
 mod site;
 mod start;
 mod status;
+mod still;
 
+use std::time::Duration;
+
+use lambda_runtime::streaming::Sender;
 use lambda_runtime::{Context, Error};
 use serde::Serialize;
 use serde_json::Value;
@@ -34,12 +39,23 @@ use crate::wire::{CompositionsReply, ErrorReply, InfoReply, VideoConfig};
 
 use failure::Failure;
 
+/// This invocation stops so long before Lambda would end it, to say that it had no time left.
+const MARGIN_MS: u64 = 3_000;
+
 /// The most workers at the same time where nobody says how many there may be. Lambda refuses what is too many, and the scheduler
 /// slows down.
 const CONCURRENCY_MAX: u32 = 1_000;
 
 /// The disk that Remotion's estimate of cost assumes: a function is not told its own.
 const DISK_MB: u32 = 10_240;
+
+/// The routine whose answer is a stream.
+const STILL: &str = "still";
+
+/// Whether the client of this payload takes a stream for an answer.
+pub(super) fn is_streamed(kind: &str, payload: &Value) -> bool {
+    kind == STILL && payload.get("streamed") == Some(&Value::Bool(true))
+}
 
 /// Answers for as long as the environment lives.
 #[derive(Debug)]
@@ -85,11 +101,36 @@ impl Orchestrator {
     ) -> Result<Value, Error> {
         match self.perform(kind, payload, context).await {
             Ok(reply) => Ok(reply),
-            Err(failure) if matches!(kind, "info" | "start" | "compositions") => {
+            Err(failure) if matches!(kind, "info" | "start" | "compositions" | "still") => {
                 Ok(serde_json::to_value(ErrorReply::new(failure.to_string()))?)
             }
             Err(failure) => Err(failure.to_string().into()),
         }
+    }
+
+    /// Answers a payload of the routine `still` whose client listens: messages, each as soon as there is something to say.
+    ///
+    /// # Errors
+    /// Nobody listens any more.
+    pub(super) async fn stream(
+        &self,
+        payload: Value,
+        context: &Context,
+        to: &mut Sender,
+    ) -> Result<(), Error> {
+        let failure = match self.farm(context.deadline).await {
+            Err(failure) => failure,
+            Ok(farm) => match Request::parse(STILL, payload, &farm.remotion_version) {
+                Ok(Request::Still(request)) => {
+                    return still::streamed(&farm, &self.env, &request, to).await;
+                }
+                Ok(other) => Failure::Reply(format!("{other:?} is no still")),
+                Err(error) => error.into(),
+            },
+        };
+        to.send_data(still::failed(&failure).bytes()?.into())
+            .await?;
+        Ok(())
     }
 
     async fn perform(
@@ -108,6 +149,7 @@ impl Orchestrator {
             }
             Request::Status(request) => status::status(&farm, &request).await,
             Request::Compositions(request) => reply(compositions(&farm, *request).await?),
+            Request::Still(request) => still::buffered(&farm, &self.env, &request).await,
         }
     }
 
@@ -148,6 +190,12 @@ impl Orchestrator {
 impl Farm {
     fn region(&self) -> &str {
         self.cloud.region().as_str()
+    }
+
+    /// How long it may go on.
+    fn left(&self) -> Duration {
+        let left_ms = self.deadline_ms.saturating_sub(now_ms());
+        Duration::from_millis(left_ms.saturating_sub(MARGIN_MS))
     }
 
     fn workers(&self) -> Workers {

@@ -3,14 +3,14 @@
 use std::str::FromStr;
 
 use super::failure::Failure;
-use crate::media::{Codec, ColorSpace, Container, Fps, ImageFormat};
+use crate::media::{Codec, ColorSpace, Container, Fps, ImageFormat, StillFormat};
 use crate::protocol::{BrowserSettings, SiteLocation};
 use crate::render::chunks::ChunkLength;
 use crate::render::request::{
     CaptureOptions, EncodeOptions, Overrides, PageOptions, RenderOptions, RenderRequest,
-    SoundOptions,
+    SoundOptions, StillOptions, StillRequest,
 };
-use crate::wire::request::{ChromiumOptions, OutName, Privacy, Start};
+use crate::wire::request::{ChromiumOptions, OutName, Start, Still};
 
 /// Remotion's defaults.
 const TIMEOUT_MS: u32 = 30_000;
@@ -46,18 +46,11 @@ pub(super) fn render_request(
             timeout_ms: timeout_ms(start.timeout_in_milliseconds),
             browser: browser(start.chromium_options.as_ref()),
         },
-        overrides: Overrides {
-            width: start.force_width,
-            height: start.force_height,
-            fps: match start.force_fps {
-                None => None,
-                Some(fps) => Some(
-                    Fps::from_number(fps)
-                        .map_err(|error| Failure::option("forceFps", error.to_string()))?,
-                ),
-            },
-            duration_in_frames: start.force_duration_in_frames,
-        },
+        overrides: overrides(
+            (start.force_width, start.force_height),
+            start.force_fps,
+            start.force_duration_in_frames,
+        )?,
         frames: match start.frame_range {
             None => None,
             Some(range) => Some(
@@ -106,6 +99,55 @@ pub(super) fn render_request(
     })?)
 }
 
+/// One frame of what is asked for, checked as far as it can be without the composition.
+pub(super) fn still_request(
+    still: &Still,
+    format: StillFormat,
+    site: SiteLocation,
+    input_props: String,
+) -> Result<StillRequest, Failure> {
+    Ok(StillRequest::new(StillOptions {
+        composition: still.composition.clone(),
+        page: PageOptions {
+            site,
+            input_props,
+            environment: still.env_variables.clone().unwrap_or_default(),
+            timeout_ms: timeout_ms(still.timeout_in_milliseconds),
+            browser: browser(still.chromium_options.as_ref()),
+        },
+        overrides: overrides(
+            (still.force_width, still.force_height),
+            still.force_fps,
+            still.force_duration_in_frames,
+        )?,
+        frame: still.frame.unwrap_or(0),
+        format,
+        capture: CaptureOptions {
+            method: None,
+            image_format: None,
+            jpeg_quality: still.jpeg_quality.unwrap_or(JPEG_QUALITY),
+            scale: still.scale.unwrap_or(1.0),
+            // An image has no sound.
+            muted: true,
+        },
+        retries: still.max_retries.unwrap_or(RETRIES),
+    })?)
+}
+
+fn overrides(
+    (width, height): (Option<u32>, Option<u32>),
+    fps: Option<f64>,
+    duration_in_frames: Option<u32>,
+) -> Result<Overrides, Failure> {
+    let fps = fps.map(Fps::from_number).transpose();
+    Ok(Overrides {
+        width,
+        height,
+        fps: fps.map_err(|error| Failure::option("forceFps", error.to_string()))?,
+        duration_in_frames,
+    })
+}
+
 /// The kind of file: as its name says, else what goes with the codecs.
 pub(super) fn container(start: &Start, codec: Codec) -> Result<Container, Failure> {
     let name = match &start.out_name {
@@ -130,36 +172,14 @@ pub(super) fn container(start: &Start, codec: Codec) -> Result<Container, Failur
 
 /// Options that would change what comes out, and that are not done.
 fn refuse(start: &Start) -> Result<(), Failure> {
-    let not_yet = |option, instead: &str| {
-        Err(Failure::option(
-            option,
-            format!("rmx does not do this yet; {instead}"),
-        ))
-    };
-    if start.privacy.unwrap_or(Privacy::Public) == Privacy::Public {
-        return Err(Failure::option(
-            "privacy",
-            "the farm's bucket blocks public access, so the output cannot be public (which is Remotion's default). Pass \
-             `privacy: \"private\"` or \"no-acl\", and hand the file out with presignUrl()",
-        ));
-    }
     if start.prefer_lossless == Some(true) {
-        return not_yet(
+        return Err(Failure::not_yet(
             "preferLossless",
             "pass `audioCodec: \"pcm-16\"` and a `crf`",
-        );
-    }
-    if start.delete_after.is_some() {
-        return not_yet(
-            "deleteAfter",
-            "set `[bucket] expire_renders_days` in remotion.toml, which counts for all renders",
-        );
-    }
-    if start.storage_class.is_some() {
-        return not_yet("storageClass", "leave it out");
+        ));
     }
     if start.webhook.is_some() {
-        return not_yet("webhook", "ask for the progress");
+        return Err(Failure::not_yet("webhook", "ask for the progress"));
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::Farm;
 use super::board::put;
 use super::failure::Failure;
-use super::launch::place;
+use super::launch::{place, wishes};
 use super::{request, site};
 use crate::render::new_render_id;
 use crate::wire::StartReply;
@@ -29,23 +29,15 @@ pub(super) async fn start(farm: &Farm, request: Start) -> Result<StartReply, Fai
     if let Some(other) = request.renderer_function_name.as_deref()
         && other != farm.function.name.as_str()
     {
-        let reason =
-            "rmx does not do this yet; leave it out, and the function's own workers render";
-        return Err(Failure::option("rendererFunctionName", reason));
+        return Err(Failure::not_yet(
+            "rendererFunctionName",
+            "leave it out, and the function's own workers render",
+        ));
     }
-    let bucket = match &request.bucket_name {
-        None => farm.bucket.clone(),
-        Some(bucket) => bucket.parse()?,
-    };
-    if bucket != farm.bucket {
-        let reason = format!(
-            "the function may write to the farm's bucket alone, which is {}",
-            farm.bucket
-        );
-        return Err(Failure::option("forceBucketName", reason));
-    }
+    wishes(&request).check(&farm.bucket)?;
     let id = new_render_id();
     place(farm, &id, &request)?;
+    let bucket = &farm.bucket;
     let progress = Progress::begun(
         request.enable_cancellation.unwrap_or(false),
         farm.deadline_ms,
@@ -64,7 +56,7 @@ pub(super) async fn start(farm: &Farm, request: Start) -> Result<StartReply, Fai
         return Err(Failure::option("inputProps", reason));
     }
     // In this order: whoever is answered finds the document.
-    put(farm, &bucket, &id, &progress).await?;
+    put(farm, bucket, &id, &progress).await?;
     let (name, version) = (&farm.function.name, &farm.function.version);
     farm.cloud
         .invoke_event(name, version, Bytes::from(payload).into())

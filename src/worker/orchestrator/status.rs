@@ -18,7 +18,11 @@ pub(super) async fn status(farm: &Farm, request: &request::Status) -> Result<Val
     let place = match &progress.render_metadata {
         None => None,
         Some(metadata) => {
-            let name = default_name(&metadata.codec, metadata.audio_codec.as_deref());
+            let codec = metadata
+                .codec
+                .as_deref()
+                .ok_or(Failure::Still(id.clone()))?;
+            let name = default_name(codec, metadata.audio_codec.as_deref());
             Some(Place::of(&bucket, &id, metadata.out_name.as_ref(), &name)?)
         }
     };
