@@ -5,11 +5,13 @@
 //! function says to itself (`launch`) is ours. `docs/WIRE.md` says what differs.
 
 pub mod cost;
+mod javascript;
 pub mod output;
 pub mod progress;
 pub mod request;
 pub mod status;
 pub mod stream;
+pub mod webhook;
 
 use serde::Serialize;
 

@@ -250,6 +250,13 @@ pub struct ExpensiveRange {
     pub time_in_milliseconds: u64,
 }
 
+impl ErrorInfo {
+    /// Whether the whole render ran out of time.
+    pub fn is_timeout(&self) -> bool {
+        self.kind == ErrorKind::Stitcher && self.name == "TimeoutError"
+    }
+}
+
 impl Progress {
     /// Of a render that was just asked for.
     pub fn begun(cancellation_enabled: bool, timeout_timestamp: u64) -> Self {
@@ -264,6 +271,11 @@ impl Progress {
     pub fn failed(&self) -> bool {
         let mut errors = self.errors.iter();
         errors.any(|error| error.is_fatal && !error.will_retry)
+    }
+
+    /// Whether nothing more will come of it.
+    pub fn is_over(&self) -> bool {
+        self.post_render_data.is_some() || self.failed()
     }
 
     /// Frames of the whole; nothing until they are known.

@@ -102,8 +102,7 @@ struct ShownError {
 
 /// Whether the orchestrator of this document must have died.
 pub fn is_dead(progress: &Progress, now_ms: u64) -> bool {
-    let over = progress.post_render_data.is_some() || progress.failed();
-    !over && now_ms > progress.timeout_timestamp + REPEAT_MS
+    !progress.is_over() && now_ms > progress.timeout_timestamp + REPEAT_MS
 }
 
 impl<'a> StatusReply<'a> {
@@ -167,7 +166,7 @@ impl<'a> StatusReply<'a> {
                 files_deleted: done.map_or(0, |done| done.files_cleaned_up),
             },
             time_to_finish_chunks: done.map(|done| done.time_to_render_chunks),
-            overall_progress: done.map_or_else(|| overall(progress), |_| 1.0),
+            overall_progress: done.map_or_else(|| overall_progress(progress), |_| 1.0),
             retries_info: &progress.retries,
             out_key: place.map(|place| place.key.as_str()),
             out_bucket: place.map(|place| place.bucket.as_str()),
@@ -190,7 +189,8 @@ impl<'a> StatusReply<'a> {
     }
 }
 
-fn overall(progress: &Progress) -> f64 {
+/// How much of a render is done, 0 to 1, as clients show it.
+pub fn overall_progress(progress: &Progress) -> f64 {
     let steps = [
         progress.lambdas_invoked > 0,
         progress.serve_url_opened.is_some(),

@@ -52,13 +52,8 @@ impl Fetcher {
     /// # Errors
     /// The machine's certificates cannot be read.
     pub(super) fn new(guard: Guard) -> std::io::Result<Self> {
-        let connector = HttpsConnectorBuilder::new()
-            .with_provider_and_native_roots(rustls::crypto::ring::default_provider())?
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(Connect(guard));
         Ok(Self {
-            client: Client::builder(TokioExecutor::new()).build(connector),
+            client: Client::builder(TokioExecutor::new()).build(connector(guard)?),
             silence_max: SILENCE_MAX,
             file_bytes_max: FILE_BYTES_MAX,
         })
@@ -182,6 +177,18 @@ impl Fetcher {
             "more than {REDIRECTS_MAX} redirects"
         )))
     }
+}
+
+/// Connections to servers that `guard` lets be reached, with the machine's certificates.
+///
+/// # Errors
+/// They cannot be read.
+pub(super) fn connector(guard: Guard) -> std::io::Result<HttpsConnector<Connect>> {
+    let builder = HttpsConnectorBuilder::new()
+        .with_provider_and_native_roots(rustls::crypto::ring::default_provider())?
+        .https_or_http()
+        .enable_http1();
+    Ok(builder.wrap_connector(Connect(guard)))
 }
 
 /// Tries again what may pass.

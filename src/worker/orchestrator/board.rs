@@ -6,8 +6,8 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::Farm;
-use super::failure::{Failure, of_chunk};
+use super::failure::{Failure, of_chunk, plain};
+use super::{Farm, status};
 use crate::cloud::{Cloud, CloudError, PutOptions};
 use crate::env::now_ms;
 use crate::names::{BucketName, RenderId};
@@ -15,7 +15,8 @@ use crate::render::RenderEvent;
 use crate::render::chunks::Chunk;
 use crate::render::scheduler::Note;
 use crate::wire::progress::{
-    self, Dimensions, ErrorInfo, ExpensiveRange, MediaKind, Progress, RenderMetadata, Retry, Timing,
+    self, Dimensions, ErrorInfo, ErrorKind, ExpensiveRange, MediaKind, Progress, RenderMetadata,
+    Retry, Timing,
 };
 use crate::wire::request::{DownloadBehavior, Launch, Privacy};
 
@@ -80,7 +81,7 @@ impl Board {
     ///
     /// # Errors
     /// It could not be written: nobody will hear of the render's end.
-    pub(super) async fn finish(self) -> Result<(), CloudError> {
+    pub(super) async fn finish(self) -> Result<Progress, CloudError> {
         let Self {
             cloud,
             bucket,
@@ -91,13 +92,13 @@ impl Board {
         let last = progress.borrow().clone();
         drop(progress);
         if let Some(Ok(true)) = writer.join_next().await {
-            return Ok(());
+            return Ok(last);
         }
         let mut tries = 0;
         loop {
             tries += 1;
             match write(&cloud, &bucket, &id, &last).await {
-                Ok(()) => return Ok(()),
+                Ok(()) => return Ok(last),
                 Err(error) if tries == LAST_WRITE_TRIES => return Err(error),
                 Err(_) => tokio::time::sleep(WRITE_PAUSE * tries).await,
             }
@@ -164,8 +165,9 @@ impl Board {
                 });
             }
             RenderEvent::Progress(now) => self.change(|progress| {
-                progress.frames_rendered = now.frames_rendered;
-                progress.frames_encoded = now.frames_encoded;
+                // A chunk that is tried again, or a render that is taken up, begins anew; what clients show does not go back.
+                progress.frames_rendered = progress.frames_rendered.max(now.frames_rendered);
+                progress.frames_encoded = progress.frames_encoded.max(now.frames_encoded);
                 let invoked = now.chunks_done + now.running;
                 progress.lambdas_invoked = progress.lambdas_invoked.max(invoked);
                 let since = progress.function_launched.unwrap_or_else(now_ms);
@@ -249,19 +251,67 @@ pub(super) async fn put(
     Ok(write(&farm.cloud, bucket, id, progress).await?)
 }
 
+/// Adds to the document of a render that is over that nobody could be told of it.
+///
+/// # Errors
+/// The cloud says no.
+pub(super) async fn note_webhook(
+    farm: &Farm,
+    bucket: &BucketName,
+    id: &RenderId,
+    reason: &str,
+) -> Result<(), Failure> {
+    let key = progress::key(id);
+    let Some(found) = farm.cloud.head_object(bucket, &key).await? else {
+        // Its client has removed the render, and it must not come again.
+        return Ok(());
+    };
+    let mut progress = status::read(farm, bucket, id).await?;
+    let error = ErrorInfo {
+        kind: ErrorKind::Webhook,
+        is_fatal: false,
+        ..plain(
+            "Error",
+            format!("The webhook could not be told of the render's end: {reason}"),
+        )
+    };
+    if let Some(done) = &mut progress.post_render_data {
+        done.errors.push(error.clone());
+    }
+    progress.errors.push(error);
+    let options = PutOptions {
+        if_match: Some(found.etag),
+        ..as_json()
+    };
+    let content = json(&progress);
+    let written = farm.cloud.put_object(bucket, &key, content, &options).await;
+    match written {
+        Err(error) if error.is_not_found() => Ok(()),
+        written => Ok(written.map(drop)?),
+    }
+}
+
 async fn write(
     cloud: &Cloud,
     bucket: &BucketName,
     id: &RenderId,
     progress: &Progress,
 ) -> Result<(), CloudError> {
-    let content =
-        serde_json::to_vec(progress).expect("a document with text keys only can be written");
-    let options = PutOptions {
+    let key = progress::key(id);
+    let options = as_json();
+    let written = cloud.put_object(bucket, &key, json(progress), &options);
+    written.await.map(drop)
+}
+
+fn json(progress: &Progress) -> Bytes {
+    serde_json::to_vec(progress)
+        .expect("a document with text keys only can be written")
+        .into()
+}
+
+fn as_json() -> PutOptions {
+    PutOptions {
         content_type: Some("application/json".to_owned()),
         ..PutOptions::default()
-    };
-    let key = progress::key(id);
-    let written = cloud.put_object(bucket, &key, Bytes::from(content), &options);
-    written.await.map(drop)
+    }
 }

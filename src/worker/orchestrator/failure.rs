@@ -118,7 +118,7 @@ impl Failure {
 }
 
 /// A fatal error of the orchestrator.
-fn plain(name: &str, message: String) -> ErrorInfo {
+pub(super) fn plain(name: &str, message: String) -> ErrorInfo {
     ErrorInfo {
         kind: ErrorKind::Stitcher,
         stack: format!("{name}: {message}"),

@@ -7,10 +7,10 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::board::{Board, most_expensive};
+use super::board::{self, Board, most_expensive};
 use super::deliver::{self, Wishes};
 use super::failure::Failure;
-use super::{Farm, request, site, status};
+use super::{Farm, request, site, status, webhook};
 use crate::cloud::PutOptions;
 use crate::env::{Env, Tool, now_ms};
 use crate::media::Codec;
@@ -21,11 +21,15 @@ use crate::render::output::OutputFile;
 use crate::render::{self, RenderEvent, RenderJob, RenderOutput, is_begun, remove_work};
 use crate::wire::cost::billed_ms;
 use crate::wire::output::{Place, default_name, disposition};
-use crate::wire::progress::{self, Artifact, FinalCost, PostRenderData};
+use crate::wire::progress::{self, Artifact, FinalCost, PostRenderData, Progress};
 use crate::wire::request::{Launch, Start};
+use crate::wire::webhook::Subject;
 
 /// How often it is looked whether a client has cancelled the render.
 const CANCEL_PAUSE: Duration = Duration::from_secs(1);
+
+/// What is kept of the function's time so that a webhook is told of a render that had none left.
+const TELLING: Duration = Duration::from_secs(5);
 
 /// What `request` says of its output.
 pub(super) fn wishes(request: &Start) -> Wishes<'_> {
@@ -47,40 +51,71 @@ pub(super) fn place(farm: &Farm, id: &RenderId, request: &Start) -> Result<Place
     wishes(request).place(farm, id, &name)
 }
 
-/// Renders, and tells of it in the progress document to the end, whatever that is.
+/// Renders, and tells of it to the end, whatever that is: in the progress document, and then to whoever the client named.
 ///
 /// # Errors
 /// The end could not be told. Lambda repeats the event then.
 pub(super) async fn launch(farm: &Farm, env: &Env, launch: Launch) -> Result<(), Failure> {
     let id: RenderId = launch.render_id.parse()?;
     let bucket: BucketName = launch.bucket_name.parse()?;
-    let mut progress = status::read(farm, &bucket, &id).await?;
-    if progress.post_render_data.is_some() || progress.failed() {
-        // The end has been told, and the event is repeated because of what came after it.
-        return Ok(());
+    let progress = match status::read(farm, &bucket, &id).await {
+        // Its client has removed it before it began.
+        Err(Failure::NoRender { .. }) => return Ok(()),
+        read => read?,
+    };
+    let last = match progress.is_over() {
+        // The event is repeated because of what should have come after the end.
+        true => progress,
+        false => carry_out(farm, env, &launch, (&bucket, &id), progress).await?,
+    };
+    if let Err(error) = site::forget_props(farm, &launch.request.input_props).await {
+        tracing::warn!("{error}");
     }
+    if let Some(webhook) = &launch.request.webhook {
+        let subject = Subject {
+            render_id: id.as_str(),
+            bucket: bucket.as_str(),
+            account: &farm.account,
+        };
+        let letter = webhook.letter(&last, subject);
+        if let Err(reason) = webhook::send(farm, env, &webhook.url, &letter).await {
+            board::note_webhook(farm, &bucket, &id, &reason).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Renders, and returns the last word of the progress document.
+async fn carry_out(
+    farm: &Farm,
+    env: &Env,
+    launch: &Launch,
+    (bucket, id): (&BucketName, &RenderId),
+    mut progress: Progress,
+) -> Result<Progress, Failure> {
     progress.function_launched = Some(now_ms());
     progress.timeout_timestamp = farm.deadline_ms;
-    let board = Board::new(farm, &bucket, &id, progress);
+    let board = Board::new(farm, bucket, id, progress);
     let orchestration = Orchestration {
         farm,
         env,
-        launch: &launch,
-        id: &id,
+        launch,
+        id,
         board: &board,
+    };
+    let left = match &launch.request.webhook {
+        None => farm.left(),
+        Some(_) => farm.left().saturating_sub(TELLING),
     };
     let error = tokio::select! {
         ended = orchestration.run() => ended.err().map(|failure| failure.info()),
-        () = sleep(farm.left()) => Some(Failure::NoTime(farm.timeout_s).info()),
+        () = sleep(left) => Some(Failure::NoTime(farm.timeout_s).info()),
     };
     if let Some(error) = error {
         board.change(|progress| {
             progress.fatal_error_timestamp = Some(now_ms());
             progress.errors.push(error);
         });
-    }
-    if let Err(error) = site::forget_props(farm, &launch.request.input_props).await {
-        tracing::warn!("{error}");
     }
     Ok(board.finish().await?)
 }

@@ -16,6 +16,7 @@ mod site;
 mod start;
 mod status;
 mod still;
+mod webhook;
 
 use std::time::Duration;
 
@@ -69,6 +70,8 @@ pub(super) struct Orchestrator {
 struct Farm {
     cloud: Cloud,
     bucket: BucketName,
+    /// Whose it is.
+    account: String,
     /// The version of Remotion it claims to be of.
     remotion_version: String,
     /// This function, in this version.
@@ -118,13 +121,13 @@ impl Orchestrator {
         context: &Context,
         to: &mut Sender,
     ) -> Result<(), Error> {
-        let failure = match self.farm(context.deadline).await {
+        let failure = match self.farm(context).await {
             Err(failure) => failure,
             Ok(farm) => match Request::parse(STILL, payload, &farm.remotion_version) {
                 Ok(Request::Still(request)) => {
                     return still::streamed(&farm, &self.env, &request, to).await;
                 }
-                Ok(other) => Failure::Reply(format!("{other:?} is no still")),
+                Ok(_) => Failure::Reply(format!("the payload is none of `{STILL}`")),
                 Err(error) => error.into(),
             },
         };
@@ -139,7 +142,7 @@ impl Orchestrator {
         payload: Value,
         context: &Context,
     ) -> Result<Value, Failure> {
-        let farm = self.farm(context.deadline).await?;
+        let farm = self.farm(context).await?;
         match Request::parse(kind, payload, &farm.remotion_version)? {
             Request::Info => reply(InfoReply::new(&farm.remotion_version)),
             Request::Start(request) => reply(start::start(&farm, *request).await?),
@@ -153,7 +156,7 @@ impl Orchestrator {
         }
     }
 
-    async fn farm(&self, deadline_ms: u64) -> Result<Farm, Failure> {
+    async fn farm(&self, context: &Context) -> Result<Farm, Failure> {
         let connect = || Cloud::connect_ambient(None);
         let cloud = self.cloud.get_or_try_init(connect).await?.clone();
         let said = |name: &'static str| self.env.variable(name).ok_or(Failure::NotSet(name));
@@ -165,9 +168,11 @@ impl Orchestrator {
             false => "x86_64",
         };
         let prices = prices(cloud.region(), architecture);
+        let deadline_ms = context.deadline;
         let left_ms = deadline_ms.saturating_sub(now_ms());
         Ok(Farm {
             bucket: said(variable::BUCKET)?.parse()?,
+            account: account_of(&context.invoked_function_arn).to_owned(),
             remotion_version: said(variable::REMOTION_VERSION)?.to_owned(),
             function: WorkerFunction {
                 name,
@@ -239,6 +244,11 @@ async fn compositions(farm: &Farm, request: Compositions) -> Result<Compositions
         default_sample_rate: composition.defaults.sample_rate,
     });
     Ok(CompositionsReply::new(found.collect()))
+}
+
+/// The account in an ARN.
+fn account_of(arn: &str) -> &str {
+    arn.split(':').nth(4).unwrap_or_default()
 }
 
 fn reply(value: impl Serialize) -> Result<Value, Failure> {

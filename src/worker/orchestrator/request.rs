@@ -178,8 +178,9 @@ fn refuse(start: &Start) -> Result<(), Failure> {
             "pass `audioCodec: \"pcm-16\"` and a `crf`",
         ));
     }
-    if start.webhook.is_some() {
-        return Err(Failure::not_yet("webhook", "ask for the progress"));
+    if let Some(webhook) = &start.webhook {
+        let checked = webhook.check();
+        checked.map_err(|reason| Failure::option("webhook", reason))?;
     }
     Ok(())
 }

@@ -19,7 +19,21 @@ const EVENT_BYTES_MAX: usize = 1_000_000;
 
 /// Checks what can be told at once, so that the client hears of it in the answer; then writes the progress document and invokes
 /// this function anew.
+///
+/// # Errors
+/// What is asked for cannot be rendered. Nothing is left of it then, nor of props that the client has put into the bucket.
 pub(super) async fn start(farm: &Farm, request: Start) -> Result<StartReply, Failure> {
+    let props = request.input_props.clone();
+    let begun = begin(farm, request).await;
+    if begun.is_err()
+        && let Err(error) = site::forget_props(farm, &props).await
+    {
+        tracing::warn!("{error}");
+    }
+    begun
+}
+
+async fn begin(farm: &Farm, request: Start) -> Result<StartReply, Failure> {
     let request = Start {
         serve_url: expanded(&request.serve_url, &farm.bucket, farm.region()),
         ..request
