@@ -32,6 +32,7 @@ mod protection;
 mod recorded;
 mod reference;
 mod render;
+mod renders;
 mod rollback;
 mod saved_plan;
 mod schema;
@@ -104,6 +105,7 @@ enum Verb {
     Versions(versions::VersionsArgs),
     Rollback(rollback::RollbackArgs),
     Render(Box<render::RenderArgs>),
+    Renders(renders::RendersArgs),
     Still(still::StillArgs),
     Compositions(compositions::CompositionsArgs),
     Package(package::PackageArgs),
@@ -129,6 +131,7 @@ async fn run(context: &Context, verb: &Verb) -> Result<ExitStatus, CommandError>
         Verb::Versions(args) => versions::cmd_versions(context, args).await,
         Verb::Rollback(args) => rollback::cmd_rollback(context, args).await,
         Verb::Render(args) => render::cmd_render(context, args).await,
+        Verb::Renders(args) => renders::cmd_renders(context, args).await,
         Verb::Still(args) => still::cmd_still(context, args).await,
         Verb::Compositions(args) => compositions::cmd_compositions(context, args).await,
         Verb::Package(args) => package::cmd_package(context, args).await,

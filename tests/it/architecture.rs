@@ -32,7 +32,7 @@ const TABLE: &[(&str, &[&str])] = &[
         "cli",
         &[
             "words", "config", "resource", "bundle", "protocol", "state", "cloud", "plan", "apply",
-            "render", "local",
+            "render", "local", "wire",
         ],
     ),
 ];

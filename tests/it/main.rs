@@ -31,6 +31,7 @@ mod protection;
 mod recovery;
 mod remote_state;
 mod render;
+mod renders;
 mod reproducible;
 mod retention;
 mod roles;

@@ -179,6 +179,11 @@ impl Deployed {
         page: &PageArgs,
     ) -> Result<Self, CommandError> {
         page.refused.check()?;
+        Self::recorded(context).await
+    }
+
+    /// As [`Deployed::load`], for verbs that open no page.
+    pub(in crate::cli) async fn recorded(context: &Context) -> Result<Self, CommandError> {
         let config = context.config()?;
         let state = recorded_state(context, &config).await?;
         match state {

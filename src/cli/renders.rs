@@ -1,0 +1,382 @@
+//! `rmx renders`: what the farm's bucket tells of its renders.
+
+use std::time::Duration;
+
+use futures::{StreamExt as _, TryStreamExt as _};
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+
+use crate::cloud::Cloud;
+use crate::env::{now_ms, timestamp};
+use crate::names::{BucketName, RenderId};
+use crate::render::is_begun;
+use crate::wire::output::Place;
+use crate::wire::progress::{self, MediaKind, Progress};
+use crate::wire::status::{is_dead, overall_progress};
+
+use super::context::Context;
+use super::error::{CommandError, ExitStatus};
+use super::farm::{self, Farm};
+use super::foreign::one_line;
+use super::render::options::Deployed;
+
+/// At most a thousand times as many renders are listed.
+const PAGES_MAX: usize = 10;
+
+/// Documents that are read at the same time.
+const READS_IN_FLIGHT: usize = 16;
+
+/// The folder in the bucket.
+const RENDERS: &str = "renders/";
+
+/// List renders in the farm's bucket, look at one, cancel or delete it
+///
+/// Those that clients of Remotion Lambda began, and those of `rmx render` that were not finished. What `rmx render` finished leaves
+/// nothing in the bucket.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct RendersArgs {
+    #[command(subcommand)]
+    verb: RendersVerb,
+}
+
+#[derive(Debug, Clone, clap::Subcommand)]
+enum RendersVerb {
+    /// All renders, one a line
+    List,
+    /// How far a render is, and what went wrong
+    Show {
+        /// Its id
+        id: RenderId,
+    },
+    /// End a render that a client began with `enableCancellation`
+    Cancel {
+        /// Its id
+        id: RenderId,
+    },
+    /// Delete a render with its output
+    ///
+    /// Refused while it goes on. An output in another bucket stays.
+    Delete {
+        /// Its id
+        id: RenderId,
+        /// Do not ask
+        #[arg(long)]
+        auto_approve: bool,
+    },
+}
+
+pub(crate) async fn cmd_renders(
+    context: &Context,
+    args: &RendersArgs,
+) -> Result<ExitStatus, CommandError> {
+    let deployed = Deployed::recorded(context).await?;
+    let bucket = deployed.workers(1)?.bucket;
+    let farm = farm::connect(context, &deployed.config).await?;
+    // Nothing in this block returns before the embedded cloud has been shut down.
+    let outcome = match &args.verb {
+        RendersVerb::List => list(context, &farm, &bucket).await,
+        RendersVerb::Show { id } => show(context, &farm, &bucket, id).await,
+        RendersVerb::Cancel { id } => cancel(context, &farm, &bucket, id).await,
+        RendersVerb::Delete { id, auto_approve } => {
+            delete(context, &farm, &bucket, id, *auto_approve).await
+        }
+    };
+    farm.shutdown().await;
+    outcome.map(|()| ExitStatus::Success)
+}
+
+/// A render, by what lies in the bucket.
+struct Found {
+    id: RenderId,
+    /// Of one that a client began.
+    progress: Option<Progress>,
+}
+
+impl Found {
+    /// The render `id`; nothing if there is none.
+    async fn read(
+        cloud: &Cloud,
+        bucket: &BucketName,
+        id: RenderId,
+    ) -> Result<Option<Self>, CommandError> {
+        match cloud.get_object(bucket, &progress::key(&id)).await {
+            Ok(content) => {
+                let progress = serde_json::from_slice(&content).map_err(|error| {
+                    CommandError::error(format!("The document of the render {id} cannot be read"))
+                        .cause(error)
+                        .hint(format!(
+                            "look at s3://{bucket}/{}, or delete it",
+                            progress::key(&id)
+                        ))
+                })?;
+                Ok(Some(Self {
+                    id,
+                    progress: Some(progress),
+                }))
+            }
+            Err(error) if error.is_not_found() => {
+                let begun = is_begun(cloud, bucket, &id).await?;
+                Ok(begun.then_some(Self { id, progress: None }))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn required(found: Option<Self>, id: &RenderId) -> Result<Self, CommandError> {
+        found.ok_or_else(|| {
+            CommandError::error(format!("There is no render {id}"))
+                .hint("`rmx renders list` shows those there are")
+        })
+    }
+
+    fn status(&self) -> &'static str {
+        let Some(progress) = &self.progress else {
+            return "unfinished";
+        };
+        let metadata = progress.render_metadata.as_ref();
+        if progress.post_render_data.is_some() {
+            "done"
+        } else if metadata.is_some_and(|metadata| metadata.kind == MediaKind::Still) {
+            "still"
+        } else if progress.failed() {
+            "failed"
+        } else if is_dead(progress, now_ms()) {
+            "dead"
+        } else {
+            "running"
+        }
+    }
+
+    fn is_running(&self) -> bool {
+        self.status() == "running"
+    }
+
+    fn composition(&self) -> Option<&str> {
+        let metadata = self.progress.as_ref()?.render_metadata.as_ref()?;
+        Some(&metadata.composition_id)
+    }
+
+    fn percent(&self) -> Option<f64> {
+        let progress = self.progress.as_ref()?;
+        let part = match self.status() {
+            "done" | "still" => 1.0,
+            _ => overall_progress(progress),
+        };
+        Some((part * 100.0).round())
+    }
+
+    fn begun_at(&self) -> Option<String> {
+        let progress = self.progress.as_ref()?;
+        let metadata = progress.render_metadata.as_ref();
+        let begun = metadata.map(|metadata| metadata.started_date);
+        let begun_ms = begun.or(progress.function_launched)?;
+        let begun = OffsetDateTime::UNIX_EPOCH + Duration::from_millis(begun_ms);
+        Some(timestamp(begun))
+    }
+
+    fn errors(&self) -> Vec<Value> {
+        let errors = self.progress.iter().flat_map(|progress| &progress.errors);
+        let errors = errors.map(|error| {
+            json!({
+                "message": error.message,
+                "stack": error.stack,
+                "frame": error.frame,
+                "chunk": error.chunk,
+                "fatal": error.is_fatal,
+            })
+        });
+        errors.collect()
+    }
+
+    fn to_json(&self) -> Value {
+        let progress = self.progress.as_ref();
+        let done = progress.and_then(|progress| progress.post_render_data.as_ref());
+        json!({
+            "id": self.id,
+            "status": self.status(),
+            "composition": self.composition(),
+            "percent": self.percent(),
+            "begun_at": self.begun_at(),
+            "output": done.map(|done| &done.output_file),
+            "size_bytes": done.map(|done| done.output_size),
+            "cost_usd": done.map(|done| done.cost.estimated_cost),
+            "errors": self.errors(),
+        })
+    }
+}
+
+async fn list(context: &Context, farm: &Farm, bucket: &BucketName) -> Result<(), CommandError> {
+    let cloud = &farm.cloud;
+    let (folders, all) = cloud
+        .list_common_prefixes(bucket, RENDERS, PAGES_MAX)
+        .await?;
+    let ids = folders.iter().filter_map(|folder| {
+        folder
+            .strip_prefix(RENDERS)?
+            .strip_suffix('/')?
+            .parse()
+            .ok()
+    });
+    let ids: Vec<RenderId> = ids.collect();
+    let found: Vec<Option<Found>> = futures::stream::iter(ids)
+        .map(|id| Found::read(cloud, bucket, id))
+        .buffered(READS_IN_FLIGHT)
+        .try_collect()
+        .await?;
+    let found: Vec<Found> = found.into_iter().flatten().collect();
+    if !all {
+        context
+            .ui
+            .warn(format!("There are more than {} renders.", folders.len()));
+    }
+    if context.ui.json() {
+        let list: Vec<Value> = found.iter().map(Found::to_json).collect();
+        return context.ui.print_json(&list);
+    }
+    let width = found.iter().map(|render| render.id.as_str().len()).max();
+    let width = width.unwrap_or(0);
+    for render in &found {
+        let percent = render
+            .percent()
+            .map_or_else(|| "-".to_owned(), |percent| format!("{percent} %"));
+        context.ui.print(format_args!(
+            "{:<width$}  {:<10}  {percent:>5}  {:<20}  {}",
+            render.id.as_str(),
+            render.status(),
+            render.begun_at().as_deref().unwrap_or("-"),
+            render.composition().map_or_else(|| "-".into(), one_line),
+        ))?;
+    }
+    Ok(())
+}
+
+async fn show(
+    context: &Context,
+    farm: &Farm,
+    bucket: &BucketName,
+    id: &RenderId,
+) -> Result<(), CommandError> {
+    let found = Found::read(&farm.cloud, bucket, id.clone()).await?;
+    let found = Found::required(found, id)?;
+    if context.ui.json() {
+        return context.ui.print_json(&found.to_json());
+    }
+    let ui = &context.ui;
+    ui.print(format_args!("{id}: {}", found.status()))?;
+    let Some(progress) = &found.progress else {
+        return ui.print(format_args!("`rmx render --resume {id}` finishes it"));
+    };
+    if let Some(metadata) = &progress.render_metadata {
+        ui.print(format_args!(
+            "composition  {}",
+            one_line(&metadata.composition_id)
+        ))?;
+        ui.print(format_args!(
+            "chunks       {} of {}",
+            progress.chunks.len(),
+            metadata.total_chunks
+        ))?;
+    }
+    if let Some(frames) = progress.frame_count() {
+        let rendered = progress.frames_rendered;
+        ui.print(format_args!("frames       {rendered} of {frames}"))?;
+    }
+    if let Some(begun_at) = found.begun_at() {
+        ui.print(format_args!("begun        {begun_at}"))?;
+    }
+    if let Some(done) = &progress.post_render_data {
+        ui.print(format_args!("output       {}", done.output_file))?;
+        ui.print(format_args!(
+            "cost         {}",
+            done.cost.estimated_display_cost
+        ))?;
+    }
+    for error in &progress.errors {
+        let kind = if error.is_fatal { "error" } else { "passing" };
+        ui.print(format_args!("{kind}: {}", one_line(&error.message)))?;
+    }
+    Ok(())
+}
+
+async fn cancel(
+    context: &Context,
+    farm: &Farm,
+    bucket: &BucketName,
+    id: &RenderId,
+) -> Result<(), CommandError> {
+    let found = Found::read(&farm.cloud, bucket, id.clone()).await?;
+    let found = Found::required(found, id)?;
+    let cancellable = found
+        .progress
+        .as_ref()
+        .is_some_and(|progress| progress.cancellation_enabled);
+    if !found.is_running() {
+        return Err(
+            CommandError::error(format!("The render {id} does not go on"))
+                .detail(format!("It is {}.", found.status())),
+        );
+    }
+    if !cancellable {
+        return Err(
+            CommandError::error(format!("The render {id} cannot be cancelled"))
+                .detail("Its client began it without `enableCancellation: true`, and it looks out for nothing.")
+                .hint("wait for its end, or for the function's timeout"),
+        );
+    }
+    let content = json!({ "cancelledAt": now_ms() }).to_string();
+    let key = progress::cancel_key(id);
+    let options = crate::cloud::PutOptions::default();
+    farm.cloud
+        .put_object(bucket, &key, content.into(), &options)
+        .await?;
+    context.ui.say(format!("{id}: ends within a second or two"));
+    Ok(())
+}
+
+async fn delete(
+    context: &Context,
+    farm: &Farm,
+    bucket: &BucketName,
+    id: &RenderId,
+    auto_approve: bool,
+) -> Result<(), CommandError> {
+    let found = Found::read(&farm.cloud, bucket, id.clone()).await?;
+    let found = Found::required(found, id)?;
+    if found.is_running() {
+        return Err(CommandError::error(format!("The render {id} goes on"))
+            .hint(format!("cancel it first: rmx renders cancel {id}")));
+    }
+    let mut objects = farm
+        .cloud
+        .list_objects(bucket, &format!("{RENDERS}{id}/"))
+        .await?
+        .into_iter()
+        .map(|object| object.key)
+        .collect::<Vec<_>>();
+    let elsewhere = found.output_elsewhere(bucket);
+    objects.extend(elsewhere);
+    let question = format!("Delete {} objects of the render {id}?", objects.len());
+    if !auto_approve && !context.ui.confirm(&question, "--auto-approve").await? {
+        return Err(CommandError::error("Nothing is deleted").detail("Only `yes` is a yes."));
+    }
+    // The document last: whoever is interrupted can delete the rest.
+    let document = progress::key(id);
+    let (last, first): (Vec<String>, Vec<String>) =
+        objects.into_iter().partition(|key| *key == document);
+    farm.cloud.delete_objects(bucket, &first).await?;
+    farm.cloud.delete_objects(bucket, &last).await?;
+    context.ui.say(format!("{id}: deleted"));
+    Ok(())
+}
+
+impl Found {
+    /// The key of the output, if it lies in the farm's bucket and not below the render's folder.
+    fn output_elsewhere(&self, bucket: &BucketName) -> Option<String> {
+        let progress = self.progress.as_ref()?;
+        progress.post_render_data.as_ref()?;
+        let name = progress.render_metadata.as_ref()?.out_name.as_ref();
+        let place = Place::of(bucket, &self.id, name, "").ok()?;
+        let inside = place.key.starts_with(&format!("{RENDERS}{}/", self.id));
+        (place.bucket == *bucket && !inside).then_some(place.key)
+    }
+}

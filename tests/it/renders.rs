@@ -1,0 +1,178 @@
+//! `rmx renders`: what lies in the bucket of renders that others began.
+
+use bytes::Bytes;
+use rmx::cloud::{Cloud, PutOptions};
+use serde_json::{Value, json};
+
+use crate::plan::{apply, project};
+use crate::recovery::behind_its_back;
+use crate::support::TestProject;
+
+const BUCKET: &str = "rmx-hello-000000000000-us-east-1";
+
+async fn put(cloud: &Cloud, key: &str, text: String) {
+    let bucket = BUCKET.parse().unwrap();
+    let options = PutOptions::default();
+    let written = cloud.put_object(&bucket, key, Bytes::from(text), &options);
+    written.await.unwrap();
+}
+
+/// A progress document, as clients read it.
+fn progress(id: &str, change: impl FnOnce(&mut Value)) -> (String, String) {
+    let mut document = json!({
+        "cancellationEnabled": true,
+        "chunks": [0],
+        "framesRendered": 15,
+        "framesEncoded": 15,
+        "lambdasInvoked": 2,
+        "timeoutTimestamp": 99_999_999_999_999_u64,
+        "serveUrlOpened": 1,
+        "compositionValidated": 1,
+        "renderMetadata": {
+            "siteId": "site", "startedDate": 1_764_144_000_000_u64, "totalChunks": 2,
+            "estimatedTotalLambdaInvokations": 3, "estimatedRenderLambdaInvokations": 2,
+            "compositionId": "Intro", "codec": "h264", "type": "video", "imageFormat": "jpeg",
+            "inputProps": {"type": "payload", "payload": "{}"}, "lambdaVersion": "4.0.527",
+            "framesPerLambda": 15, "memorySizeInMb": 2048, "region": "us-east-1", "renderId": id,
+            "outName": {"bucketName": BUCKET, "key": format!("films/{id}.mp4")},
+            "outputFileIsConditional": false, "privacy": "private", "everyNthFrame": 1,
+            "frameRange": [0, 29], "audioCodec": null, "deleteAfter": null, "numberOfGifLoops": null,
+            "downloadBehavior": {"type": "play-in-browser"}, "audioBitrate": null, "muted": false,
+            "metadata": null, "functionName": "f", "rendererFunctionName": "f",
+            "dimensions": {"width": 320, "height": 180}, "scale": 1,
+        },
+    });
+    change(&mut document);
+    (format!("renders/{id}/progress.json"), document.to_string())
+}
+
+fn failed(document: &mut Value) {
+    document["errors"] = json!([{
+        "type": "renderer", "message": "no such slide: 17", "name": "Error", "stack": "Error: no such slide: 17",
+        "frame": 17, "chunk": 1, "isFatal": true, "attempt": 1, "willRetry": false, "totalAttempts": 1, "tmpDir": null,
+    }]);
+}
+
+fn done(document: &mut Value) {
+    document["postRenderData"] = json!({
+        "cost": {
+            "currency": "USD", "disclaimer": "", "estimatedCost": 0.002, "estimatedDisplayCost": "$0.002",
+        },
+        "outputFile": "https://s3.us-east-1.amazonaws.com/b/films/done.mp4", "timeToFinish": 1, "errors": [],
+        "startTime": 1, "endTime": 2, "outputSize": 5, "renderSize": 5, "filesCleanedUp": 0, "timeToEncode": 1,
+        "timeToCleanUp": 0, "timeToRenderChunks": 1, "timeToRenderFrames": 1, "timeToCombine": 1,
+        "retriesInfo": [], "mostExpensiveFrameRanges": [],
+        "estimatedBillingDurationInMilliseconds": 1, "deleteAfter": null, "artifactProgress": [],
+    });
+}
+
+fn farm() -> TestProject {
+    let project = project();
+    apply(&project);
+    behind_its_back(&project, async |cloud| {
+        let documents = [
+            progress("dead", |document| document["timeoutTimestamp"] = json!(1)),
+            progress("done", done),
+            progress("failed", failed),
+            progress("going", |_| {}),
+            progress("stubborn", |document| {
+                document["cancellationEnabled"] = json!(false);
+            }),
+            ("renders/mine/render.json".to_owned(), "{}".to_owned()),
+            ("renders/done/artifacts/a.txt".to_owned(), "a".to_owned()),
+            ("films/done.mp4".to_owned(), "video".to_owned()),
+            ("films/other.mp4".to_owned(), "video".to_owned()),
+        ];
+        for (key, text) in documents {
+            put(&cloud, &key, text).await;
+        }
+    });
+    project
+}
+
+#[track_caller]
+fn renders(project: &TestProject, arguments: &[&str], status: i32) -> String {
+    let arguments = [&["renders"], arguments].concat();
+    let output = project.rmx(&arguments).expect_status(status);
+    output.to_string()
+}
+
+#[test]
+fn renders_are_listed_and_shown_with_how_far_they_are() {
+    let project = farm();
+    assert_eq!(
+        renders(&project, &["list"], 0),
+        "\
+dead      dead         55 %  2025-11-26T08:00:00Z  Intro
+done      done        100 %  2025-11-26T08:00:00Z  Intro
+failed    failed       55 %  2025-11-26T08:00:00Z  Intro
+going     running      55 %  2025-11-26T08:00:00Z  Intro
+mine      unfinished      -  -                     -
+stubborn  running      55 %  2025-11-26T08:00:00Z  Intro
+"
+    );
+    assert_eq!(
+        renders(&project, &["show", "failed"], 0),
+        "\
+failed: failed
+composition  Intro
+chunks       1 of 2
+frames       15 of 30
+begun        2025-11-26T08:00:00Z
+error: no such slide: 17
+"
+    );
+    let shown = renders(&project, &["show", "done"], 0);
+    assert!(
+        shown.contains("output       https://s3.us-east-1"),
+        "{shown}"
+    );
+    assert!(shown.contains("cost         $0.002"), "{shown}");
+    let mine = renders(&project, &["show", "mine"], 0);
+    assert!(mine.contains("rmx render --resume mine"), "{mine}");
+    let absent = renders(&project, &["show", "absent"], 1);
+    assert!(absent.contains("rmx renders list"), "{absent}");
+    let listed = renders(&project, &["list", "--json"], 0);
+    let listed: Value = serde_json::from_str(&listed).unwrap();
+    assert_eq!(listed[1]["cost_usd"], 0.002);
+    assert_eq!(listed[2]["errors"][0]["frame"], 17);
+    assert_eq!(listed[4]["composition"], Value::Null);
+}
+
+#[test]
+fn only_what_goes_on_is_cancelled_and_only_what_has_ended_is_deleted() {
+    let project = farm();
+    renders(&project, &["cancel", "going"], 0);
+    let stubborn = renders(&project, &["cancel", "stubborn"], 1);
+    assert!(stubborn.contains("enableCancellation"), "{stubborn}");
+    let over = renders(&project, &["cancel", "done"], 1);
+    assert!(over.contains("It is done."), "{over}");
+
+    let running = renders(&project, &["delete", "going", "--auto-approve"], 1);
+    assert!(running.contains("rmx renders cancel going"), "{running}");
+    let asked = renders(&project, &["delete", "done"], 64);
+    assert!(
+        asked.contains("Delete 3 objects of the render done?"),
+        "{asked}"
+    );
+    assert!(asked.contains("--auto-approve"), "{asked}");
+    for id in ["done", "failed", "mine"] {
+        renders(&project, &["delete", id, "--auto-approve"], 0);
+    }
+    behind_its_back(&project, async |cloud| {
+        let bucket = BUCKET.parse().unwrap();
+        let mut keys = cloud.list_objects(&bucket, "renders/").await.unwrap();
+        keys.extend(cloud.list_objects(&bucket, "films/").await.unwrap());
+        let keys: Vec<&str> = keys.iter().map(|object| &object.key[..]).collect();
+        assert_eq!(
+            keys,
+            [
+                "renders/dead/progress.json",
+                "renders/going/cancel.json",
+                "renders/going/progress.json",
+                "renders/stubborn/progress.json",
+                "films/other.mp4",
+            ]
+        );
+    });
+}
