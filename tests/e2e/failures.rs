@@ -54,7 +54,8 @@ pub(crate) fn lower_halves(video: &Path) -> Vec<u8> {
     .stdout
 }
 
-fn kill(processes: &[u32]) {
+/// Ends processes at once, as a machine that is out of memory would.
+pub(crate) fn kill(processes: &[u32]) {
     for id in processes {
         let _ = Command::new("kill").arg("-9").arg(id.to_string()).status();
     }

@@ -22,6 +22,11 @@ impl Farm {
         Self::with_workers(site, "function.memory_mb = 4096\n")
     }
 
+    /// As [`Farm::of`], with functions that run so long at most.
+    pub(crate) fn with_timeout(site: &Path, timeout_s: u32) -> Self {
+        Self::with_workers(site, &format!("function.timeout_s = {timeout_s}\n"))
+    }
+
     fn with_workers(site: &Path, function: &str) -> Self {
         let folder = peer::folder();
         let config = format!(

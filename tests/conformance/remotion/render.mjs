@@ -5,44 +5,12 @@ import {writeFileSync} from "node:fs";
 import {
   cancelRenderOnLambda,
   deleteRender,
-  getAwsClient,
   getCompositionsOnLambda,
   getRenderProgress,
   presignUrl,
   renderMediaOnLambda,
 } from "@remotion/lambda-client";
-
-const region = process.env.AWS_REGION;
-const functionName = process.env.FUNCTION;
-const place = {region, functionName};
-const common = {...place, serveUrl: "site", codec: "h264", privacy: "private"};
-
-const step = (text) => console.error(`- ${text}`);
-
-const {client, sdk} = getAwsClient({region, service: "lambda"});
-const invoke = async (payload) => {
-  const reply = await client.send(
-    new sdk.InvokeCommand({FunctionName: functionName, Payload: JSON.stringify(payload)}),
-  );
-  return {error: reply.FunctionError, text: Buffer.from(reply.Payload).toString()};
-};
-
-// Until it is done, or has failed.
-const ended = async ({renderId, bucketName}) => {
-  let before = 0;
-  for (let tries = 0; tries < 900; tries++) {
-    const progress = await getRenderProgress({...place, renderId, bucketName});
-    assert.equal(progress.type, "success");
-    assert.equal(progress.renderId, renderId);
-    assert.ok(progress.overallProgress >= before, "progress never falls");
-    before = progress.overallProgress;
-    if (progress.done || progress.fatalErrorEncountered) {
-      return progress;
-    }
-    await new Promise((resolve) => setTimeout(resolve, 200));
-  }
-  throw new Error("the render does not end");
-};
+import {common, ended, invoke, keys, place, region, step} from "./common.mjs";
 
 const refused = async (options, pattern) => {
   await assert.rejects(renderMediaOnLambda({...common, composition: "Plain", ...options}), pattern);
@@ -100,17 +68,11 @@ assert.equal(video.length, done.outputSizeInBytes);
 writeFileSync("plain.mp4", video);
 
 step("what it worked with is gone, and deleteRender() takes the rest");
-const s3 = getAwsClient({region, service: "s3"});
-const keys = async () => {
-  const listed = await s3.client.send(
-    new s3.sdk.ListObjectsV2Command({Bucket: render.bucketName, Prefix: `renders/${render.renderId}/`}),
-  );
-  return (listed.Contents ?? []).map(({Key}) => Key.split("/").slice(2).join("/"));
-};
-assert.deepEqual(await keys(), ["out.mp4", "progress.json"]);
+const left = () => keys(render.bucketName, `renders/${render.renderId}/`);
+assert.deepEqual(await left(), ["out.mp4", "progress.json"]);
 const {freedBytes} = await deleteRender({region, bucketName: render.bucketName, renderId: render.renderId});
 assert.ok(freedBytes > 0);
-assert.deepEqual(await keys(), []);
+assert.deepEqual(await left(), []);
 // The client shows nothing but that the function failed; the reason is in the answer.
 await assert.rejects(getRenderProgress({...place, ...render}), /Unhandled/);
 const {renderId, bucketName} = render;

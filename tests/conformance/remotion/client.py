@@ -1,0 +1,60 @@
+"""The unmodified Python client against a farm of rmx. Leaves python.mp4 and python.png for the test that runs this."""
+
+import os
+import time
+
+import boto3
+from remotion_lambda import Privacy, RemotionClient, RenderMediaParams, RenderStillParams, ValidStillImageFormats
+from remotion_lambda.exception import RemotionRenderingOutputError
+
+client = RemotionClient(
+    region=os.environ["AWS_REGION"],
+    serve_url="site",
+    function_name=os.environ["FUNCTION"],
+)
+s3 = boto3.client("s3")
+
+
+def media(**options):
+    return client.render_media_on_lambda(RenderMediaParams(privacy=Privacy.PRIVATE, **options))
+
+
+def ended(render):
+    for _ in range(900):
+        progress = client.get_render_progress(render_id=render.render_id, bucket_name=render.bucket_name)
+        if progress.done or progress.fatalErrorEncountered:
+            return progress
+        time.sleep(0.2)
+    raise AssertionError("the render does not end")
+
+
+print("- a render until it is done")
+render = media(composition="Plain", input_props={"title": "é"})
+done = ended(render)
+assert done.done and done.errors == [], done.errors
+assert done.overallProgress == 1
+assert done.outKey == f"renders/{render.render_id}/out.mp4", done.outKey
+s3.download_file(render.bucket_name, done.outKey, "python.mp4")
+
+print("- a still")
+still = client.render_still_on_lambda(
+    RenderStillParams(
+        composition="Plain", privacy=Privacy.PRIVATE, frame=7, image_format=ValidStillImageFormats.PNG, input_props={}
+    )
+)
+assert still.outKey == f"renders/{still.render_id}/out.png", still.outKey
+s3.download_file(still.bucket_name, still.outKey, "python.png")
+assert os.path.getsize("python.png") == still.size_in_bytes
+
+print("- a cancel")
+endless = media(composition="NeverReady", input_props={}, enable_cancellation=True)
+client.cancel_render_on_lambda(endless.render_id, endless.bucket_name)
+cancelled = ended(endless)
+assert cancelled.errors[-1]["name"] == "CancelledError", cancelled.errors
+
+print("- what is refused")
+try:
+    client.render_media_on_lambda(RenderMediaParams(composition="Plain", input_props={}))
+    raise AssertionError("a public output is refused")
+except RemotionRenderingOutputError as error:
+    assert "blocks public access" in str(error), error
