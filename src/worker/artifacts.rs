@@ -189,6 +189,7 @@ async fn jpeg(
     let size = format!("{width}x{height}");
     let mut child = tools
         .ffmpeg_command()
+        .await?
         .args([
             "-v", "error", "-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", &size, "-i", "-",
         ])

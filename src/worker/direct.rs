@@ -71,7 +71,7 @@ struct Capture {
 pub(super) async fn run(env: &Env, arguments: Arguments) -> TaskResult<()> {
     let Command::Capture(capture) = arguments.command;
     let frames = parse_frames(&capture.frames)?;
-    let mut worker = Worker::new(Tools::find(env)?, None);
+    let mut worker = Worker::new(Tools::find(env).await?, None);
     let result = capture_frames(&mut worker, env, &capture, frames).await;
     worker.close().await;
     result

@@ -152,7 +152,7 @@ fn profile_number(profile: ProResProfile) -> u32 {
 }
 
 impl Encoder {
-    pub(super) fn start(
+    pub(super) async fn start(
         tools: &Tools,
         settings: &EncodeSettings,
         input: Input,
@@ -166,6 +166,7 @@ impl Encoder {
         let arguments = arguments(settings, pictures, input, fps, tools.cores, &output);
         let mut child = tools
             .ffmpeg_command()
+            .await?
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -175,7 +176,7 @@ impl Encoder {
             .map_err(|error| {
                 retryable(
                     FailureKind::Encoder,
-                    format!("starting {}: {error}", tools.ffmpeg.display()),
+                    format!("starting the encoder: {error}"),
                 )
             })?;
         let missing = || internal("starting the encoder", "a pipe is missing");
@@ -299,6 +300,7 @@ mod tests {
             fps,
             output,
         )
+        .await
         .unwrap();
         let finished = encoder.finish_within(Duration::from_millis(50), 1);
         let finished = tokio::time::timeout(Duration::from_secs(60), finished).await;

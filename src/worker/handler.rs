@@ -153,11 +153,13 @@ async fn perform(
     payload: Value,
     messages: &mpsc::Sender<WorkerMessage>,
 ) -> Result<Answer, TaskFailure> {
+    // What could not be unpacked is tried again.
+    drop(worker.take_if(|worker| worker.tools.ffmpeg.has_failed()));
     if worker.is_none() {
         let cloud = Cloud::connect_ambient(None)
             .await
             .map_err(|error| internal("connecting to the cloud", error))?;
-        *worker = Some(Worker::new(Tools::find(env)?, Some(cloud)));
+        *worker = Some(Worker::new(Tools::find(env).await?, Some(cloud)));
     }
     let worker = worker
         .as_mut()

@@ -1,4 +1,5 @@
-//! Programs that a package brings packed, because as they are they would not fit: unpacked once in an execution environment.
+//! Programs that a package brings packed, because as they are they would not fit: unpacked once in an execution environment, while
+//! the browser starts.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read as _, Seek as _, SeekFrom};
@@ -6,13 +7,52 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, Shared, ready};
+
+use super::failure::{TaskResult, internal};
+
+/// A program that is there, or will be: one that comes packed is unpacked beside everything that does without it.
+#[derive(Debug, Clone)]
+pub(super) struct Program(Shared<BoxFuture<'static, TaskResult<PathBuf>>>);
+
+impl Program {
+    /// One that is there.
+    pub(super) fn there(path: PathBuf) -> Self {
+        Self(ready(Ok(path)).boxed().shared())
+    }
+
+    /// Begins to unpack `packed` into `scratch`.
+    pub(super) fn unpacking(packed: PathBuf, scratch: PathBuf) -> Self {
+        let operation = format!("unpacking {}", packed.display());
+        let unpacking = tokio::task::spawn_blocking(move || unpack(&packed, &scratch));
+        let path = async move {
+            let unpacked = unpacking.await.map_err(io::Error::other).flatten();
+            unpacked.map_err(|error| internal(&operation, error))
+        };
+        Self(path.boxed().shared())
+    }
+
+    /// Where it is, once it is there.
+    ///
+    /// # Errors
+    /// It could not be unpacked.
+    pub(super) async fn path(&self) -> TaskResult<PathBuf> {
+        self.0.clone().await
+    }
+
+    /// Whether it will never be there.
+    pub(super) fn has_failed(&self) -> bool {
+        matches!(self.0.peek(), Some(Err(_)))
+    }
+}
 
 /// The program in the gzip file `packed`, in `scratch`. gzip ends with a checksum and the length of the content (RFC 1952,
 /// 2.3.1): the name is made of them, so that another program never goes by it, and one that is there is not unpacked again.
 ///
 /// # Errors
 /// It cannot be read, is damaged, or `scratch` is full.
-pub(super) fn unpack(packed: &Path, scratch: &Path) -> io::Result<PathBuf> {
+fn unpack(packed: &Path, scratch: &Path) -> io::Result<PathBuf> {
     let mut file = File::open(packed)?;
     let mut trailer = [0; 8];
     file.seek(SeekFrom::End(-8))?;
@@ -71,6 +111,27 @@ mod tests {
         assert_eq!(fs::read(&first).unwrap(), b"#!/bin/sh\necho one\n");
         pack(&packed, "#!/bin/sh\necho two\n");
         assert_ne!(unpack(&packed, folder.path()).unwrap(), first);
+    }
+
+    #[tokio::test]
+    async fn what_is_unpacked_meanwhile_is_waited_for_where_it_is_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let packed = folder.path().join("ffmpeg.gz");
+        pack(&packed, "#!/bin/sh\necho one\n");
+        let program = Program::unpacking(packed.clone(), folder.path().to_owned());
+        let other = program.clone();
+        let (one, two) = tokio::join!(program.path(), other.path());
+        assert_eq!(one.as_ref().unwrap(), &two.unwrap());
+        assert!(one.unwrap().is_file() && !program.has_failed());
+
+        fs::write(&packed, "short").unwrap();
+        let broken = Program::unpacking(packed, folder.path().to_owned());
+        let failure = broken.path().await.unwrap_err();
+        assert!(
+            failure.message.starts_with("unpacking ") && failure.retryable,
+            "{failure}"
+        );
+        assert!(broken.has_failed());
     }
 
     #[test]

@@ -89,11 +89,12 @@ impl Worker {
             WorkerTask::Info(task) => {
                 check_protocol(task.protocol)?;
                 let tools = &self.tools;
+                let ffmpeg = tools.ffmpeg_command().await?;
                 Ok(Answer::Info(WorkerInfo {
                     version: env!("CARGO_PKG_VERSION").to_owned(),
                     protocol: PROTOCOL_VERSION,
                     browser: version_line(tools.browser_command(), "--version").await,
-                    ffmpeg: version_line(tools.ffmpeg_command(), "-version").await,
+                    ffmpeg: version_line(ffmpeg, "-version").await,
                 }))
             }
             WorkerTask::Compositions(task) => {
@@ -332,9 +333,10 @@ impl Worker {
             Picture::of(input, Yuv::of_planes(encode.color_space)),
         );
         let reporting = |error| internal("writing down what is heard", error);
-        let mut encoder = Encoder::start(&self.tools, encode, input, fps, folder.join("segment"))?;
-        let taken = taken(method, task);
-        let mut lanes = self.lanes(taken, task, messages)?;
+        // The browser starts while the encoder may still be on its way.
+        let mut lanes = self.lanes(taken(method, task), task, messages)?;
+        let output = folder.join("segment");
+        let mut encoder = Encoder::start(&self.tools, encode, input, fps, output).await?;
         let mut open_ms = None;
         let mut digests: Vec<Digest> = Vec::new();
         let mut newest = Bytes::new();

@@ -11,7 +11,7 @@ use tokio::process::Command;
 use super::blocks::Blocks;
 use super::connect::Guard;
 use super::failure::{TaskResult, internal, permanent};
-use super::packed;
+use super::packed::Program;
 use super::scratch::Scratch;
 use crate::env::{Env, Tool, is_program};
 use crate::protocol::{FailureKind, PROCESSOR_MEMORY_MB, browsers};
@@ -23,7 +23,8 @@ const BLOCKS_MAX: usize = 256;
 #[derive(Debug, Clone)]
 pub(super) struct Tools {
     pub(super) chromium: PathBuf,
-    pub(super) ffmpeg: PathBuf,
+    /// May still be on its way.
+    pub(super) ffmpeg: Program,
     /// What programs find in their environment.
     environment: Vec<(&'static str, String)>,
     /// What the browser finds beside that: where its libraries and fonts are.
@@ -51,7 +52,7 @@ impl Tools {
             environment: Vec::new(),
             browser_environment: Vec::new(),
             chromium: PathBuf::new(),
-            ffmpeg,
+            ffmpeg: Program::there(ffmpeg),
             scratch: folder.to_owned(),
             _scratch: None,
             guard: Guard::default(),
@@ -61,13 +62,17 @@ impl Tools {
         }
     }
 
-    /// Finds everything, or says what is missing and how to get it.
-    pub(super) fn find(env: &Env) -> TaskResult<Self> {
+    /// Finds everything, or says what is missing and how to get it. What comes packed begins to be unpacked.
+    pub(super) async fn find(env: &Env) -> TaskResult<Self> {
         let shared = PathBuf::from(env.variable("TMPDIR").unwrap_or("/tmp"));
         let scratch = Scratch::new(&shared)
             .map_err(|error| internal("making a folder for temporary files", error))?;
         let roots = roots(env);
-        let chromium = find(env, Tool::Chromium, &roots, &shared)?.ok_or_else(|| {
+        let there = |found| match found {
+            Found::Program(path) => Program::there(path),
+            Found::Packed(path) => Program::unpacking(path, shared.clone()),
+        };
+        let chromium = find(env, Tool::Chromium, &roots).ok_or_else(|| {
             let message = format!(
                 "starting the browser: {}. Install Debian's `chromium-headless-shell`, or set RMX_CHROMIUM to the \
                  path of a headless shell",
@@ -75,13 +80,16 @@ impl Tools {
             );
             permanent(FailureKind::Browser, message)
         })?;
-        let ffmpeg = find(env, Tool::Ffmpeg, &roots, &shared)?.ok_or_else(|| {
+        let ffmpeg = find(env, Tool::Ffmpeg, &roots).ok_or_else(|| {
             let message = format!(
                 "starting the encoder: {}. Install the package `ffmpeg`, or set RMX_FFMPEG to its path",
                 missing(env, Tool::Ffmpeg, "ffmpeg was not found")
             );
             permanent(FailureKind::Encoder, message)
         })?;
+        let (chromium, ffmpeg) = (there(chromium), there(ffmpeg));
+        // The first thing that is needed.
+        let chromium = chromium.path().await?;
         let memory_mb = env.variable("AWS_LAMBDA_FUNCTION_MEMORY_SIZE");
         let memory_mb = memory_mb.and_then(|memory| memory.parse().ok());
         let folder = scratch.path();
@@ -135,9 +143,13 @@ fn environment(env: &Env, scratch: &Path) -> Vec<(&'static str, String)> {
 pub(super) const LOCAL_ONLY: [&str; 2] = ["-protocol_whitelist", "file,crypto,data"];
 
 impl Tools {
-    /// ffmpeg, without arguments yet.
-    pub(super) fn ffmpeg_command(&self) -> Command {
-        self.command(&self.ffmpeg)
+    /// ffmpeg, without arguments yet. Waits until it is there.
+    ///
+    /// # Errors
+    /// It could not be unpacked.
+    pub(super) async fn ffmpeg_command(&self) -> TaskResult<Command> {
+        let ffmpeg = self.ffmpeg.path().await?;
+        Ok(self.command(&ffmpeg))
     }
 
     /// The browser, without arguments yet.
@@ -163,27 +175,31 @@ fn roots(env: &Env) -> Vec<PathBuf> {
     package.into_iter().chain([PathBuf::from(LAYERS)]).collect()
 }
 
-/// What the tool's variable names; else what is in `bin/` of one of `roots`, unpacked to `scratch` if it comes packed; else what
-/// is in `PATH`.
-fn find(env: &Env, tool: Tool, roots: &[PathBuf], scratch: &Path) -> TaskResult<Option<PathBuf>> {
+/// What is found of a tool.
+#[derive(Debug, PartialEq, Eq)]
+enum Found {
+    Program(PathBuf),
+    /// It has to be unpacked.
+    Packed(PathBuf),
+}
+
+/// What the tool's variable names; else what is in `bin/` of one of `roots`, as it is or packed; else what is in `PATH`.
+fn find(env: &Env, tool: Tool, roots: &[PathBuf]) -> Option<Found> {
     if env.variable(tool.variable()).is_none() {
         for root in roots {
             for name in tool.names() {
                 let path = root.join("bin").join(name);
                 if is_program(&path) {
-                    return Ok(Some(path));
+                    return Some(Found::Program(path));
                 }
                 let packed = path.with_extension("gz");
                 if packed.is_file() {
-                    let unpacked = packed::unpack(&packed, scratch).map_err(|error| {
-                        internal(&format!("unpacking {}", packed.display()), error)
-                    })?;
-                    return Ok(Some(unpacked));
+                    return Some(Found::Packed(packed));
                 }
             }
         }
     }
-    Ok(env.find_tool(tool))
+    env.find_tool(tool).map(Found::Program)
 }
 
 /// A browser out of a package brings libraries, which Lambda looks for in `lib/` by itself and other systems do not, and finds no
@@ -271,7 +287,7 @@ mod tests {
         );
         assert_eq!(roots(&env), [at("task"), "/opt".into()]);
         let roots = [at("task"), at("opt")];
-        let found = |tool| find(&env, tool, &roots, folder.path()).unwrap();
+        let found = |tool| find(&env, tool, &roots);
         assert_eq!(found(Tool::Chromium), None);
         for place in [
             "path/headless_shell",
@@ -279,11 +295,14 @@ mod tests {
             "task/bin/headless_shell",
         ] {
             write(&at(place), 0o755);
-            assert_eq!(found(Tool::Chromium), Some(at(place)));
+            assert_eq!(found(Tool::Chromium), Some(Found::Program(at(place))));
         }
         // What nobody may run is no program.
         write(&at("opt/bin/ffmpeg"), 0o644);
         assert_eq!(found(Tool::Ffmpeg), None);
+        write(&at("task/bin/ffmpeg.gz"), 0o644);
+        let packed = Found::Packed(at("task/bin/ffmpeg.gz"));
+        assert_eq!(found(Tool::Ffmpeg), Some(packed));
     }
 
     #[test]
@@ -344,8 +363,9 @@ mod tests {
                 ("http_proxy", "http://127.0.0.1:1"),
             ],
         );
-        let tools = Tools::find(&env).unwrap();
-        for mut command in [tools.browser_command(), tools.ffmpeg_command()] {
+        let tools = Tools::find(&env).await.unwrap();
+        let ffmpeg = tools.ffmpeg_command().await.unwrap();
+        for mut command in [tools.browser_command(), ffmpeg] {
             let output = command.output().await.unwrap();
             let told = String::from_utf8(output.stdout).unwrap();
             let names: std::collections::BTreeSet<_> = told

@@ -50,15 +50,18 @@ impl Index {
 /// # Errors
 /// What ffmpeg says of a file without one.
 pub(super) async fn read(tools: &Tools, input: &Input) -> Result<Index, Cause> {
+    let starting = |error: std::io::Error| Cause::passing(format!("starting ffmpeg: {error}"));
     let mut child = input
         .ffmpeg(tools, &["-hide_banner", "-nostats"])
+        .await
+        .map_err(starting)?
         .args(["-map", "0:v:0", "-c", "copy", "-f", "framecrc", "-"])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
-        .map_err(|error| Cause::passing(format!("starting ffmpeg: {error}")))?;
+        .map_err(starting)?;
     let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
         return Err(Cause::passing("a pipe of ffmpeg is missing"));
     };

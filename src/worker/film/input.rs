@@ -1,6 +1,7 @@
 //! Where ffmpeg reads a film from.
 
 use std::ffi::OsStr;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -23,8 +24,16 @@ pub(super) enum Input {
 
 impl Input {
     /// ffmpeg with this input, and `options` of it before.
-    pub(super) fn ffmpeg(&self, tools: &Tools, options: &[impl AsRef<OsStr>]) -> Command {
-        let mut command = tools.ffmpeg_command();
+    ///
+    /// # Errors
+    /// It could not be unpacked.
+    pub(super) async fn ffmpeg(
+        &self,
+        tools: &Tools,
+        options: &[impl AsRef<OsStr>],
+    ) -> io::Result<Command> {
+        let command = tools.ffmpeg_command().await;
+        let mut command = command.map_err(io::Error::other)?;
         command.arg("-nostdin").args(options);
         match self {
             Self::File(path) => command.args(LOCAL_ONLY).arg("-i").arg(path),
@@ -33,7 +42,7 @@ impl Input {
                 .args(["-protocol_whitelist", "http,tcp", "-i"])
                 .arg(address),
         };
-        command
+        Ok(command)
     }
 
     /// Fails if a part of it could not be read.

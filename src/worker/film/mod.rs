@@ -248,6 +248,7 @@ impl Film {
                     self.room.left(self.streams.remove(0).latest());
                 }
                 FrameStream::start(tools, &self.input, &self.index, wanted, number)
+                    .await
                     .map_err(|error| failed(Cause::passing(error.to_string())))?
             }
         };

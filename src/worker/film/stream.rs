@@ -76,7 +76,7 @@ fn encoding(index: &Index, wanted: &Wanted) -> Vec<&'static str> {
 
 impl FrameStream {
     /// Starts decoding at the frame `first`.
-    pub(super) fn start(
+    pub(super) async fn start(
         tools: &Tools,
         input: &Input,
         index: &Index,
@@ -85,6 +85,7 @@ impl FrameStream {
     ) -> std::io::Result<Self> {
         let mut child = input
             .ffmpeg(tools, &decoding(index, wanted, first))
+            .await?
             .args(encoding(index, wanted))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

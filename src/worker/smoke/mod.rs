@@ -136,6 +136,7 @@ async fn decode(tools: &Tools, video: &Path) -> TaskResult<SmokeVideo> {
     );
     let mut child = tools
         .ffmpeg_command()
+        .await?
         .args(["-hide_banner", "-loglevel", "error", "-nostdin", "-i"])
         .arg(video)
         .args(["-vf", &scale, "-fps_mode", "passthrough"])

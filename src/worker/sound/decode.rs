@@ -107,7 +107,7 @@ fn filters(cut: &Cut, sample_rate: u32) -> String {
 
 impl Decoder {
     /// Decodes `cut` of the file at `path`; `raw` if it holds samples of ours.
-    pub(super) fn start(
+    pub(super) async fn start(
         tools: &Tools,
         path: &Path,
         raw: bool,
@@ -128,7 +128,7 @@ impl Decoder {
             );
             return Err(permanent(FailureKind::Media, message));
         }
-        let mut command = tools.ffmpeg_command();
+        let mut command = tools.ffmpeg_command().await?;
         command.args(["-v", "error", "-nostdin"]).args(LOCAL_ONLY);
         if raw {
             command.args(["-f", "s16le", "-ac", "2", "-ar", &sample_rate.to_string()]);
@@ -144,7 +144,7 @@ impl Decoder {
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .map_err(|error| internal(&format!("starting {}", tools.ffmpeg.display()), error))?;
+            .map_err(|error| internal("starting the decoder of a sound", error))?;
         let missing = || internal("decoding sound", "a pipe is missing");
         let stdout = child.stdout.take().ok_or_else(missing)?;
         let stderr = child.stderr.take().ok_or_else(missing)?;

@@ -54,7 +54,7 @@ fn arguments(settings: &SoundSettings, path: &Path) -> Vec<String> {
 
 impl SoundEncoder {
     /// Starts an encoder whose file will lie in `folder`.
-    pub(super) fn start(
+    pub(super) async fn start(
         tools: &Tools,
         settings: &SoundSettings,
         folder: &Path,
@@ -62,13 +62,14 @@ impl SoundEncoder {
         let path = folder.join(format!("sound.{}", settings.container));
         let mut child = tools
             .ffmpeg_command()
+            .await?
             .args(arguments(settings, &path))
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .map_err(|error| internal(&format!("starting {}", tools.ffmpeg.display()), error))?;
+            .map_err(|error| internal("starting the encoder of the sound", error))?;
         let missing = || internal("encoding sound", "a pipe is missing");
         let stdin = child.stdin.take().ok_or_else(missing)?;
         let stderr = child.stderr.take().ok_or_else(missing)?;

@@ -61,7 +61,7 @@ impl Players<'_> {
             Origin::Inline(_, path) => (path, true),
         };
         let rate = self.timeline.sample_rate;
-        Decoder::start(self.tools, &path, raw, &played.cut, rate, name)
+        Decoder::start(self.tools, &path, raw, &played.cut, rate, name).await
     }
 }
 
@@ -81,7 +81,7 @@ pub(super) async fn make(
     let (tracks, inline) = read_reports(cloud, task, timeline, folder).await?;
     fetch(files, &tracks).await?;
     let voices = voices(timeline, tracks, inline);
-    let mut encoder = SoundEncoder::start(tools, &task.encode, folder)?;
+    let mut encoder = SoundEncoder::start(tools, &task.encode, folder).await?;
     let players = Players {
         tools,
         files,
