@@ -55,9 +55,11 @@ pub(super) fn filter(settings: &EncodeSettings, input: Input) -> String {
             "range=limited:colorspace=bt2020nc",
         ),
     };
+    // JPEGs say that pixels are square, planes say nothing: an encoder writes either into its configuration, and chunks join only if
+    // theirs are one.
     match input {
-        Input::Images(_) => format!("scale={scale},setparams={space}"),
-        Input::Planes(..) => format!("setparams={space}"),
+        Input::Images(_) => format!("scale={scale},setparams={space},setsar=1"),
+        Input::Planes(..) => format!("setparams={space},setsar=1"),
     }
 }
 

@@ -104,10 +104,21 @@ fn arguments(
         add("-profile:v", &profile_number(profile));
     }
     // Closed groups of pictures and headers that do not depend on the content: segments can be joined.
+    // JPEGs say that a colour is that of the middle of its four pixels; planes are made so, and do not say it.
+    let middle = match input {
+        Input::Planes(..) => ":chromaloc=1",
+        Input::Images(_) => "",
+    };
     match settings.codec {
-        Codec::H264 | Codec::H264Mkv => add("-x264-params", &"open-gop=0:stitchable=1"),
+        Codec::H264 | Codec::H264Mkv => {
+            let parameters = format!("open-gop=0:stitchable=1{middle}");
+            add("-x264-params", &parameters);
+        }
         Codec::H265 => {
-            add("-x265-params", &"open-gop=0:log-level=error");
+            add(
+                "-x265-params",
+                &format!("open-gop=0:log-level=error{middle}"),
+            );
             add("-tag:v", &"hvc1");
         }
         // libvpx shows nothing of what is transparent in frames that it keeps for reference alone.
@@ -307,5 +318,41 @@ mod tests {
         let failure = finished.expect("it came to an end").unwrap_err();
         assert!(failure.message.contains("did not end"), "{failure}");
         assert!(failure.retryable);
+    }
+
+    /// Where a browser's framebuffer cannot be read, its chunk is made of screenshots, beside chunks of other browsers.
+    #[tokio::test]
+    async fn pictures_of_either_kind_are_encoded_with_one_configuration() {
+        let folder = tempfile::tempdir().unwrap();
+        let tools = Tools::without_browser(PathBuf::from("ffmpeg"), folder.path(), 1);
+        let fps = Fps::from_number(30.0).unwrap();
+        let jpeg = std::process::Command::new("ffmpeg")
+            .args(["-v", "error", "-f", "lavfi", "-i", "color=red:size=64x48"])
+            .args(["-frames:v", "1", "-c:v", "mjpeg", "-f", "image2pipe", "-"])
+            .output()
+            .unwrap();
+        let planes = vec![128; 64 * 48 * 3 / 2];
+        for (codec, name) in [(Codec::H264, b"avcC"), (Codec::H265, b"hvcC")] {
+            let settings = EncodeSettings {
+                codec,
+                ..EncodeSettings::default()
+            };
+            let mut configurations = Vec::new();
+            for (input, picture) in [
+                (Input::Images(ImageFormat::Jpeg), &jpeg.stdout),
+                (Input::Planes(64, 48), &planes),
+            ] {
+                let output = folder.path().join("segment.mp4");
+                let encoder = Encoder::start(&tools, &settings, input, fps, output).await;
+                let mut encoder = encoder.unwrap();
+                encoder.push(picture.clone().into()).await.unwrap();
+                let segment = std::fs::read(encoder.finish(1).await.unwrap()).unwrap();
+                let at = segment.windows(4).position(|box_name| box_name == name);
+                let at = at.unwrap();
+                let size = u32::from_be_bytes(segment[at - 4..at].try_into().unwrap());
+                configurations.push(segment[at..at - 4 + size as usize].to_vec());
+            }
+            assert_eq!(configurations[0], configurations[1], "{codec}");
+        }
     }
 }
