@@ -1,8 +1,10 @@
 //! Pictures out of the browser's framebuffer: found before the page is loaded, checked again when a chunk is done.
 
+use std::io;
+
 use tokio::time::sleep;
 
-use super::framebuffer::{Framebuffer, PIXEL_BYTES};
+use super::framebuffer::{self, Framebuffer, PIXEL_BYTES};
 use super::test_picture::{HIDE, TestPicture};
 use super::{Capture, PUMP_INTERVAL, Page, yuv};
 use crate::media::device_pixels;
@@ -23,8 +25,6 @@ impl Page {
 
     /// Finds where the browser draws: where one test picture lies in its memory, and then another.
     pub(super) async fn find_framebuffer(&mut self) -> TaskResult<()> {
-        let process = self.browser.display_process().await;
-        let process = process.map_err(|error| unusable(&error))?;
         let [first, second] = [1, 2].map(|seed| TestPicture::new(self.size(), seed));
         let pixels = first.pixels();
         if pixels.len() < PIXELS_MIN * PIXEL_BYTES {
@@ -33,19 +33,32 @@ impl Page {
         self.run(&first.script(self.setup.viewport.2)).await?;
         for _ in 0..DRAWS_MAX {
             self.pump().await?;
-            let found = Framebuffer::find(process, &pixels).map_err(|error| unusable(&error))?;
-            self.framebuffer = found;
+            self.framebuffer = self.look_for(&pixels, Framebuffer::find).await?;
             if self.framebuffer.is_some() {
                 return self.check_framebuffer_with(second).await;
             }
             sleep(PUMP_INTERVAL).await;
         }
-        let found = Framebuffer::search(process, &pixels).map_err(|error| unusable(&error))?;
-        self.framebuffer = found;
+        self.framebuffer = self.look_for(&pixels, Framebuffer::search).await?;
         if self.framebuffer.is_none() {
             return Err(unusable(&"no part of its memory holds what it shows"));
         }
         self.check_framebuffer_with(second).await
+    }
+
+    /// Where the process that draws has `pixels`. One that finds no OpenGL gives up right after its start and another takes its
+    /// place: of a process that has ended, nothing is found.
+    async fn look_for(
+        &self,
+        pixels: &[u8],
+        find: fn(u32, &[u8]) -> io::Result<Option<Framebuffer>>,
+    ) -> TaskResult<Option<Framebuffer>> {
+        let process = self.browser.display_process().await;
+        let process = process.map_err(|error| unusable(&error))?;
+        match find(process, pixels) {
+            Err(error) if framebuffer::has_ended(&error) => Ok(None),
+            found => found.map_err(|error| unusable(&error)),
+        }
     }
 
     /// Fails unless the browser still draws where it did. Asked when a chunk is done, it tells of all its frames.

@@ -141,6 +141,11 @@ fn given_back<T>(read: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
+/// Whether it failed because the process is not there any more (proc(5), process_vm_readv(2)).
+pub(super) fn has_ended(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(Errno::ESRCH as i32)
+}
+
 /// Fills `bytes` from another process's memory.
 fn read(process: Pid, address: usize, bytes: &mut [u8]) -> io::Result<()> {
     let mut filled = 0;
@@ -222,5 +227,17 @@ mod tests {
                     30000-34000 r--p 00000000 08:01 9   /lib/x.so\n\
                     40000-41000 rw-p 00000000 00:00 0\n";
         assert_eq!(regions(maps, 0x2000), [0x10000..0x14000, 0x1000..0x9000]);
+    }
+
+    #[test]
+    fn a_process_that_has_ended_is_told_from_one_that_cannot_be_read() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let gone = child.id();
+        child.wait().unwrap();
+        let error = Framebuffer::find(gone, &[1; 64]).unwrap_err();
+        assert!(has_ended(&error), "{error}");
+        assert!(!has_ended(&io::Error::from(
+            io::ErrorKind::PermissionDenied
+        )));
     }
 }
