@@ -10,6 +10,8 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
+use super::authorities;
+
 /// A call to the cloud failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct CloudError {
@@ -170,7 +172,7 @@ where
             };
             let message = match failure.as_connector_error() {
                 _ if failure.is_timeout() => "no answer in time".to_owned(),
-                Some(connector) => chain(connector),
+                Some(connector) => authorities::explained(chain(connector)),
                 None => chain(error),
             };
             (kind, None, message)

@@ -5,6 +5,7 @@
 //! long wait is an invocation: Lambda answers after up to 15 minutes, and trying it again by itself would run the
 //! work twice, so invocations have their own client without retries.
 
+mod authorities;
 mod bucket;
 mod conditional;
 mod error;
@@ -288,6 +289,7 @@ fn waits(answer: Duration) -> TimeoutConfig {
 fn loader(timeouts: Timeouts) -> ConfigLoader {
     let http = aws_smithy_http_client::Builder::new()
         .tls_provider(tls_provider())
+        .tls_context(authorities::tls_context())
         .build_https();
     aws_config::defaults(BehaviorVersion::latest())
         .http_client(http)

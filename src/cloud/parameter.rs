@@ -19,7 +19,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::error::kind_of;
-use super::{ATTEMPTS_MAX, CONNECT_TIMEOUT, Cloud, CloudError, CloudErrorKind, tls_provider};
+use super::{
+    ATTEMPTS_MAX, CONNECT_TIMEOUT, Cloud, CloudError, CloudErrorKind, authorities, tls_provider,
+};
 use crate::env;
 
 /// What is being done, in errors.
@@ -103,10 +105,14 @@ impl Cloud {
             .signed(body)
             .await
             .map_err(|(kind, message)| failed(kind, message))?;
-        let connector = Connector::builder().tls_provider(tls_provider()).build();
+        let connector = Connector::builder()
+            .tls_provider(tls_provider())
+            .tls_context(authorities::tls_context())
+            .build();
         let call = async {
             let response = connector.call(request).await;
-            let response = response.map_err(|error| super::error::chain(&error))?;
+            let response =
+                response.map_err(|error| authorities::explained(super::error::chain(&error)))?;
             let status = response.status().as_u16();
             let request_id = response
                 .headers()

@@ -160,3 +160,12 @@ fn workers(project: &TestProject) -> Vec<String> {
         .filter(|line| line.contains(folder))
         .collect()
 }
+
+#[test]
+fn a_system_without_certificates_of_authorities_is_no_bug() {
+    let mut project = TestProject::new();
+    project.write("remotion.toml", "project = \"shop\"\n");
+    project.set_variable("SSL_CERT_FILE", "/dev/null");
+    let planned = project.rmx(&["plan"]);
+    assert_eq!(planned.status, Some(0), "{planned}");
+}
