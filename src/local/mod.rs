@@ -24,7 +24,7 @@ mod trace;
 
 pub use credentials::Credentials;
 pub use faults::{Fault, FaultKind, Faults, Moment};
-pub use isolation::{Entrance, Isolation, enter};
+pub use isolation::{Entrance, Isolation, LIBRARIES as ISOLATED_LIBRARIES, enter};
 pub use permission::Permission;
 pub use quotas::Quotas;
 pub use server::{LocalOptions, Running, start};

@@ -1,5 +1,6 @@
 //! Functions that see what they would see on Lambda: their code, `/tmp`, loopback, and limits that hold.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use aws_sdk_lambda::primitives::Blob;
@@ -15,6 +16,19 @@ fn isolation() -> Isolation {
     Isolation {
         launcher: PathBuf::from(env!("CARGO_BIN_EXE_rmx")),
     }
+}
+
+/// What a package may rely on is what an isolated function finds, which has nothing beside it but what its shell needs.
+#[test]
+fn a_package_is_verified_against_what_an_isolated_function_finds() {
+    let found = BTreeSet::from(rmx::local::ISOLATED_LIBRARIES);
+    let relied_on = BTreeSet::from(rmx::bundle::package::SYSTEM_LIBRARIES);
+    assert!(found.is_superset(&relied_on), "{found:?} {relied_on:?}");
+    let more: Vec<_> = found.difference(&relied_on).copied().collect();
+    assert_eq!(
+        more,
+        ["libnss_dns.so.2", "libnss_files.so.2", "libtinfo.so.6"]
+    );
 }
 
 /// How `script` ends as an isolated function of 256 MB with a disk of 512 MB, and what it wrote until then.
@@ -37,9 +51,25 @@ async fn end_of(script: &str) -> (Value, String) {
     (failure, log)
 }
 
-/// Whether this system lets anything be isolated. Where it does not, that is told, see the last test.
+/// Whoever runs the tests where namespaces are forbidden says so by this variable: a test that quietly does nothing proves nothing.
+const MAY_BE_FORBIDDEN: &str = "RMX_TEST_WITHOUT_ISOLATION";
+
+/// Whether this system lets anything be isolated. Where it does not, the tests fail, unless [`MAY_BE_FORBIDDEN`] is set.
 async fn possible() -> bool {
-    isolation().check().await.is_ok()
+    let Err(error) = isolation().check().await else {
+        return true;
+    };
+    let surroundings = rmx::env::Env::read().unwrap();
+    assert!(
+        surroundings.variable(MAY_BE_FORBIDDEN).is_some(),
+        "this system does not let functions be isolated ({error}), so this test would prove nothing: run it where namespaces are \
+         allowed, or set {MAY_BE_FORBIDDEN}=1"
+    );
+    #[expect(clippy::print_stderr, reason = "whoever runs the tests sees it")]
+    {
+        eprintln!("skipped: this system does not let functions be isolated ({error})");
+    }
+    false
 }
 
 /// What a script says that comes to its end, which no function may: that is its failure.

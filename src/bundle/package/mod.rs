@@ -19,4 +19,4 @@ pub use cache::Cache;
 pub use error::PackageError;
 pub use manifest::{MANIFEST_NAME, Manifest, Part};
 pub use recipe::{Recipe, Source};
-pub use verify::{Finding, verify};
+pub use verify::{Finding, SYSTEM_LIBRARIES, verify};

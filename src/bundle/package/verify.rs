@@ -19,7 +19,7 @@ const GLIBC_MAX: (u32, u32) = (2, 34);
 /// Libraries that are there whatever else is. `provided.al2023` is the minimal container image of Amazon Linux 2023 (AL2023 User
 /// Guide, "Using AL2023 in AWS Lambda"): every program in it needs `glibc`, glibc itself needs `libgcc`, and the package manager keeps
 /// its database in SQLite, which NSS opens too. Nothing else of it is relied on.
-const SYSTEM_LIBRARIES: [&str; 13] = [
+pub const SYSTEM_LIBRARIES: [&str; 13] = [
     "ld-linux-aarch64.so.1",
     "ld-linux-x86-64.so.2",
     "libanl.so.1",

@@ -28,6 +28,7 @@ use tokio::process::Command;
 pub use enter::{Entrance, enter};
 pub(super) use memory::MemoryWatch;
 pub(super) use relay::Relay;
+pub use root::LIBRARIES;
 
 /// Where the function's code is, there.
 pub(super) const TASK_FOLDER: &str = "/var/task";

@@ -12,9 +12,9 @@ use rustix::mount::{
 };
 use rustix::process::{chdir, pivot_root};
 
-/// What of this system's libraries the function may use: those that Amazon Linux 2023 has for everybody, see the list in
-/// `bundle/package/verify.rs`, and what its shell needs.
-const LIBRARIES: [&str; 16] = [
+/// What of this system's libraries the function may use: those that Amazon Linux 2023 has for everybody, as a package is verified
+/// against, and what its shell needs.
+pub const LIBRARIES: [&str; 16] = [
     "ld-linux-aarch64.so.1",
     "ld-linux-x86-64.so.2",
     "libanl.so.1",
