@@ -38,6 +38,8 @@ pub enum Progress<'a> {
         component: &'a str,
         /// Since the beginning, a part that was there already included.
         bytes: u64,
+        /// Of so many, as the recipe says.
+        bytes_total: Option<u64>,
     },
     /// Its files are being placed.
     Placing {

@@ -49,8 +49,15 @@ pub(super) async fn obtain(
         });
     }
     progress(Progress::Fetching { component: name });
+    let has_come = |bytes| {
+        progress(Progress::Bytes {
+            component: name,
+            bytes,
+            bytes_total: component.size_bytes,
+        });
+    };
     if let Source::Url(url) = &component.source {
-        return download(name, url, wanted, cache, progress).await;
+        return download(name, url, wanted, cache, has_come).await;
     }
     let folder = cache.folder()?;
     let fetching = tempfile::Builder::new()
@@ -59,10 +66,7 @@ pub(super) async fn obtain(
         .map_err(PackageError::writing(folder))?;
     let (client, arguments) = client(&component.source, &recipe.architecture);
     let output = run(name, client, &arguments, fetching.path(), || {
-        progress(Progress::Bytes {
-            component: name,
-            bytes: size_of_files(fetching.path()),
-        });
+        has_come(size_of_files(fetching.path()));
     })
     .await?;
     let file = only_file(fetching.path()).ok_or_else(|| PackageError::Client {
@@ -132,7 +136,7 @@ async fn download(
     url: &str,
     wanted: Digest,
     cache: &Cache,
-    progress: &dyn Fn(Progress<'_>),
+    has_come: impl Fn(u64),
 ) -> Result<PathBuf, PackageError> {
     let (folder, partial) = (cache.folder()?, cache.partial(wanted));
     let begun = partial.exists();
@@ -148,12 +152,7 @@ async fn download(
         "--".to_owned(),
         url.to_owned(),
     ]);
-    let tick = || {
-        progress(Progress::Bytes {
-            component: name,
-            bytes: partial.metadata().map_or(0, |file| file.len()),
-        });
-    };
+    let tick = || has_come(partial.metadata().map_or(0, |file| file.len()));
     let mut ran = run(name, "curl", &arguments, folder, tick).await;
     // The server cannot go on where the file ends: it knows no ranges, or the file is as long as its own or longer.
     if begun

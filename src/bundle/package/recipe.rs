@@ -28,6 +28,8 @@ pub struct Component {
     pub source: Source,
     /// SHA-256 of the file that the source gives; needed where that is not on this machine.
     pub sha256: Option<Digest>,
+    /// Size of that file, so that whoever waits for it sees how much is still to come.
+    pub size_bytes: Option<u64>,
     /// SPDX expression of its licence.
     pub licence: String,
     /// Where its source and licence texts are.

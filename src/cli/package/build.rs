@@ -71,7 +71,13 @@ pub(super) async fn cmd_build(
     show(context, &target, &manifest)
 }
 
-/// Fetching and unpacking as somebody sees it: a line that moves on a terminal, lines in a log.
+/// How much has come, of what is known to come in all.
+const BAR: &str = "{msg} [{bar:32}] {bytes}/{total_bytes} ({bytes_per_sec}, {eta})";
+
+/// How much has come, where nobody knows how much will.
+const SPINNER: &str = "{spinner} {msg} {bytes}";
+
+/// Fetching and unpacking as somebody sees it: a bar on a terminal, lines in a log.
 struct View<'a> {
     context: &'a Context,
     bar: Option<ProgressBar>,
@@ -79,24 +85,34 @@ struct View<'a> {
 
 impl<'a> View<'a> {
     fn new(context: &'a Context) -> Self {
-        let bar = context.ui.shows_progress_bars().then(|| {
-            let style = ProgressStyle::with_template("{spinner} {msg} {bytes}")
-                .unwrap_or_else(|_| ProgressStyle::default_spinner());
-            ProgressBar::new_spinner().with_style(style)
-        });
+        let bar = context
+            .ui
+            .shows_progress_bars()
+            .then(|| ProgressBar::new_spinner().with_style(style(SPINNER)));
         Self { context, bar }
     }
 
     fn show(&self, progress: Progress<'_>) {
         match (progress, &self.bar) {
             (Progress::Fetching { component }, Some(bar)) => {
-                bar.set_position(0);
+                bar.reset();
+                bar.unset_length();
                 bar.set_message(format!("Fetching {component}"));
             }
             (Progress::Placing { component }, Some(bar)) => {
+                bar.set_style(style(SPINNER));
                 bar.set_message(format!("Unpacking {component}"));
             }
-            (Progress::Bytes { bytes, .. }, Some(bar)) => {
+            (
+                Progress::Bytes {
+                    bytes, bytes_total, ..
+                },
+                Some(bar),
+            ) => {
+                if let (Some(total), None) = (bytes_total, bar.length()) {
+                    bar.set_length(total);
+                    bar.set_style(style(BAR));
+                }
                 bar.set_position(bytes);
                 bar.tick();
             }
@@ -113,6 +129,24 @@ impl<'a> View<'a> {
     fn clear(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
+        }
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template)
+        .unwrap_or_else(|_| ProgressStyle::default_spinner())
+        .progress_chars("=> ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_is_what_indicatif_understands() {
+        for template in [BAR, SPINNER] {
+            ProgressStyle::with_template(template).unwrap();
         }
     }
 }
