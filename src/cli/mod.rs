@@ -5,6 +5,7 @@
 //! `Verb` and `run`. A verb parses nothing and decides no exit code by itself: `error.rs` maps errors to codes.
 
 mod apply;
+mod bench;
 mod bundled;
 mod completions;
 mod compositions;
@@ -108,6 +109,7 @@ enum Verb {
     Renders(renders::RendersArgs),
     Still(still::StillArgs),
     Compositions(compositions::CompositionsArgs),
+    Bench(Box<bench::BenchArgs>),
     Package(package::PackageArgs),
     Policies(policies::PoliciesArgs),
     Doctor(doctor::DoctorArgs),
@@ -134,6 +136,7 @@ async fn run(context: &Context, verb: &Verb) -> Result<ExitStatus, CommandError>
         Verb::Renders(args) => renders::cmd_renders(context, args).await,
         Verb::Still(args) => still::cmd_still(context, args).await,
         Verb::Compositions(args) => compositions::cmd_compositions(context, args).await,
+        Verb::Bench(args) => bench::cmd_bench(context, args).await,
         Verb::Package(args) => package::cmd_package(context, args).await,
         Verb::Policies(args) => policies::cmd_policies(context, args).await,
         Verb::Doctor(args) => doctor::cmd_doctor(context, args).await,

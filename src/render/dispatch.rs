@@ -17,6 +17,7 @@ use crate::names::BucketName;
 use crate::protocol::{Answer, HEARTBEAT_INTERVAL_MS, WorkerMessage, WorkerTask};
 
 use super::invocation::{Invocation, Refusal, WorkerFunction};
+use super::invoked::{Invoked, Made};
 use super::scheduler::{
     ChunkFailure, Command, CopyId, Event, Limits, Note, RenderFailure, Scheduler,
 };
@@ -108,6 +109,8 @@ pub(super) enum DispatchEvent<'a> {
     },
     /// A unit is done. `took_ms` counts from its invocation.
     Done { unit: u32, took_ms: u64 },
+    /// An invocation is over. One that the cloud did not take was none.
+    Ended(Invoked),
     /// See [`Note`].
     Note(Note),
     /// Sent with every change.
@@ -122,6 +125,33 @@ pub(super) enum DispatchEvent<'a> {
 enum Report {
     Message(WorkerMessage),
     End(Result<Box<Answer>, Refusal>),
+}
+
+/// A copy that runs.
+struct Running {
+    invocation: AbortHandle,
+    invoked_ms: u64,
+    /// Whether its environment was warm, and when it said so.
+    started: Option<(bool, u64)>,
+}
+
+impl Running {
+    /// What is known of it now that it is over; `answer` is its answer, if that counts.
+    fn ended(&self, now_ms: u64, answer: Option<&Answer>) -> Invoked {
+        let since = |then_ms: u64| then_ms - self.invoked_ms;
+        Invoked {
+            warm: self.started.map(|(warm, _)| warm),
+            started_ms: self.started.map(|(_, started_ms)| since(started_ms)),
+            took_ms: since(now_ms),
+            segment: match answer {
+                Some(Answer::Segment(segment)) => Some(Made {
+                    frame_count: segment.frame_count,
+                    timings: segment.timings,
+                }),
+                _ => None,
+            },
+        }
+    }
 }
 
 /// Does all units of work that are not done, and returns their answers in their places.
@@ -158,7 +188,7 @@ async fn drive(
     let elapsed_ms = || u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     let mut scheduler = Scheduler::new(limits, units.iter().map(|u| (u.frame_count, u.done)));
     let mut answers: Vec<Option<Answer>> = vec![None; units.len()];
-    let mut copies: HashMap<CopyId, (AbortHandle, u64)> = HashMap::new();
+    let mut copies: HashMap<CopyId, Running> = HashMap::new();
     // Dropping the set ends whatever still runs in it.
     let mut invocations = JoinSet::new();
     let mut dealt = 0;
@@ -177,12 +207,17 @@ async fn drive(
                     dealt += 1;
                     let work = (task(chunk, attempt), Arc::clone(texts));
                     let (cloud, reports) = (cloud.clone(), reports.clone());
-                    let handle = invocations.spawn(invoke(cloud, function, work, copy, reports));
-                    copies.insert(copy, (handle, elapsed_ms()));
+                    let running = Running {
+                        invocation: invocations.spawn(invoke(cloud, function, work, copy, reports)),
+                        invoked_ms: elapsed_ms(),
+                        started: None,
+                    };
+                    copies.insert(copy, running);
                 }
                 Command::Cancel(copy) => {
-                    if let Some((handle, _)) = copies.remove(&copy) {
-                        handle.abort();
+                    if let Some(running) = copies.remove(&copy) {
+                        running.invocation.abort();
+                        on_event(DispatchEvent::Ended(running.ended(elapsed_ms(), None)));
                     }
                 }
                 Command::WakeAt(time_ms) => wake_ms = Some(time_ms),
@@ -205,16 +240,44 @@ async fn drive(
             Some((copy, report)) = inbox.recv() => {
                 // Of a copy that was let go, late messages may still lie in the inbox.
                 let unit = scheduler.chunk_of(copy);
-                if !matches!(report, Report::Message(_)) {
-                    let invoked_ms = copies.remove(&copy).map(|(_, invoked_ms)| invoked_ms);
-                    if let (Some(unit), Some(invoked_ms), Report::End(Ok(_))) = (unit, invoked_ms, &report) {
-                        on_event(DispatchEvent::Done { unit, took_ms: elapsed_ms() - invoked_ms });
-                    }
-                }
+                note_times(copy, unit, &report, elapsed_ms(), &mut copies, &mut on_event);
                 take(copy, unit, report, &mut answers, &mut on_event)
             }
             () = tokio::time::sleep_until(wake) => Event::Tick,
         };
+    }
+}
+
+/// When a copy was first heard of, and what is known of it at its end.
+fn note_times(
+    copy: CopyId,
+    unit: Option<u32>,
+    report: &Report,
+    now_ms: u64,
+    copies: &mut HashMap<CopyId, Running>,
+    on_event: &mut impl FnMut(DispatchEvent<'_>),
+) {
+    let end = match report {
+        Report::Message(WorkerMessage::Started { warm }) => {
+            if let Some(running) = copies.get_mut(&copy) {
+                running.started.get_or_insert((*warm, now_ms));
+            }
+            return;
+        }
+        Report::Message(_) => return,
+        Report::End(end) => end,
+    };
+    let Some(running) = copies.remove(&copy) else {
+        return;
+    };
+    let answer = end.as_deref().ok().filter(|_| unit.is_some());
+    let invoked = running.ended(now_ms, answer);
+    if let (Some(unit), Some(_)) = (unit, answer) {
+        let took_ms = invoked.took_ms;
+        on_event(DispatchEvent::Done { unit, took_ms });
+    }
+    if !matches!(end, Err(Refusal::NotTaken(_))) {
+        on_event(DispatchEvent::Ended(invoked));
     }
 }
 

@@ -6,6 +6,7 @@ use crate::protocol::{Composition, EncodeSettings, WorkerMessage};
 
 use super::chunks::{Chunk, ChunkPlan};
 use super::dispatch::{DispatchEvent, Unit};
+use super::invoked::Invoked;
 use super::scheduler::Note;
 
 /// How far a render has come.
@@ -52,6 +53,8 @@ pub enum RenderEvent<'a> {
         /// From its invocation to its end.
         took_ms: u64,
     },
+    /// An invocation is over, whatever it was for.
+    InvocationEnded(Invoked),
     /// Something the user may want to know.
     Note {
         /// The chunk's frames; nothing if the note is about a question.
@@ -164,6 +167,7 @@ impl Tally {
                 }
                 on_event(RenderEvent::ChunkDone { chunk, took_ms });
             }
+            DispatchEvent::Ended(invoked) => on_event(RenderEvent::InvocationEnded(invoked)),
             DispatchEvent::Note(note) => {
                 let frames = note.chunk().map(|unit| self.chunks[unit as usize].frames);
                 on_event(RenderEvent::Note { frames, note });

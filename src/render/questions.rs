@@ -47,6 +47,7 @@ impl Question<'_> {
                 level,
                 text,
             }),
+            DispatchEvent::Ended(invoked) => on_event(RenderEvent::InvocationEnded(invoked)),
             DispatchEvent::Note(note) => on_event(RenderEvent::Note { frames: None, note }),
             DispatchEvent::Message { .. }
             | DispatchEvent::Done { .. }

@@ -5,6 +5,7 @@
 mod apply;
 mod architecture;
 mod bad_input;
+mod bench;
 mod calls;
 mod cli;
 mod cloud;

@@ -10,13 +10,14 @@ pub(super) mod workers;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use clap::{Args as _, FromArgMatches as _};
 use serde_json::json;
 
 use crate::config::RenderDefaults;
 use crate::env::Tool;
 use crate::media::{
-    AudioCodec, CaptureMethod, Codec, ColorSpace, Container, FrameSelection, ImageFormat,
-    PixelFormat, ProResProfile, X264Preset,
+    AudioCodec, CaptureMethod, Codec, ColorSpace, Container, FrameRange, FrameSelection,
+    ImageFormat, PixelFormat, ProResProfile, X264Preset,
 };
 use crate::names::RenderId;
 use crate::render::chunks::ChunkLength;
@@ -146,6 +147,41 @@ pub(crate) struct RenderArgs {
     /// Leave the segments in the bucket
     #[arg(long)]
     keep_segments: bool,
+}
+
+impl RenderArgs {
+    /// As `rmx render COMPOSITION` without further options, but for the page's.
+    pub(super) fn plain(composition: &str, page: PageArgs) -> Result<Self, CommandError> {
+        let command = Self::augment_args(clap::Command::new("render"));
+        let words = ["render", "--", composition];
+        let parsed = command
+            .try_get_matches_from(words)
+            .and_then(|matches| Self::from_arg_matches(&matches));
+        Ok(Self {
+            page,
+            ..parsed.map_err(|error| CommandError::from_clap(&error))?
+        })
+    }
+
+    /// Renders `frames` in so many chunks, all at the same time.
+    pub(super) fn set_extent(&mut self, frames: FrameRange, chunks: u32) {
+        self.frames = Some(frames.into());
+        self.concurrency = Some(chunks);
+    }
+
+    pub(super) fn page(&self) -> &PageArgs {
+        &self.page
+    }
+
+    /// What is asked of the farm.
+    pub(super) fn request(
+        &self,
+        context: &Context,
+        deployed: &Deployed,
+    ) -> Result<RenderRequest, CommandError> {
+        let format = Format::new(self, &deployed.config.render)?;
+        request(context, self, deployed, format)
+    }
 }
 
 pub(crate) async fn cmd_render(

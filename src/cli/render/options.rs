@@ -18,7 +18,7 @@ use crate::protocol::{BrowserSettings, SiteLocation, SiteObjects};
 use crate::render::dispatch::Workers;
 use crate::render::invocation::WorkerFunction;
 use crate::render::request::{Overrides, PageOptions};
-use crate::resource::{Address, Resource, ResourceKind, site};
+use crate::resource::{Address, FunctionSpec, Resource, ResourceKind, site};
 use crate::state::{RecordStatus, State};
 
 use super::refused::RefusedOptions;
@@ -38,7 +38,7 @@ pub(crate) enum LogLevel {
 }
 
 /// The page, and what it is told.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct PageArgs {
     /// A site by name, or the address of a bundle; the only site of the configuration where absent
     #[arg(long, value_name = "NAME|URL")]
@@ -236,6 +236,15 @@ impl Deployed {
             }),
             _ => Err(incomplete(&Address::new(ResourceKind::Function, "worker"))),
         }
+    }
+
+    /// The function; replicas are alike.
+    pub(in crate::cli) fn function(&self) -> Option<&FunctionSpec> {
+        let mut records = self.state.records.values();
+        records.find_map(|record| match &record.applied {
+            Resource::Function(spec) => Some(spec),
+            _ => None,
+        })
     }
 
     /// Says so if the folder of the page's site is not what was deployed: workers draw what was applied.

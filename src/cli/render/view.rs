@@ -112,7 +112,7 @@ impl View {
         }
     }
 
-    pub(super) fn begin(&mut self, composition: &str, id: &RenderId, resumes: bool) {
+    pub(in crate::cli) fn begin(&mut self, composition: &str, id: &RenderId, resumes: bool) {
         let what = if resumes {
             "Taking up render"
         } else {
@@ -200,6 +200,8 @@ impl View {
                     self.say("chunk_complete", &text, fields);
                 }
             }
+            // What a measurement is made of, and nothing for people.
+            RenderEvent::InvocationEnded(_) => {}
             RenderEvent::Note { frames, note } => self.note(*frames, note),
             RenderEvent::Log {
                 frames,

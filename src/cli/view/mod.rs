@@ -15,7 +15,7 @@ mod state;
 
 pub(super) use advice::preflight_text;
 pub(super) use code_size::code_size_text;
-pub(super) use cost::cost_text;
+pub(super) use cost::{cost_text, usd};
 pub(super) use outcome::{announce, applied, event};
 pub(super) use plan_json::plan_json;
 pub(super) use plan_markdown::plan_markdown;

@@ -215,6 +215,7 @@ impl Board {
             }
             RenderEvent::Note { .. }
             | RenderEvent::Log { .. }
+            | RenderEvent::InvocationEnded(_)
             | RenderEvent::Mixing
             | RenderEvent::NotCleaned { .. } => {}
         }
