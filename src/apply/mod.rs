@@ -217,8 +217,14 @@ impl<S: AsyncFnMut(&mut State) -> Result<(), SaveError>> Step<'_, S> {
         let executor = self.executor();
         // On the heap: a call of the SDK is a large future, and these nest.
         let work = Box::pin(self.wrote.watch(executor.converge(action, after, status)));
-        let written = executor.run(action, work).await?;
-        match written {
+        let written = executor.run(action, work).await;
+        if let Err(ChangeError::Smoke { version, .. }) = &written
+            && let Some(record) = self.state.records.get_mut(address)
+        {
+            smoke::remember_failure(&mut record.outputs, version);
+            self.save_state().await?;
+        }
+        match written? {
             Some(outputs) => self.record(after, outputs, RecordStatus::Complete).await,
             None => Ok(Progress::Stopped),
         }

@@ -4,37 +4,55 @@ use std::fmt;
 
 use futures::future::BoxFuture;
 
-use super::{ChangeError, Executor};
+use super::{ChangeError, Executor, Outputs};
 use crate::names::FunctionName;
 use crate::plan::change::AliasRevision;
+use crate::plan::in_use::FAILED_SMOKE_OUTPUT;
 
 /// Whatever the check says when a version does not pass.
 pub type SmokeFailure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Has a version of a function show that it works. It may be asked again about the same one.
 #[derive(Clone, Copy)]
-pub struct SmokeCheck<'a>(pub &'a Check);
+pub struct SmokeCheck<'a> {
+    /// Whether each version has to, and not only what follows one that did not.
+    pub always: bool,
+    /// Does it.
+    pub check: &'a Check,
+}
 
 type Check =
     dyn Fn(FunctionName, String) -> BoxFuture<'static, Result<(), SmokeFailure>> + Send + Sync;
 
 impl fmt::Debug for SmokeCheck<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("SmokeCheck").finish_non_exhaustive()
+        f.debug_struct("SmokeCheck")
+            .field("always", &self.always)
+            .finish_non_exhaustive()
     }
 }
 
+/// Remembers in a function's outputs that a version did not pass.
+pub(super) fn remember_failure(outputs: &mut Outputs, version: &str) {
+    outputs.insert(FAILED_SMOKE_OUTPUT.to_owned(), version.to_owned());
+}
+
 impl Executor<'_> {
-    /// Requires that `version`, which is not live, passes the check, if there is one. `live` is what is.
+    /// Requires that `version`, which is not live, passes the check, if it has to. `live` is what is.
     pub(super) async fn require_smoke(
         &self,
         name: &FunctionName,
         version: &str,
         live: Option<&AliasRevision>,
     ) -> Result<(), ChangeError> {
-        let Some(SmokeCheck(check)) = self.inputs.smoke else {
+        let Some(SmokeCheck { always, check }) = self.inputs.smoke else {
             return Ok(());
         };
+        let record = self.state.records.get(&self.change.address);
+        let owed = record.is_some_and(|record| record.outputs.contains_key(FAILED_SMOKE_OUTPUT));
+        if !always && !owed {
+            return Ok(());
+        }
         self.wait_for(format!("version {version} to pass its smoke render"));
         let checked = check(name.clone(), version.to_owned()).await;
         checked.map_err(|source| ChangeError::Smoke {

@@ -120,7 +120,10 @@ pub(super) async fn carry_out(
         delete_bucket_content: planned.deletes_bucket_content(config),
         inline_code_bytes_max: planned.inline_code_bytes_max(),
         role_patience: Patience::ROLE,
-        smoke: smoke.then_some(SmokeCheck(&check)),
+        smoke: Some(SmokeCheck {
+            always: smoke,
+            check: &check,
+        }),
         cloud: &farm.cloud,
         stop: &stop,
     };
@@ -181,13 +184,16 @@ fn progress(done: usize, remaining: &[Address]) -> String {
 
 impl From<ApplyError> for CommandError {
     fn from(error: ApplyError) -> Self {
-        let mut remaining = vec![error.address.clone()];
-        remaining.extend(error.remaining.iter().cloned());
+        let mut remaining = error.remaining.clone();
+        let unrecorded = error.begun && matches!(error.cause, ChangeError::SaveState(_));
+        if !unrecorded {
+            remaining.insert(0, error.address.clone());
+        }
         let mut detail = progress(error.done.len(), &remaining);
         if error.begun {
-            let how = match &error.cause {
-                ChangeError::SaveState(_) => "may be changed, and that is not recorded",
-                _ => "is changed in part",
+            let how = match unrecorded {
+                true => "was changed, and that is not recorded",
+                false => "is changed in part",
             };
             detail = format!("{detail} {} {how}.", error.address);
         }

@@ -272,7 +272,7 @@ pub(super) async fn make(
     };
     let desired = match &project {
         Some(project) => project.desired(config, &farm.identity),
-        None => Desired::default(),
+        None => Desired::protection(config, state.records.keys()),
     };
     // The limits are read beside the rest: a plan without changes takes no more round trips for them.
     let (observed, settings) = tokio::join!(
@@ -348,12 +348,16 @@ impl From<PlanError> for CommandError {
                  `rmx state push` a backup of it, from `.rmx/state/backups` or, for a state in S3, from `KEY.backups/` beside it. To take it over, `rmx import`. Else rename the project, the stage or \
                  (for a bucket) `name` under [bucket]",
             ),
-            PlanError::Unmarked { address, .. } => {
+            PlanError::NotOurs { address, owner, .. } => {
+                let (summary, force) = match owner {
+                    None => ("A recorded object has lost its tag", ""),
+                    Some(_) => ("A recorded object belongs to somebody else", " --force"),
+                };
                 let hint = format!(
-                    "give it back the tag `rmx:stack` with the lineage of the state (`rmx state pull` prints it), or let go of it \
-                     with `rmx state rm {address}`: it stays then, and is nobody's"
+                    "let go of it with `rmx state rm {address}`, or take it over: that, and then `rmx import {address} NAME{force}`. To put \
+                     the tag back by hand, `rmx:stack` is the lineage that `rmx state pull` prints"
                 );
-                CommandError::error("A recorded object has lost its tag").cause(error).hint(hint)
+                CommandError::error(summary).cause(error).hint(hint)
             }
             PlanError::OtherCloud { recorded, .. } => {
                 let hint = format!(

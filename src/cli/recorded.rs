@@ -225,7 +225,8 @@ pub(crate) fn hint(error: &StateError) -> String {
         }
         StateError::Gone { place, signpost } => {
             return format!(
-                "put a backup back (`aws s3 ls {place}.backups/`), or delete {signpost} to begin a new deployment"
+                "put a backup or another whole file back (`aws s3 ls {place}.backups/`, then `aws s3 cp` one to {place}), or delete \
+                 {signpost} to begin a new deployment"
             );
         }
         _ => {}

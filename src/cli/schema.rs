@@ -20,7 +20,7 @@ enum Subject {
     Config,
     /// What `rmx plan --format json` and `rmx show --json PLANFILE` write.
     Plan,
-    /// What `rmx show --json` writes.
+    /// What `rmx show --json` writes; the state's own file (`rmx state pull`) is described in docs/STATE.md.
     State,
     /// A line of what `rmx apply --json` and `rmx destroy --json` write.
     Events,

@@ -58,6 +58,18 @@ impl Desired {
     }
 }
 
+impl Desired {
+    /// Nothing, but for what the configuration protects of what is recorded.
+    pub fn protection<'a>(config: &Config, recorded: impl Iterator<Item = &'a Address>) -> Self {
+        let protect =
+            recorded.filter_map(|address| Some((address.clone(), protect(config, address)?)));
+        Self {
+            protect: protect.collect(),
+            ..Self::default()
+        }
+    }
+}
+
 /// What the block that declares the resource says of `protect`, if anything.
 fn protect(config: &Config, address: &Address) -> Option<bool> {
     match address.kind {

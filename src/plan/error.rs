@@ -22,15 +22,22 @@ pub enum PlanError {
         /// The `rmx:stack` tag it carries.
         owner: Option<String>,
     },
-    /// What is recorded is there, and does not say any more whose it is.
+    /// What is recorded is there, and does not say any more that it is ours.
     #[error(
-        "{address} is recorded as `{id}`, which is there and carries no tag `rmx:stack` any more: somebody took it away, made another of that name, or it may not be read"
+        "{address} is recorded as `{id}`, which is there and {}",
+        match owner {
+            Some(owner) => format!("belongs to the deployment {owner} by now"),
+            None => "carries no tag `rmx:stack` any more: somebody took it away, made another of that name, or it may not be \
+                     read".to_owned(),
+        }
     )]
-    Unmarked {
+    NotOurs {
         /// Which of our resources.
         address: Address,
         /// ARN or name of what is there.
         id: String,
+        /// The `rmx:stack` tag it carries.
+        owner: Option<String>,
     },
     /// The state is of another account or region.
     #[error(

@@ -36,7 +36,7 @@ pub(super) async fn add_versions(
 ) -> Result<BTreeMap<Address, Observation>, CloudError> {
     let Some(keep) = desired.keep_versions else {
         let mut resources = resources.await?;
-        remember_undeletable(state, &mut resources);
+        remember(state, &mut resources);
         return Ok(resources);
     };
     let recorded = state.records.values().map(|record| &record.applied);
@@ -50,7 +50,7 @@ pub(super) async fn add_versions(
     }
     let listed = list(cloud, &functions);
     let (mut resources, listed) = tokio::try_join!(resources, listed)?;
-    remember_undeletable(state, &mut resources);
+    remember(state, &mut resources);
     place(&listed.versions, &mut resources);
     let deletes = resources.iter().any(|(address, observation)| {
         let wanted = desired.resources.get(address);
@@ -72,17 +72,25 @@ fn deletes(now: &Present, wanted: Option<&Resource>, keep: u32) -> bool {
     !now.versions.retention(keep, publishing).delete.is_empty()
 }
 
-/// Puts what is recorded of denied deletions beside what was read: AWS does not tell.
-fn remember_undeletable(state: &State, resources: &mut BTreeMap<Address, Observation>) {
+/// Puts what is recorded of denied deletions and failed smoke renders beside what was read: AWS does not tell.
+fn remember(state: &State, resources: &mut BTreeMap<Address, Observation>) {
     for (address, observation) in resources {
-        let record = state.records.get(address);
-        let recorded = record.and_then(|record| record.outputs.get(UNDELETABLE_OUTPUT));
-        if let (Observation::Present(present), Some(recorded)) = (observation, recorded) {
-            let outputs = &mut present.outputs;
-            outputs.insert(UNDELETABLE_OUTPUT.to_owned(), recorded.clone());
+        let (Some(record), Observation::Present(present)) =
+            (state.records.get(address), observation)
+        else {
+            continue;
+        };
+        for name in [UNDELETABLE_OUTPUT, FAILED_SMOKE_OUTPUT] {
+            if let Some(recorded) = record.outputs.get(name) {
+                present.outputs.insert(name.to_owned(), recorded.clone());
+            }
         }
     }
 }
+
+/// The output of a function that names the version which did not pass its smoke render. Whatever goes live next has to pass,
+/// asked for or not.
+pub const FAILED_SMOKE_OUTPUT: &str = "failed_smoke_version";
 
 /// The output of a function that names the versions whose deletion was denied.
 const UNDELETABLE_OUTPUT: &str = "undeletable_versions";

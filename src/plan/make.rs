@@ -6,9 +6,9 @@
 //! | yes | present, differs | update, or replace where a field cannot be changed in place |
 //! | yes | present, the same | no-op; adopt if it is not recorded so |
 //! | yes | foreign | an error that names the owner |
-//! | recorded | without a tag | an error: nobody knows whose it is |
+//! | recorded | there, and not marked as ours any more | an error: to forget it would leave it behind |
 //! | no | present | delete |
-//! | no | absent or foreign | forget |
+//! | no | absent | forget |
 //!
 //! Writes come first, in the order of [`ResourceKind::ALL`], so that what others lean on is there before them;
 //! deletes follow in reverse.
@@ -94,14 +94,15 @@ fn all_changes(
             .resources
             .get(address)
             .unwrap_or(&Observation::Absent);
-        if let (Some(record), Observation::Foreign { id, owner: None }) = (record, now)
+        if let (Some(record), Observation::Foreign { id, owner }) = (record, now)
             && record.status == RecordStatus::Complete
             && wanted.is_none_or(|wanted| same_object(&record.applied, wanted))
         {
             // To forget it would leave it behind, with what it holds and whatever protects it.
-            return Err(PlanError::Unmarked {
+            return Err(PlanError::NotOurs {
                 address: address.clone(),
                 id: id.clone(),
+                owner: owner.clone(),
             });
         }
         drift.extend(record.and_then(|record| drifted(address, record, now)));
@@ -111,7 +112,7 @@ fn all_changes(
             // Only who says so lifts it: a key or a block that is gone may have gone by mistake.
             wanted: match wanted {
                 Some(_) => desired.protect.get(address).copied().unwrap_or(recorded),
-                None => false,
+                None => desired.protect.get(address) == Some(&true),
             },
         };
         match wanted {

@@ -50,7 +50,13 @@ impl PlanRequest {
             PlanMode::Deploy => {
                 make::towards_desired(desired, observed, state, &self.replaced(desired)?)
             }
-            PlanMode::Destroy => make(&Desired::default(), observed, state),
+            PlanMode::Destroy => {
+                let nothing = Desired {
+                    protect: desired.protect.clone(),
+                    ..Desired::default()
+                };
+                make(&nothing, observed, state)
+            }
             PlanMode::RefreshOnly => {
                 make::record_only(&as_observed(observed, state), observed, state)
             }

@@ -285,25 +285,30 @@ fn ours_is_adopted_and_foreign_is_refused() {
         owner: Some("them".to_owned()),
     };
     now.resources.insert(role.clone(), foreign);
-    let error = make(&wanted(&all), &now, &recorded(&all)).unwrap_err();
+    let error = make(&wanted(&all), &now, &State::fresh()).unwrap_err();
     assert!(
         error
             .to_string()
             .contains("`arn:role` exists and belongs to the deployment them"),
         "{error}"
     );
-    let plan = make(&Desired::default(), &now, &recorded(&all)).unwrap();
-    assert!(summary(&plan).contains(&"Forget role.main".to_owned()));
 
-    // Whose it is by now nobody knows: to forget it would leave it behind.
-    let unmarked = Observation::Foreign {
-        id: "arn:role".to_owned(),
-        owner: None,
-    };
-    now.resources.insert(role, unmarked);
-    for desired in [wanted(&all), Desired::default()] {
-        let error = make(&desired, &now, &recorded(&all)).unwrap_err();
-        assert!(matches!(error, PlanError::Unmarked { .. }), "{error}");
+    // What was ours and does not say so any more: to forget it would leave it behind.
+    for (owner, said) in [
+        (
+            Some("them".to_owned()),
+            "belongs to the deployment them by now",
+        ),
+        (None, "carries no tag"),
+    ] {
+        let id = "arn:role".to_owned();
+        now.resources
+            .insert(role.clone(), Observation::Foreign { id, owner });
+        for desired in [wanted(&all), Desired::default()] {
+            let error = make(&desired, &now, &recorded(&all)).unwrap_err();
+            assert!(matches!(error, PlanError::NotOurs { .. }), "{error}");
+            assert!(error.to_string().contains(said), "{error}");
+        }
     }
 }
 

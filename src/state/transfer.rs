@@ -146,6 +146,10 @@ fn decide(there: Found<'_>, here: Found<'_>) -> Result<Step, StateError> {
             place: there.name.to_owned(),
         }),
         (None, Some(Content::State(_))) => Ok(Step::Nothing),
+        (None, Some(Content::Moved { to, .. })) if to == there.name => Err(StateError::Gone {
+            place: to,
+            signpost: here.name.to_owned(),
+        }),
         (None, Some(Content::Moved { to, .. })) => Err(elsewhere(here.name, to)),
         (Some(Content::State(state)), None) => Ok(Step::Move(state)),
         (Some(Content::State(state)), Some(Content::State(present))) => {

@@ -111,8 +111,22 @@ fn protection_outlives_its_block_and_is_lifted_by_an_apply() {
 #[test]
 fn an_entry_that_is_taken_out_takes_its_protection_with_it_and_says_so() {
     let project = project();
+    apply(&project);
+    let unprotected = project.rmx(&["state", "pull"]).expect_status(0).stdout;
+    project.write("unprotected.json", &unprotected);
     let protected = CONFIG.replace("[function]", "[logs]\nprotect = true\n[function]");
     project.write("remotion.toml", &protected);
+    apply(&project);
+    let push = ["state", "push", "--force", "unprotected.json"];
+    let pushed = project.rmx(&push).expect_status(0);
+    assert!(
+        pushed.stderr.contains("log_group.main was protected"),
+        "{pushed}"
+    );
+    // The configuration says it all the same, and before it is applied.
+    let line = "log_group.main is protected and would be destroyed";
+    refused(&project, &["destroy", "--auto-approve"], &[line]);
+    refused(&project, &["plan", "--destroy"], &[line]);
     apply(&project);
     let entries = ["state", "rm", "log_group.main", "role.main", "--json"];
     let removed = project.rmx(&entries).expect_status(0);
@@ -173,7 +187,8 @@ fn functions_and_their_role_are_protected_too_and_programs_are_told() {
     let role: Vec<&Value> = role.filter(|one| one["address"] == "role.main").collect();
     assert_eq!(
         role[0]["change"]["protect"],
-        serde_json::json!({ "before": true, "after": false })
+        serde_json::json!({ "before": true, "after": true }),
+        "it is recorded, and the configuration says so too"
     );
     // What was recorded outside of rmx changes nothing about it.
     drop(

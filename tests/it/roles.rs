@@ -107,7 +107,11 @@ async fn what_has_lost_its_tag_is_not_forgotten() {
         &["apply", "--refresh-only", "--auto-approve"],
     ] {
         let refused = aws.rmx(arguments).expect_status(1);
-        for told in ["role.main is recorded as", "`rmx state rm role.main`"] {
+        for told in [
+            "role.main is recorded as",
+            "`rmx state rm role.main`",
+            "`rmx import role.main",
+        ] {
             assert!(refused.stderr.contains(told), "{refused}");
         }
     }

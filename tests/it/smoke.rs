@@ -74,6 +74,32 @@ fn a_first_version_that_does_not_pass_gets_no_alias_and_is_tried_again() {
 }
 
 #[test]
+fn what_follows_a_version_that_did_not_pass_has_to_pass_also_where_nobody_asks() {
+    let project = farm("right", false);
+    passes(&project, APPLY);
+    declare(&project, "fails", true);
+    let words = [
+        "did not pass its smoke render",
+        "`live` still points to version 1",
+    ];
+    refused(&project, APPLY, &words);
+    declare(&project, "fails", false);
+    refused(&project, APPLY, &words);
+    let record_only = ["apply", "--refresh-only", "--auto-approve"];
+    drop(project.rmx(&record_only).expect_status(0));
+    refused(&project, APPLY, &words);
+    assert_eq!(live(&project), 1);
+
+    // What passes pays the debt.
+    declare(&project, "crashes", false);
+    refused(&project, APPLY, &words);
+    declare(&project, "right", false);
+    passes(&project, APPLY);
+    declare(&project, "fails", false);
+    passes(&project, APPLY);
+}
+
+#[test]
 fn what_is_wrong_with_a_later_version_leaves_live_where_it_is() {
     let project = farm("right", true);
     passes(&project, APPLY);
@@ -160,8 +186,9 @@ fn the_gate_is_asked_for_by_the_flag_or_not_at_all() {
         &["version 2", "make a new plan with `rmx plan --out FILE`"],
     );
     assert_eq!(live(&project), 1);
+    declare(&project, "right", false);
     passes(&project, APPLY);
     // What is live already has nothing to prove.
     passes(&project, &["apply", "--auto-approve", "--smoke"]);
-    assert_eq!(live(&project), 2);
+    assert_eq!(live(&project), 3);
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::config::{Config, LogsConfig, RoleConfig};
 use crate::resource::{Address, ResourceKind};
-use crate::state::StateError;
+use crate::state::{State, StateError};
 
 use super::super::context::Context;
 use super::super::error::{CommandError, ExitStatus};
@@ -28,28 +28,23 @@ pub(super) async fn remove(
         &at_once,
         async |store| {
             let mut state = store.state().clone();
-            let mut protected = Vec::new();
             for address in addresses {
-                let removed = state.records.remove(address);
-                let removed = removed.ok_or_else(|| not_recorded(address))?;
-                protected.extend(removed.protect.then_some(address));
+                if state.records.remove(address).is_none() {
+                    return Err(not_recorded(address));
+                }
             }
+            let forgotten = no_longer_protected(store.state(), &state);
             store.save(&mut state).await?;
-            Ok((state.serial, protected))
+            Ok((state.serial, forgotten))
         },
     );
     let removed = removed.await;
     recorded.close().await;
-    let (serial, protected) = removed?;
-    for address in &protected {
-        context.ui.warn(format_args!(
-            "{address} was protected, and that is forgotten with its entry. `protect = true` in the configuration and an apply \
-             put it back."
-        ));
-    }
+    let (serial, forgotten) = removed?;
+    warn_of_forgotten_protection(context, &forgotten);
     if context.ui.json() {
         let told =
-            json!({ "removed": addresses, "protection_forgotten": protected, "serial": serial });
+            json!({ "removed": addresses, "protection_forgotten": forgotten, "serial": serial });
         context.ui.print_json(&told)?;
     } else {
         for address in addresses {
@@ -57,6 +52,27 @@ pub(super) async fn remove(
         }
     }
     Ok(ExitStatus::Success)
+}
+
+/// What `before` records as protected, and `after` does not.
+fn no_longer_protected(before: &State, after: &State) -> Vec<Address> {
+    let protects = |state: &State, address: &Address| {
+        let record = state.records.get(address);
+        record.is_some_and(|record| record.protect)
+    };
+    let all = before.records.keys();
+    all.filter(|address| protects(before, address) && !protects(after, address))
+        .cloned()
+        .collect()
+}
+
+fn warn_of_forgotten_protection(context: &Context, addresses: &[Address]) {
+    for address in addresses {
+        context.ui.warn(format_args!(
+            "{address} was protected, and that is forgotten with its entry. `protect = true` in the configuration and an apply \
+             put it back."
+        ));
+    }
 }
 
 pub(super) async fn rename(
@@ -190,17 +206,20 @@ pub(super) async fn push(
             "rmx state push",
             &at_once,
             async |store| {
+                let forgotten = no_longer_protected(store.state(), &given);
                 store.push(given, force).await?;
-                Ok(store.state().serial)
+                Ok((store.state().serial, forgotten))
             },
         )
         .await
     };
-    let pushed: Result<u64, CommandError> = pushed.await;
+    let pushed: Result<(u64, Vec<Address>), CommandError> = pushed.await;
     recorded.close().await;
-    let serial = pushed?;
+    let (serial, forgotten) = pushed?;
+    warn_of_forgotten_protection(context, &forgotten);
     if context.ui.json() {
-        context.ui.print_json(&json!({ "serial": serial }))?;
+        let told = json!({ "serial": serial, "protection_forgotten": forgotten });
+        context.ui.print_json(&told)?;
     } else {
         context
             .ui
