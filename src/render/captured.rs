@@ -8,13 +8,14 @@ pub(super) fn method(
     asked: Option<CaptureMethod>,
     image_format: ImageFormat,
     pixel_format: Option<PixelFormat>,
-    sides: [u32; 2],
+    sides: [f64; 2],
 ) -> (CaptureMethod, Option<&'static str>) {
     let why_not = match (asked, image_format, pixel_format) {
         (Some(CaptureMethod::Screenshot), _, _) => "screenshots were asked for",
         (_, ImageFormat::Png, _) => "PNG frames were asked for",
         (_, ImageFormat::Jpeg, Some(PixelFormat::Yuv420p)) => {
-            if sides.iter().all(|side| side.is_multiple_of(2)) {
+            let is_even = |side: &f64| (side / 2.0 - (side / 2.0).round()).abs() < 1e-6;
+            if sides.iter().all(is_even) {
                 return (CaptureMethod::Framebuffer, None);
             }
             "frames of the framebuffer need an even width and height"
@@ -86,11 +87,11 @@ mod tests {
             (None, Jpeg, Yuv444p, Screenshot),
             (None, Jpeg, Yuv422p10, Screenshot),
         ] {
-            let (method, why_not) = method(asked, image, Some(pixels), [1280, 720]);
+            let (method, why_not) = method(asked, image, Some(pixels), [1280.0, 720.0]);
             assert_eq!(method, settled, "{asked:?} {image} {pixels}");
             assert_eq!(why_not.is_some(), settled == Screenshot);
         }
-        let (odd, why_not) = method(None, Jpeg, Some(Yuv420p), [1281, 720]);
+        let (odd, why_not) = method(None, Jpeg, Some(Yuv420p), [1281.0, 720.0]);
         assert_eq!((odd, why_not.is_some()), (Screenshot, true));
     }
 

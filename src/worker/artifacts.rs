@@ -56,7 +56,7 @@ impl Picture {
     /// What the encoder takes.
     pub(super) fn of(input: Input, space: Yuv) -> Self {
         match input {
-            Input::Images(_) => Self::Image,
+            Input::Images(..) => Self::Image,
             Input::Planes(width, height) => Self::Planes(width, height, space),
         }
     }

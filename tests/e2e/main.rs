@@ -16,6 +16,7 @@ mod farm;
 mod formats;
 mod hard;
 mod lanes;
+mod limits;
 mod options;
 mod package;
 mod peer;

@@ -92,13 +92,34 @@ pub(crate) fn chromium() -> String {
 }
 
 fn official(arguments: &[&str]) -> Output {
+    run(&mut official_command(arguments, Path::new(&chromium())))
+}
+
+fn official_command(arguments: &[&str], browser: &Path) -> Command {
     let project = root().join("examples/slides");
-    run(Command::new("node")
+    let mut command = Command::new("node");
+    command
         .arg(project.join("node_modules/@remotion/cli/remotion-cli.js"))
         .args(arguments)
-        .arg(format!("--browser-executable={}", chromium()))
+        .arg(format!("--browser-executable={}", browser.display()))
         .args(["--chrome-mode=headless-shell", "--log=error"])
-        .current_dir(project))
+        .current_dir(project);
+    command
+}
+
+/// What the official renderer says of a composition that it fails to render with this browser.
+pub(crate) fn official_refusal(
+    site: &Path,
+    composition: &str,
+    browser: &Path,
+    out: &Path,
+) -> String {
+    let (site, out) = (site.to_str().unwrap(), out.to_str().unwrap());
+    let arguments = ["render", site, composition, out, "--timeout=7000"];
+    let output = run_to_end(&mut official_command(&arguments, browser));
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(!output.status.success(), "{composition} succeeded:\n{said}");
+    said
 }
 
 /// The official renderer's frames `first..=last` as images; returned in order.

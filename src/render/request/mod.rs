@@ -11,7 +11,6 @@ use std::collections::BTreeMap;
 use crate::digest::Digest;
 use crate::media::{
     CaptureMethod, Codec, Container, Fps, FrameRange, FrameSelection, ImageFormat, PixelFormat,
-    device_pixels,
 };
 use crate::protocol::texts::TEXT_BYTES_MAX;
 use crate::protocol::{
@@ -27,7 +26,7 @@ use super::stitch::Header;
 use super::tags;
 pub use encode::EncodeOptions;
 pub use overrides::Overrides;
-use size::{check_size, make_even, takes_even_sides};
+use size::{check_size, check_whole, make_even, takes_even_sides};
 pub(super) use sound::Sound;
 pub use sound::SoundOptions;
 pub use still::{StillOptions, StillRequest};
@@ -326,7 +325,11 @@ impl RenderRequest {
                 let pixels = encode.pixel_format.unwrap_or(PixelFormat::Yuv444p);
                 check_size(&composition, scale, pixels)?;
             }
-            Some(_) | None => check_size(&composition, scale, PixelFormat::Yuv444p)?,
+            Some(encode) if encode.codec != Codec::Gif => {
+                check_size(&composition, scale, PixelFormat::Yuv444p)?;
+            }
+            // Images as the browser makes them.
+            Some(_) | None => check_whole(&composition, scale)?,
         }
         let wished = composition.defaults.image_format.as_deref();
         let wished = wished.and_then(|text| text.parse().ok());
@@ -339,7 +342,7 @@ impl RenderRequest {
                 options.capture.method,
                 image_format,
                 encode.pixel_format,
-                [composition.width, composition.height].map(|side| device_pixels(side, scale)),
+                [composition.width, composition.height].map(|side| f64::from(side) * scale),
             ),
         };
         let audio_codec = options.encode.audio_codec(options.sound.codec)?;

@@ -22,36 +22,61 @@ pub(super) fn make_even(composition: &mut Composition, scale: f64) {
     }
 }
 
-/// The sides must be whole numbers of pixels, and even where two pixels share their colour.
+/// The sides must be such that browser and encoder take them, and even where two pixels share their colour. One that is
+/// not whole is rounded, as the official renderer rounds it.
 pub(super) fn check_size(
     composition: &Composition,
     scale: f64,
     pixel_format: PixelFormat,
 ) -> Result<(), RequestError> {
-    let width = f64::from(composition.width) * scale;
-    let height = f64::from(composition.height) * scale;
-    let divisible = |side: f64, by: f64| (side / by - (side / by).round()).abs() < 1e-6;
-    let in_range = |side: f64| (1.0..=f64::from(SIDE_MAX)).contains(&side);
-    let rule = if !in_range(width) || !in_range(height) {
-        "each side must be between 1 and 16384 pixels"
-    } else if !divisible(width, 1.0) || !divisible(height, 1.0) {
-        "both must be whole numbers: choose another scale"
-    } else {
-        match pixel_format.shared() {
-            (2, 2) if !divisible(width, 2.0) || !divisible(height, 2.0) => {
-                "yuv420p needs an even width and height"
-            }
-            (2, _) if !divisible(width, 2.0) => "yuv422p needs an even width",
-            _ => return Ok(()),
+    let [width, height] =
+        [composition.width, composition.height].map(|side| device_pixels(side, scale));
+    let rule = match pixel_format.shared() {
+        _ if !in_range(width) || !in_range(height) => SIDES,
+        (2, 2) if !width.is_multiple_of(2) || !height.is_multiple_of(2) => {
+            "yuv420p needs an even width and height"
         }
+        (2, _) if !width.is_multiple_of(2) => "yuv422p needs an even width",
+        _ => return Ok(()),
     };
-    let shown = |side: f64| (side * 100.0).round() / 100.0;
-    Err(RequestError::Size {
-        width: shown(width),
-        height: shown(height),
+    Err(refused(
+        composition,
+        scale,
+        (width.into(), height.into()),
+        rule,
+    ))
+}
+
+/// As [`check_size`], where images stay as the browser makes them: nothing rounds their sides.
+pub(super) fn check_whole(composition: &Composition, scale: f64) -> Result<(), RequestError> {
+    let sides = [composition.width, composition.height].map(|side| f64::from(side) * scale);
+    let is_whole = |side: &f64| (side - side.round()).abs() < 1e-6;
+    if sides.iter().all(is_whole) {
+        return check_size(composition, scale, PixelFormat::Yuv444p);
+    }
+    let [width, height] = sides.map(|side| (side * 100.0).round() / 100.0);
+    let rule = "both must be whole numbers: choose another scale";
+    Err(refused(composition, scale, (width, height), rule))
+}
+
+const SIDES: &str = "each side must be between 1 and 16384 pixels";
+
+fn in_range(side: u32) -> bool {
+    (1..=SIDE_MAX).contains(&side)
+}
+
+fn refused(
+    composition: &Composition,
+    scale: f64,
+    (width, height): (f64, f64),
+    rule: &'static str,
+) -> RequestError {
+    RequestError::Size {
+        width,
+        height,
         base_width: composition.width,
         base_height: composition.height,
         scale,
         rule,
-    })
+    }
 }

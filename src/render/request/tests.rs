@@ -108,9 +108,17 @@ fn what_is_out_of_range_is_refused() {
             "the video would be 1 x 720 pixels (1 x 720 at scale 1); yuv420p needs an even width and height",
         ),
         (
-            refused(|o| o.capture.scale = 0.53),
+            refused(|o| {
+                o.capture.scale = 0.53;
+                (o.encode.codec, o.encode.container) = (Codec::Gif, Container::Gif);
+            }),
             "the video would be 678.4 x 381.6 pixels (1280 x 720 at scale 0.53); \
              both must be whole numbers: choose another scale",
+        ),
+        (
+            refused(|o| o.capture.scale = 13.01),
+            "the video would be 16640 x 9354 pixels (1279 x 719 at scale 13.01); \
+             each side must be between 1 and 16384 pixels",
         ),
     ] {
         assert_eq!(error, expected);
@@ -347,6 +355,7 @@ fn a_column_or_row_too_many_is_left_out_where_the_encoder_takes_none() {
         (Codec::H264, Container::Mp4, (321, 181), 1.0, (320, 180)),
         (Codec::H264, Container::Mp4, (321, 181), 2.0, (321, 181)),
         (Codec::H264, Container::Mp4, (322, 182), 0.5, (320, 180)),
+        (Codec::H264, Container::Mp4, (192, 108), 0.53, (192, 106)),
         (Codec::H265, Container::Mp4, (321, 180), 1.0, (320, 180)),
         (Codec::Vp8, Container::Webm, (321, 181), 1.0, (321, 181)),
         (Codec::ProRes, Container::Mov, (321, 181), 1.0, (321, 181)),

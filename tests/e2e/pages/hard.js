@@ -20,6 +20,7 @@
     });
   };
 
+  scene("Once", numbered, {durationInFrames: 1});
   scene("Huge", numbered, {width: 3840, height: 2160, durationInFrames: 1});
   scene("Dot", numbered, {width: 1, height: 1, durationInFrames: 1});
   scene("Fast", numbered, {fps: 120});
@@ -70,6 +71,35 @@
     during("a file from elsewhere", () => fetch(src).then((answer) => answer.arrayBuffer()));
     return numbered(container);
   }, {defaultProps: {src: ""}, durationInFrames: 4});
+
+  // A film of bar codes in the browser's own player: sought for each time in turn, it must show that frame.
+  scene("Player", (container, {src, shown}) => {
+    const video = below(container, "video");
+    video.muted = true;
+    const told = (event) => new Promise((resolve, reject) => {
+      video.addEventListener(event, resolve, {once: true});
+      video.addEventListener("error", () => reject(new Error(`${src}: ${video.error.message}`)), {once: true});
+    });
+    const canvas = new OffscreenCanvas(320, 180);
+    const context = canvas.getContext("2d", {willReadFrequently: true});
+    const number = () => {
+      context.drawImage(video, 0, 0, 320, 180);
+      const isLit = (bit) => context.getImageData(40 * bit + 20, 45, 1, 1).data[0] > 127;
+      return [0, 1, 2, 3, 4, 5, 6, 7].filter(isLit).reduce((sum, bit) => sum + (1 << bit), 0);
+    };
+    during("a player", async () => {
+      const loaded = told("loadeddata");
+      video.src = src;
+      await loaded;
+      for (const [time, expected] of shown) {
+        const sought = told("seeked");
+        video.currentTime = time;
+        await sought;
+        if (number() !== expected) throw new Error(`${src}: ${number()} is shown at ${time} s, not ${expected}`);
+      }
+    });
+    return () => {};
+  }, {defaultProps: {src: "", shown: []}, durationInFrames: 1});
 
   scene("Words", (container) => {
     const words = below(container, "div");
