@@ -84,6 +84,11 @@ impl Server {
         self.shared.failure.get().cloned().map_or(Ok(()), Err)
     }
 
+    /// What there is to be told of films that the page plays.
+    pub(super) fn take_notes(&self) -> Vec<String> {
+        self.shared.films.take_notes()
+    }
+
     pub(super) fn site(&self) -> &Site {
         &self.shared.site
     }

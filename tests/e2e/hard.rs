@@ -248,3 +248,32 @@ fn bright_and_transparent_films_are_as_the_official_renderer_shows_them() {
     compare(site.path(), "FilmUnmapped", 3, 30.0);
     compare(site.path(), "FilmClear", 3, 40.0);
 }
+
+#[test]
+fn a_film_that_was_cut_off_looks_as_with_the_official_renderer_and_is_told() {
+    let site = nasty();
+    let film = site.path().join("cut.mp4");
+    let source = "testsrc2=size=320x180:rate=10:duration=2";
+    peer::run(
+        Command::new("ffmpeg")
+            .args([
+                "-v", "error", "-f", "lavfi", "-i", source, "-c:v", "libx264", "-g", "5",
+            ])
+            .args(["-pix_fmt", "yuv420p", "-movflags", "faststart"])
+            .arg(&film),
+    );
+    let content = std::fs::read(&film).unwrap();
+    let media = content.windows(4).position(|four| four == b"mdat").unwrap();
+    std::fs::write(&film, &content[..(media + content.len()) / 2]).unwrap();
+    compare(site.path(), "FilmCut", 13, 50.0);
+    let farm = Farm::of(site.path());
+    let output = farm.rmx(&["render", "FilmCut", "cut-video.mp4"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    for part in [
+        "playing cut.mp4 (h264) at ",
+        "cannot be decoded beyond the frame at ",
+    ] {
+        assert!(said.contains(part), "no {part:?} in\n{said}");
+    }
+    farm.assert_quiet();
+}

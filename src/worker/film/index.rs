@@ -27,6 +27,8 @@ pub(super) struct Index {
     pub(super) is_hdr: bool,
     /// Seconds from the film's beginning at which frames begin, ascending, at least one.
     shown_at: Vec<f64>,
+    /// What ffmpeg finds wrong with the file, if anything: it may have been cut off.
+    pub(super) fault: Option<String>,
 }
 
 impl Index {
@@ -34,6 +36,19 @@ impl Index {
     pub(super) fn frame_at(&self, time_s: f64) -> usize {
         let begun = self.shown_at.partition_point(|at| *at <= time_s + EARLY_S);
         begun.saturating_sub(1)
+    }
+
+    /// When the frame `number` begins.
+    pub(super) fn begin_of(&self, number: usize) -> f64 {
+        self.shown_at[number.min(self.shown_at.len() - 1)]
+    }
+
+    /// Whether the last frame would be over at `time_s`, if it were shown as long as the one before it.
+    pub(super) fn is_over_at(&self, time_s: f64) -> bool {
+        match self.shown_at[..] {
+            [.., before, last] => time_s + EARLY_S >= last + (last - before),
+            _ => false,
+        }
     }
 
     /// A time between the frame before `number` and that frame, from which a decoder has it first.
@@ -52,7 +67,7 @@ impl Index {
 pub(super) async fn read(tools: &Tools, input: &Input) -> Result<Index, Cause> {
     let starting = |error: std::io::Error| Cause::passing(format!("starting ffmpeg: {error}"));
     let mut child = input
-        .ffmpeg(tools, &["-hide_banner", "-nostats"])
+        .ffmpeg(tools, &["-hide_banner", "-nostats", "-v", "level+info"])
         .await
         .map_err(starting)?
         .args(["-map", "0:v:0", "-c", "copy", "-f", "framecrc", "-"])
@@ -72,8 +87,9 @@ pub(super) async fn read(tools: &Tools, input: &Input) -> Result<Index, Cause> {
     let ended = ended(child.wait().await.map_err(reading)?, &words);
     let was_killed = ended.as_ref().is_err_and(|cause| cause.passing);
     if shown_at.is_empty() && !was_killed {
-        let last = words.lines().rev().find(|line| !line.trim().is_empty());
-        let last = last.unwrap_or("it has no frames").trim();
+        let mut lines = words.lines().rev().map(|line| told(line).1.trim());
+        let last = lines.find(|line| !line.is_empty());
+        let last = last.unwrap_or("it has no frames");
         return Err(Cause::lasting(format!("it is no film: {last}")));
     }
     // The frames behind that point would all be the last one before it.
@@ -82,11 +98,22 @@ pub(super) async fn read(tools: &Tools, input: &Input) -> Result<Index, Cause> {
         .lines()
         .filter(|line| line.contains("Video:"))
         .any(|line| line.contains("smpte2084") || line.contains("arib-std-b67"));
+    let fault = words.lines().map(told).find(|(is_error, _)| *is_error);
     Ok(Index {
         codec,
         is_hdr,
         shown_at,
+        fault: fault.map(|(_, text)| text.to_owned()),
     })
+}
+
+/// Whether a line of ffmpeg's tells of an error, and what it says behind its level.
+fn told(line: &str) -> (bool, &str) {
+    let behind = |level| line.split_once(level).map(|(_, text)| text);
+    match behind("[error] ").or_else(|| behind("[fatal] ")) {
+        Some(text) => (true, text),
+        None => (false, behind("[info] ").unwrap_or(line)),
+    }
 }
 
 /// Codec and times of ffmpeg's `framecrc` format: a header of `#` lines, then a line a packet, with its times in ticks.
@@ -132,11 +159,12 @@ mod tests {
             let parsed = runtime.block_on(parse(BufReader::new(text.as_bytes()).lines()));
             let (codec, shown_at) = parsed.unwrap();
             let count = shown_at.len();
-            let index = Index { codec, is_hdr: false, shown_at };
+            let index = Index { codec, is_hdr: false, shown_at, fault: None };
             if count > 0 {
                 let number = index.frame_at(time_s);
                 prop_assert!(number < count);
-                let _ = index.before(number);
+                let _ = (index.before(number), index.begin_of(number));
+                let _ = index.is_over_at(time_s);
             }
         }
     }

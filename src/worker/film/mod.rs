@@ -11,7 +11,7 @@ mod skeleton;
 mod stream;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::{Mutex, OnceCell};
@@ -69,6 +69,8 @@ pub(super) struct Films {
     /// Films of other servers, by the number they have in their address there.
     remote: Mutex<Vec<Arc<RemoteFile>>>,
     open: Mutex<OpenFilms>,
+    /// What is to be told of films that are shown all the same.
+    notes: std::sync::Mutex<Vec<String>>,
 }
 
 #[derive(Debug)]
@@ -90,6 +92,8 @@ struct Film {
     streams: Vec<FrameStream>,
     /// Room for them. Known by the latest frame are those that made room.
     room: Room<usize>,
+    /// Whether it was told that its end cannot be decoded.
+    is_told: bool,
 }
 
 impl Films {
@@ -105,10 +109,17 @@ impl Films {
                 films: Vec::new(),
                 room: Room::new(FILMS, FILMS_MAX),
             }),
+            notes: std::sync::Mutex::default(),
         }
     }
 
-    /// The frame that is shown at `time_s`, seconds from the film's beginning; its last one after its end.
+    /// What there is to be told of films since the last call.
+    pub(super) fn take_notes(&self) -> Vec<String> {
+        std::mem::take(&mut *self.notes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The frame that is shown at `time_s`, seconds from the film's beginning; its last one after its end. That is what the
+    /// official renderer shows of a film which was cut off, too; a note tells of it.
     ///
     /// # Errors
     /// The file is missing or cannot be decoded; file, codec and time are named.
@@ -120,6 +131,12 @@ impl Films {
             empty => empty.insert(self.open_film(wanted).await?),
         };
         let image = film.frame(&self.tools, wanted, time_s).await?;
+        if let Some(fault) = film.fault_at(time_s) {
+            let (name, codec) = (named(&wanted.source), &film.index.codec);
+            let note = format!("playing {name} ({codec}) at {time_s:.3} s: {fault}");
+            let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+            notes.push(note);
+        }
         Ok(FilmFrame {
             image,
             content_type: if wanted.transparent {
@@ -177,6 +194,7 @@ impl Films {
             index,
             streams: Vec::new(),
             room: Room::new(STREAMS, STREAMS_MAX),
+            is_told: false,
         })
     }
 
@@ -222,6 +240,20 @@ impl Films {
 }
 
 impl Film {
+    /// Why the frame that was just shown at `time_s` is not the one of that time. Told once.
+    fn fault_at(&mut self, time_s: f64) -> Option<String> {
+        let stream = self.streams.last()?;
+        let is_over = self.index.is_over_at(time_s);
+        let cut_off = self.index.fault.as_deref().filter(|_| is_over);
+        let fault = stream.fault().or(cut_off).filter(|_| !self.is_told)?;
+        let last_s = self.index.begin_of(stream.latest());
+        let fault = format!(
+            "it cannot be decoded beyond the frame at {last_s:.3} s, which is shown instead: {fault}"
+        );
+        self.is_told = true;
+        Some(fault)
+    }
+
     async fn frame(&mut self, tools: &Tools, wanted: &Wanted, time_s: f64) -> TaskResult<Bytes> {
         let number = self.index.frame_at(time_s);
         let failed = |cause: Cause| {

@@ -39,6 +39,8 @@ pub(super) struct FrameStream {
     image: Option<Bytes>,
     /// The number of the frame that is read next.
     next: usize,
+    /// What ffmpeg said when it ended before a frame that was asked for.
+    fault: Option<String>,
     words: JoinSet<String>,
     child: Child,
 }
@@ -102,6 +104,7 @@ impl FrameStream {
             png: wanted.transparent,
             image: None,
             next: first,
+            fault: None,
             words,
             child,
         })
@@ -113,6 +116,11 @@ impl FrameStream {
             Some(_) => self.next - 1,
             None => self.next,
         }
+    }
+
+    /// Why there is no frame behind the latest one, if ffmpeg said so.
+    pub(super) fn fault(&self) -> Option<&str> {
+        self.fault.as_deref()
     }
 
     /// The frame `number`, which is not before [`FrameStream::latest`]. A film that ends before it shows its last one.
@@ -128,10 +136,11 @@ impl FrameStream {
                 }
                 Ok(None) => {
                     let words = self.end().await?;
-                    let nothing = || match words.trim() {
-                        "" => Cause::lasting("ffmpeg has no frame there"),
-                        words => Cause::lasting(words),
-                    };
+                    let said = Some(words.trim()).filter(|words| !words.is_empty());
+                    if let Some(line) = said.and_then(|words| words.lines().next()) {
+                        self.fault = Some(line.to_owned());
+                    }
+                    let nothing = || Cause::lasting(said.unwrap_or("ffmpeg has no frame there"));
                     return self.image.clone().ok_or_else(nothing);
                 }
                 Err(error) => {

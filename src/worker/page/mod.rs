@@ -213,10 +213,13 @@ impl Page {
         self.start
     }
 
-    /// Lines of the page's console since the last call: level and text.
+    /// Lines of the page's console since the last call, and what else there is to be told of what it loads: level and text.
     pub(super) fn take_logs(&mut self) -> Vec<(String, String)> {
         self.drain();
-        std::mem::take(&mut self.events.logs)
+        let mut logs = std::mem::take(&mut self.events.logs);
+        let told = |level: &'static str| move |text| (level.to_owned(), text);
+        logs.extend(self.server.take_notes().into_iter().map(told("warning")));
+        logs
     }
 
     /// Ends the page and its browser.

@@ -153,7 +153,7 @@
   emits("EmitsOutside", [{frame: 4, ...twice, filename: "../../words.txt"}]);
 
   // A film's frames as `<OffthreadVideo>` asks for them.
-  const film = (id, src, transparent, toneMapped) => scene(id, (container) => {
+  const film = (id, src, transparent, toneMapped, durationInFrames = 8) => scene(id, (container) => {
     const image = below(container, "img");
     Object.assign(image.style, {top: "0", height: "180px"});
     return (frame) => during("a frame of a film", async () => {
@@ -163,7 +163,8 @@
       image.src = URL.createObjectURL(await answer.blob());
       await image.decode();
     });
-  }, {fps: 10, durationInFrames: 8});
+  }, {fps: 10, durationInFrames});
+  film("FilmCut", "cut.mp4", false, false, 14);
   film("FilmBright", "bright.mp4", false, true);
   film("FilmUnmapped", "bright.mp4", false, false);
   film("FilmClear", "clear.webm", true, false);

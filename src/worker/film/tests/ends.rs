@@ -73,6 +73,55 @@ async fn a_decoder_that_gives_up_is_told_and_not_tried_again() {
 }
 
 #[tokio::test]
+async fn a_film_that_was_cut_off_shows_its_last_good_frame_and_says_so_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let front = [
+        "-c:v",
+        "rawvideo",
+        "-pix_fmt",
+        "rgb24",
+        "-movflags",
+        "faststart",
+    ];
+    film(folder.path(), "film.mov", "10", 12, &front);
+    let path = folder.path().join("film.mov");
+    let content = std::fs::read(&path).unwrap();
+    let media = content.windows(4).position(|four| four == b"mdat").unwrap();
+    // Within the seventh frame.
+    let cut = (media + content.len()) / 2 + 1_000;
+    std::fs::write(&path, &content[..cut]).unwrap();
+    let films = films(folder.path());
+    let film = wanted("film.mov");
+    films.frame(&film, 0.3).await.unwrap();
+    assert_eq!(films.take_notes(), [] as [&str; 0]);
+    let end = number(&films.frame(&film, 2.9).await.unwrap().image);
+    assert_eq!(end, 5);
+    let notes = films.take_notes();
+    let expected = format!(
+        "playing film.mov (rawvideo) at 2.900 s: it cannot be decoded beyond the frame at {:.3} s",
+        f64::from(end) / 10.0
+    );
+    assert!(notes[0].starts_with(&expected), "{notes:?}");
+    films.frame(&film, 2.8).await.unwrap();
+    assert_eq!(films.take_notes(), [] as [&str; 0]);
+}
+
+#[tokio::test]
+async fn of_a_film_that_has_simply_ended_there_is_nothing_to_tell() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, more) in [
+        ("film.mp4", LOSSLESS),
+        ("film.mkv", LOSSLESS),
+        ("film.mov", LARGE),
+    ] {
+        film(folder.path(), name, "10", 12, more);
+        let films = films(folder.path());
+        films.frame(&wanted(name), 5.0).await.unwrap();
+        assert_eq!(films.take_notes(), [] as [&str; 0], "{name}");
+    }
+}
+
+#[tokio::test]
 async fn an_index_that_was_not_read_to_its_end_is_none() {
     let folder = tempfile::tempdir().unwrap();
     film(folder.path(), "film.mp4", "10", 30, LARGE);
