@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 
 use super::cdp::{Cdp, CdpError, Event};
 use super::failure::{TaskResult, internal, retryable};
+use super::proxy::Proxy;
 use super::tools::Tools;
 use crate::protocol::{BrowserSettings, FailureKind, TaskFailure};
 
@@ -66,7 +67,6 @@ const FLAGS: &[&str] = &[
     "--export-tagged-pdf",
     "--metrics-recording-only",
     "--no-pings",
-    "--no-proxy-server",
     "--password-store=basic",
     "--use-mock-keychain",
     "--video-threads=1",
@@ -97,6 +97,8 @@ fn flags_of(settings: &BrowserSettings) -> Vec<String> {
 pub(super) struct Browser {
     pub(super) cdp: Cdp,
     pub(super) events: mpsc::Receiver<Event>,
+    /// Its way to other servers.
+    pub(super) proxy: Proxy,
     process: Child,
     stderr: Arc<Mutex<VecDeque<String>>>,
     _readers: JoinSet<()>,
@@ -115,6 +117,7 @@ impl Browser {
             .prefix("rmx-browser-")
             .tempdir_in(&tools.scratch)
             .map_err(|error| internal("making the browser's profile folder", error))?;
+        let proxy = Proxy::start(tools.guard).await?;
         let pipes =
             || std::io::pipe().map_err(|error| internal("making a pipe to the browser", error));
         let ((their_input, our_output), (our_input, their_output)) = (pipes()?, pipes()?);
@@ -122,6 +125,7 @@ impl Browser {
         command
             .args(FLAGS)
             .args(flags_of(settings))
+            .args(proxy.flags())
             .arg(format!("--force-device-scale-factor={scale}"))
             .arg(format!("--user-data-dir={}", profile.path().display()))
             .arg("about:blank")
@@ -163,6 +167,7 @@ impl Browser {
         let mut browser = Self {
             cdp,
             events,
+            proxy,
             process,
             stderr,
             _readers: readers,

@@ -51,10 +51,31 @@ impl Guard {
         }
     }
 
+    /// The port of a runtime API on this very machine.
+    pub(super) fn port_here(self) -> Option<u16> {
+        let here = self.runtime_api.filter(|api| is_here(plain(api.ip())));
+        here.map(|api| api.port())
+    }
+
+    /// A connection to a server. Names are looked up here, so that what is checked is what is connected to.
+    ///
+    /// # Errors
+    /// It may not be reached ([`Forbidden`]), or cannot.
+    pub(super) async fn connect(
+        self,
+        host: &str,
+        port: u16,
+    ) -> Result<TcpStream, Box<dyn Error + Send + Sync>> {
+        let found = lookup_host((host, port)).await?;
+        let addresses: Result<Vec<_>, _> = found.map(|address| self.check(address)).collect();
+        let stream = TcpStream::connect(&addresses?[..]).await?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+
     fn check(self, address: SocketAddr) -> Result<SocketAddr, Forbidden> {
         let is_runtime_api = self.runtime_api.is_some_and(|api| {
             let (host, api_host) = (plain(address.ip()), plain(api.ip()));
-            let is_here = |ip: IpAddr| ip.is_loopback() || ip.is_unspecified();
             address.port() == api.port() && (host == api_host || is_here(host) && is_here(api_host))
         });
         if is_runtime_api || tells_secrets(plain(address.ip())) {
@@ -62,6 +83,10 @@ impl Guard {
         }
         Ok(address)
     }
+}
+
+fn is_here(ip: IpAddr) -> bool {
+    ip.is_loopback() || ip.is_unspecified()
 }
 
 /// An IPv4 address that is written as one of IPv6 (RFC 4291, 2.5.5.2; RFC 6052, 2.1) is itself.
@@ -86,7 +111,7 @@ fn tells_secrets(ip: IpAddr) -> bool {
     }
 }
 
-/// Makes connections. Names are looked up here, so that what is checked is what is connected to.
+/// Makes connections, as [`Guard::connect`].
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Connect(pub(super) Guard);
 
@@ -112,10 +137,7 @@ impl Service<Uri> for Connect {
             } else {
                 80
             };
-            let found = lookup_host((host, uri.port_u16().unwrap_or(usual))).await?;
-            let addresses: Result<Vec<_>, _> = found.map(|address| guard.check(address)).collect();
-            let stream = TcpStream::connect(&addresses?[..]).await?;
-            stream.set_nodelay(true)?;
+            let stream = guard.connect(host, uri.port_u16().unwrap_or(usual)).await?;
             Ok(TokioIo::new(stream))
         })
     }

@@ -24,6 +24,7 @@ mod open;
 mod orchestrator;
 mod packed;
 mod page;
+mod proxy;
 mod scratch;
 mod serve;
 mod site;

@@ -20,6 +20,7 @@ mod limits;
 mod options;
 mod package;
 mod peer;
+mod reach;
 mod smoke;
 mod sound;
 mod web;

@@ -219,6 +219,8 @@ impl Page {
         let mut logs = std::mem::take(&mut self.events.logs);
         let told = |level: &'static str| move |text| (level.to_owned(), text);
         logs.extend(self.server.take_notes().into_iter().map(told("warning")));
+        let refusals = self.browser.proxy.take_refusals();
+        logs.extend(refusals.into_iter().map(told("error")));
         logs
     }
 

@@ -101,6 +101,40 @@
     return () => {};
   }, {defaultProps: {src: "", shown: []}, durationInFrames: 1});
 
+  // Tries everything that leads to other servers: its bar code has a bit for each address that is reached.
+  scene("Reaches", (container, {port}) => {
+    const draw = numbered(container);
+    let reached = 0;
+    const fetched = (address) => fetch(address, {mode: "no-cors"});
+    const worker = (address) => new Promise((resolve, reject) => {
+      const script = `fetch("${address}", {mode: "no-cors"}).then(() => postMessage(true), () => postMessage(false))`;
+      const worker = new Worker(URL.createObjectURL(new Blob([script])));
+      worker.onmessage = ({data}) => data ? resolve() : reject();
+    });
+    const socket = (address) => new Promise((resolve, reject) => {
+      const socket = new WebSocket(address);
+      socket.onopen = resolve;
+      socket.onerror = reject;
+    });
+    during("other servers", async () => {
+      const api = await (await fetch(`http://127.0.0.1:${port}/api`)).text();
+      const next = `${api}/2018-06-01/runtime/invocation/next`;
+      const local = next.replace("127.0.0.1", "localhost");
+      await Promise.all([
+        fetched(`http://127.0.0.1:${port}/`),
+        fetched(`http://localhost:${port}/`),
+        fetched(`http://${next}`),
+        fetched(`http://${local}`),
+        fetched(`http://127.0.0.1:${port}/to/${next}`),
+        worker(`http://${next}`),
+        socket(`ws://${local}`),
+        fetched("http://169.254.169.254/latest/meta-data/"),
+      ].map((trial, bit) => trial.then(() => { reached |= 1 << bit; }, () => {})));
+      draw(reached);
+    });
+    return () => draw(reached);
+  }, {defaultProps: {port: 0}, durationInFrames: 2});
+
   scene("Words", (container) => {
     const words = below(container, "div");
     Object.assign(words.style, {top: "0", height: "180px", color: "white", fontSize: "24px"});
