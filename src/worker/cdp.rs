@@ -298,6 +298,28 @@ mod tests {
         drop(from_browser);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn whatever_comes_out_of_the_browsers_pipe_what_is_a_message_is_taken(
+            before in "([\\x01-\\x7f]|\\{\"(id|method|params|error|result)\":(null|-?[0-9e.]{1,30}|\"a\"|\\{\\})\\}){0,9}",
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let methods = runtime.unwrap().block_on(async {
+                let ((to_browser, _at_browser), (mut from_browser, to_us)) = (pair(), pair());
+                let (_cdp, mut events) = Cdp::new(to_browser, to_us);
+                let said = format!("{before}\0{{\"method\":\"Page.last\"}}\0");
+                from_browser.write_all(said.as_bytes()).await.unwrap();
+                drop(from_browser);
+                let mut methods = Vec::new();
+                while let Some(event) = events.recv().await {
+                    methods.push(event.method);
+                }
+                methods
+            });
+            proptest::prop_assert_eq!(methods.last().map(String::as_str), Some("Page.last"));
+        }
+    }
+
     #[tokio::test]
     async fn a_flood_of_console_lines_drops_lines_and_no_signal() {
         let ((to_browser, _at_browser), (mut from_browser, to_us)) = (pair(), pair());

@@ -73,8 +73,8 @@ pub(super) fn mapped(stack: &str, maps: &BTreeMap<String, DecodedMap>) -> String
             .trim_start_matches('/');
         let original = format!(
             "{source}:{}:{}",
-            token.get_src_line() + 1,
-            token.get_src_col() + 1
+            token.get_src_line().saturating_add(1),
+            token.get_src_col().saturating_add(1)
         );
         line.replace(place.text, &original)
     };
@@ -89,7 +89,40 @@ pub(super) fn mapped(stack: &str, maps: &BTreeMap<String, DecodedMap>) -> String
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn whatever_a_site_has_for_a_map_a_stack_is_told(
+            damaged in prop::collection::vec(any::<u8>(), 0..60),
+            mappings in "[A-Za-z0-9+/;,]{0,60}",
+            sections in any::<bool>(),
+            line in any::<u32>(),
+            column in 0_u32..40,
+        ) {
+            let map = format!(r#"{{"version":3,"sources":["a.ts",null],"names":["n"],"mappings":"{mappings}"}}"#);
+            let map = match sections {
+                true => format!(r#"{{"version":3,"sections":[{{"offset":{{"line":{line},"column":4294967295}},"map":{map}}}]}}"#),
+                false => map,
+            };
+            let cut = map.len().min(damaged.len() * 8);
+            let damaged = [&map.as_bytes()[..cut], &damaged, &map.as_bytes()[cut..]].concat();
+            let url = "http://localhost/a.js".to_owned();
+            let stack = format!("Error: broken\n    at f ({url}:1:{column})\n    at g ({url}:{line}:1)");
+            for map in [map.into_bytes(), damaged].iter().filter_map(|bytes| parse(bytes)) {
+                let told = mapped(&stack, &BTreeMap::from([(url.clone(), map)]));
+                prop_assert!(told.starts_with("Error: broken\n    at f ("), "{}", told);
+            }
+        }
+
+        #[test]
+        fn whatever_a_page_throws_its_places_are_looked_for(stack in "(\\PC|http://|https://|:[0-9]{0,11}|\n){0,40}") {
+            let _ = scripts(&stack);
+            prop_assert!(mapped(&stack, &BTreeMap::new()).lines().count() <= LINES_MAX);
+        }
+    }
 
     #[test]
     fn places_are_found_and_mapped() {

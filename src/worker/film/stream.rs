@@ -4,7 +4,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::io::{AsyncReadExt as _, BufReader};
+use tokio::io::{AsyncRead, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, ChildStdout};
 use tokio::task::JoinSet;
 
@@ -129,7 +129,7 @@ impl FrameStream {
     /// The decoder did not end well, or it has no frame at all.
     pub(super) async fn frame(&mut self, number: usize) -> Result<Bytes, Cause> {
         while self.next <= number {
-            match self.read().await {
+            match next(&mut self.images, self.png).await {
                 Ok(Some(image)) => {
                     self.image = Some(image);
                     self.next += 1;
@@ -166,46 +166,59 @@ impl FrameStream {
         ended(status, &words)?;
         Ok(words)
     }
+}
 
-    /// The next image; nothing at the end.
-    async fn read(&mut self) -> std::io::Result<Option<Bytes>> {
-        let mut image = vec![0; 8];
-        match self.images.read_exact(&mut image).await {
-            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(None),
-            other => other?,
-        };
-        if self.png {
-            self.read_png(&mut image).await?;
-        } else {
-            // A BMP begins with `BM` and its size.
-            let size = u32::from_le_bytes([image[2], image[3], image[4], image[5]]);
-            let left = size_of(size)?.saturating_sub(image.len());
-            self.read_more(&mut image, left).await?;
-        }
-        Ok(Some(image.into()))
+/// The next image, a PNG or a BMP; nothing at the end.
+async fn next(images: &mut (impl AsyncRead + Unpin), png: bool) -> std::io::Result<Option<Bytes>> {
+    let mut image = vec![0; 8];
+    match images.read_exact(&mut image).await {
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(None),
+        other => other?,
+    };
+    if png {
+        read_png(images, &mut image).await?;
+    } else {
+        // A BMP begins with `BM` and its size.
+        let size = u32::from_le_bytes([image[2], image[3], image[4], image[5]]);
+        let left = size_of(size)?.saturating_sub(image.len());
+        read_more(images, &mut image, left).await?;
     }
+    Ok(Some(image.into()))
+}
 
-    /// A PNG is its signature and chunks: length, kind, content, checksum; the last one is `IEND`.
-    async fn read_png(&mut self, image: &mut Vec<u8>) -> std::io::Result<()> {
-        loop {
-            let at = image.len();
-            self.read_more(image, 8).await?;
-            let length = [image[at], image[at + 1], image[at + 2], image[at + 3]];
-            let is_last = &image[at + 4..at + 8] == b"IEND";
-            let length = size_of(u32::from_be_bytes(length))?;
-            self.read_more(image, length + 4).await?;
-            if is_last {
-                return Ok(());
-            }
-        }
-    }
-
-    async fn read_more(&mut self, image: &mut Vec<u8>, length: usize) -> std::io::Result<()> {
+/// A PNG is its signature and chunks: length, kind, content, checksum; the last one is `IEND`.
+async fn read_png(
+    images: &mut (impl AsyncRead + Unpin),
+    image: &mut Vec<u8>,
+) -> std::io::Result<()> {
+    loop {
         let at = image.len();
-        size_of(u32::try_from(at + length).unwrap_or(u32::MAX))?;
-        image.resize(at + length, 0);
-        self.images.read_exact(&mut image[at..]).await.map(|_| ())
+        read_more(images, image, 8).await?;
+        let length = [image[at], image[at + 1], image[at + 2], image[at + 3]];
+        let is_last = &image[at + 4..at + 8] == b"IEND";
+        let length = size_of(u32::from_be_bytes(length))?;
+        read_more(images, image, length + 4).await?;
+        if is_last {
+            return Ok(());
+        }
     }
+}
+
+/// Room is made for what is announced, up to this; for more when it comes.
+const ROOM_BYTES_MAX: usize = 64 << 20;
+
+async fn read_more(
+    images: &mut (impl AsyncRead + Unpin),
+    image: &mut Vec<u8>,
+    length: usize,
+) -> std::io::Result<()> {
+    size_of(u32::try_from(image.len() + length).unwrap_or(u32::MAX))?;
+    image.reserve(length.min(ROOM_BYTES_MAX));
+    let read = images.take(length as u64).read_to_end(image).await?;
+    if read < length {
+        return Err(std::io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(())
 }
 
 /// A size that can be one of an image.
@@ -213,5 +226,36 @@ fn size_of(bytes: u32) -> std::io::Result<usize> {
     match usize::try_from(bytes) {
         Ok(bytes) if bytes <= IMAGE_BYTES_MAX => Ok(bytes),
         _ => Err(std::io::Error::other("ffmpeg sent no image")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn whatever_a_decoder_writes_images_are_parts_of_it(
+            parts in prop::collection::vec(
+                prop_oneof![
+                    prop::collection::vec(any::<u8>(), 0..40),
+                    (0_u32..40).prop_map(|size| [&b"BM"[..], &size.to_le_bytes(), &[0; 2]].concat()),
+                    (0_u32..20).prop_map(|size| [&size.to_be_bytes()[..], b"IDAT"].concat()),
+                    Just(b"\0\0\0\0IEND\0\0\0\0".to_vec()),
+                ],
+                0..12,
+            ),
+            png in any::<bool>(),
+        ) {
+            let written = parts.concat();
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let mut left = &written[..];
+            while let Ok(Some(image)) = runtime.block_on(next(&mut left, png)) {
+                let read = written.len() - left.len();
+                prop_assert_eq!(&written[read - image.len()..read], &image[..]);
+            }
+        }
     }
 }
