@@ -12,6 +12,12 @@ pub const PREFIX: &str = "renders/";
 /// The document's name below that.
 pub const DOCUMENT: &str = "render.json";
 
+/// The key of the document of the render to which the object `key` belongs.
+pub fn document_of(key: &str) -> Option<String> {
+    let (id, _) = key.strip_prefix(PREFIX)?.split_once('/')?;
+    Some(format!("{PREFIX}{id}/{DOCUMENT}"))
+}
+
 /// On which versions a render runs, and for how long at most.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunningRender {

@@ -88,6 +88,14 @@ fn document_key(id: &RenderId) -> String {
     format!("{}{}", prefix(id), running::DOCUMENT)
 }
 
+/// Name of the object that says which run works on a render.
+const LEASE: &str = "lease.json";
+
+/// Its key.
+pub(super) fn lease_key(id: &RenderId) -> String {
+    format!("{}{LEASE}", prefix(id))
+}
+
 /// Prefix of a render's segments.
 pub(super) fn segment_prefix(id: &RenderId) -> String {
     format!("{}segments/", prefix(id))
@@ -277,6 +285,7 @@ pub fn is_work(id: &RenderId, key: &str) -> bool {
         frame.len() >= 7 && frame.bytes().all(|byte| byte.is_ascii_digit())
     };
     rest == running::DOCUMENT
+        || rest == LEASE
         || rest.starts_with("segments/")
         || rest.starts_with("sound/")
         || Container::ALL
@@ -313,15 +322,27 @@ pub async fn is_begun(
     Ok(document.is_some())
 }
 
-/// Removes everything of a render from the bucket.
+/// Removes everything of a render from the bucket: the document last, so that a removal which was cut off can be told from
+/// one that is done. Workers leave nothing where there is no document any more; what one of them was leaving meanwhile is
+/// looked for once more.
 pub(super) async fn remove(
     cloud: &Cloud,
     bucket: &BucketName,
     id: &RenderId,
 ) -> Result<(), CloudError> {
-    let objects = cloud.list_objects(bucket, &prefix(id)).await?;
-    let keys: Vec<String> = objects.into_iter().map(|object| object.key).collect();
-    cloud.delete_objects(bucket, &keys).await
+    let document = document_key(id);
+    let below = async || {
+        let objects = cloud.list_objects(bucket, &prefix(id)).await?;
+        Ok(objects.into_iter().map(|object| object.key))
+    };
+    let keys: Vec<String> = below().await?.filter(|key| *key != document).collect();
+    cloud.delete_objects(bucket, &keys).await?;
+    cloud.delete_objects(bucket, &[document]).await?;
+    let late: Vec<String> = below().await?.collect();
+    match late[..] {
+        [] => Ok(()),
+        _ => cloud.delete_objects(bucket, &late).await,
+    }
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod document;
 pub mod invocation;
 mod invoked;
 mod join;
+mod lease;
 pub mod output;
 mod progress;
 mod questions;
@@ -34,6 +35,7 @@ use crate::protocol::{Answer, ChunkTask, Composition, WorkerTask};
 
 use dispatch::{Session, Unit};
 use document::RenderDocument;
+use lease::Lease;
 use output::{OutputError, OutputFile};
 use request::{RenderRequest, RequestError, Settled};
 use scheduler::{ChunkFailure, RenderFailure};
@@ -54,6 +56,8 @@ pub struct RenderJob {
     pub id: RenderId,
     /// Whether it was begun before and is to be taken up.
     pub resume: bool,
+    /// Who works on it, as others who want to are told.
+    pub holder: String,
     /// Leave segments and document in the bucket after success.
     pub keep_segments: bool,
     /// Where the video goes.
@@ -136,6 +140,17 @@ pub enum RenderError {
     /// The render cannot be taken up.
     #[error(transparent)]
     Resume(#[from] ResumeError),
+    /// Another run works on it.
+    #[error("{holder} works on the render `{id}`")]
+    Busy {
+        /// The render.
+        id: RenderId,
+        /// Who, and since when.
+        holder: String,
+    },
+    /// This run was silent for so long that another one has taken the render up.
+    #[error("another run has taken up the render `{0}`, for this one was silent for too long")]
+    TakenOver(RenderId),
     /// Two frames emit one file.
     #[error(transparent)]
     Artifacts(#[from] ArtifactTwice),
@@ -170,10 +185,24 @@ pub async fn render(
     session: Session<'_>,
     mut on_event: impl FnMut(RenderEvent<'_>),
 ) -> Result<RenderOutput, RenderError> {
-    let began = Instant::now();
     if request.joining().needs_ffmpeg() && job.ffmpeg.is_none() {
         return Err(JoinError::NoFfmpeg(request.options().encode.container).into());
     }
+    let lease = Lease::take(session, &job.id, &job.holder, &mut on_event).await?;
+    let outcome = carry_out(request, job, session, &lease, &mut on_event).await;
+    lease.release().await;
+    outcome
+}
+
+/// Renders a video of which no other run does anything meanwhile.
+async fn carry_out(
+    request: &RenderRequest,
+    job: RenderJob,
+    session: Session<'_>,
+    lease: &Lease,
+    mut on_event: impl FnMut(RenderEvent<'_>),
+) -> Result<RenderOutput, RenderError> {
+    let began = Instant::now();
     let composition = begin(request, &job, session, &mut on_event).await?;
     let settled = request.settle(composition)?;
     on_event(RenderEvent::Planned {
@@ -202,6 +231,7 @@ pub async fn render(
     let Session { cloud, workers, .. } = session;
     let folder = &job.artifacts_folder;
     let artifacts = artifacts::fetch(cloud, &workers.bucket, artifacts, folder).await?;
+    lease.check()?;
     let path = job.output.commit()?;
     if !job.keep_segments
         && let Err(error) = document::remove(session.cloud, &session.workers.bucket, &job.id).await

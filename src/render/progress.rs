@@ -33,6 +33,11 @@ pub struct Progress {
 /// What happens during a render.
 #[derive(Debug)]
 pub enum RenderEvent<'a> {
+    /// Another run works on the render, or died over it: which of the two shows within seconds.
+    Watching {
+        /// Who, and since when.
+        holder: &'a str,
+    },
     /// The composition is known and the frames are cut.
     Planned {
         /// The composition as it is rendered.

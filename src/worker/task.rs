@@ -227,13 +227,12 @@ impl Worker {
             None => self.listen(task, folder.path(), messages).await?,
         };
         let started = Instant::now();
+        self.check_awaited(&task.bucket, &task.segment_key).await?;
         // Who finds a segment must find all that goes with it, so that goes first.
-        let emitted = self
-            .put_artifacts(&task.bucket, &task.artifacts_prefix, artifacts)
-            .await?;
+        let (bucket, prefix) = (&task.bucket, &task.artifacts_prefix);
+        let emitted = self.put_artifacts(bucket, prefix, artifacts).await?;
         if let Some(report) = report {
-            let (bucket, key) = (&task.bucket, &task.sound_key);
-            self.put(bucket, key, &report, "application/x-ndjson")
+            self.put(bucket, &task.sound_key, &report, "application/x-ndjson")
                 .await?;
         }
         let pictures = task.encode.as_ref();
@@ -263,6 +262,7 @@ impl Worker {
         let folder = self.folder("rmx-sound-")?;
         let files = MediaFiles::new(self.site(&task.site)?, self.tools.guard, folder.path())?;
         let made = sound::make(&self.tools, self.cloud()?, &files, task, folder.path()).await?;
+        self.check_awaited(&task.bucket, &task.key).await?;
         let (size_bytes, _) = self
             .put(
                 &task.bucket,

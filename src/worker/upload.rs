@@ -2,12 +2,29 @@
 
 use std::path::Path;
 
-use super::failure::{TaskResult, internal, storage};
+use super::failure::{TaskResult, internal, permanent, storage};
 use super::task::Worker;
 use crate::cloud::{PutOptions, PutOutcome};
 use crate::names::BucketName;
+use crate::protocol::{FailureKind, running};
 
 impl Worker {
+    /// Fails once the render to which `key` belongs has ended: a copy of a task that comes too late leaves nothing, for
+    /// nobody would remove it.
+    pub(super) async fn check_awaited(&self, bucket: &BucketName, key: &str) -> TaskResult<()> {
+        let Some(document) = running::document_of(key) else {
+            return Ok(());
+        };
+        let found = self.cloud()?.head_object(bucket, &document).await;
+        match found.map_err(|error| storage(&error))? {
+            Some(_) => Ok(()),
+            None => {
+                let message = "the render has ended, so what was made for it is not kept";
+                Err(permanent(FailureKind::BadRequest, message))
+            }
+        }
+    }
+
     /// Uploads a file unless an earlier copy of the task has; returns the size of what is there, and which of the two it was.
     pub(super) async fn put(
         &self,

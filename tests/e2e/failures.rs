@@ -286,3 +286,24 @@ fn missing_programs_are_named_with_how_to_get_them() {
     }
     farm.assert_quiet();
 }
+
+#[test]
+fn what_is_made_for_a_render_that_has_ended_is_not_kept() {
+    let site = nasty();
+    let farm = Farm::of(site.path());
+    let mut render = farm.command(&["render", "Slow", "slow.mp4", "--frames-per-lambda=80"]);
+    let render = render.stderr(std::process::Stdio::piped()).spawn().unwrap();
+    farm.wait_until("the render has begun", |farm| {
+        !farm.cloud_files("render%2Ejson").is_empty()
+    });
+    // As if another copy of the chunk had come first, and the render had tidied up after itself.
+    let documents = farm.cloud_files("render%2Ejson");
+    assert_eq!(documents.len(), 1, "{documents:?}");
+    std::fs::remove_file(&documents[0]).unwrap();
+    let output = render.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("the render has ended"), "{said}");
+    assert_eq!(farm.cloud_files("krenders%2F"), [] as [&Path; 0]);
+    farm.assert_quiet();
+}

@@ -47,18 +47,35 @@ impl Farm {
     /// Where the embedded cloud keeps an object with the content of `file`.
     pub(crate) fn cloud_file_like(&self, file: &Path) -> PathBuf {
         let content = std::fs::read(file).unwrap();
+        let found = self.all_cloud_files().into_iter();
+        let mut found = found.filter(|path| std::fs::read(path).unwrap() == content);
+        let shown = file.display();
+        found
+            .next()
+            .unwrap_or_else(|| panic!("no object has the content of {shown}"))
+    }
+
+    /// Files of the embedded cloud's objects whose names have `part`: what it writes of their keys.
+    pub(crate) fn cloud_files(&self, part: &str) -> Vec<PathBuf> {
+        let has_part = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().contains(part);
+        self.all_cloud_files()
+            .into_iter()
+            .filter(has_part)
+            .collect()
+    }
+
+    fn all_cloud_files(&self) -> Vec<PathBuf> {
         let mut folders = vec![self.path(".rmx/local/s3")];
+        let mut files = Vec::new();
         while let Some(folder) = folders.pop() {
             for entry in std::fs::read_dir(folder).unwrap().flatten() {
-                let path = entry.path();
-                if path.is_dir() {
-                    folders.push(path);
-                } else if std::fs::read(&path).unwrap() == content {
-                    return path;
+                match entry.path() {
+                    path if path.is_dir() => folders.push(path),
+                    path => files.push(path),
                 }
             }
         }
-        panic!("no object has the content of {}", file.display());
+        files
     }
 
     /// `rmx` with these arguments, to be run in the project.

@@ -128,6 +128,19 @@ impl Scene {
         id: &RenderId,
         resume: bool,
     ) -> Result<RenderOutput, RenderError> {
+        let output = self.output();
+        self.render_to(&output, composition, props, id, resume)
+            .await
+    }
+
+    async fn render_to(
+        &self,
+        output: &Path,
+        composition: &str,
+        props: serde_json::Value,
+        id: &RenderId,
+        resume: bool,
+    ) -> Result<RenderOutput, RenderError> {
         let request = RenderRequest::new(RenderOptions {
             composition: composition.to_owned(),
             page: PageOptions {
@@ -170,10 +183,11 @@ impl Scene {
         let job = RenderJob {
             id: id.clone(),
             resume,
+            holder: "a test".to_owned(),
             keep_segments: false,
-            output: OutputFile::create(&self.output(), true).unwrap(),
+            output: OutputFile::create(output, true).unwrap(),
             ffmpeg: None,
-            artifacts_folder: self.output().with_extension("artifacts"),
+            artifacts_folder: output.with_extension("artifacts"),
         };
         let cancel = CancellationToken::new();
         let session = Session {
@@ -282,6 +296,70 @@ async fn a_render_is_taken_up_where_it_failed() {
     assert_eq!((output.chunks, output.chunks_resumed), (3, 2));
     assert_eq!(frame_count(&scene.output()), "30");
     assert_eq!(scene.objects().await, [] as [&str; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_runs_of_one_render_the_second_is_refused_by_name() {
+    let scene = Scene::new(WORKER).await;
+    let id = new_render_id();
+    let waits = json!({ "waits": scene.folder.path().join("go on") });
+    let first = scene.render("Title", waits.clone(), &id, false);
+    let others = async {
+        while scene.objects().await.is_empty() {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        let [a, b] = ["a.mp4", "b.mp4"].map(|name| scene.folder.path().join(name));
+        let (a, b) = tokio::join!(
+            scene.render_to(&a, "Title", waits.clone(), &id, true),
+            scene.render_to(&b, "Title", waits.clone(), &id, true),
+        );
+        for refused in [a, b] {
+            let error = refused.unwrap_err();
+            assert!(matches!(error, RenderError::Busy { .. }), "{error:?}");
+            assert!(error.to_string().starts_with("a test since "), "{error}");
+        }
+        std::fs::write(scene.folder.path().join("go on"), "").unwrap();
+    };
+    let (first, ()) = tokio::join!(first, others);
+    assert_eq!(first.unwrap().frame_count, 30);
+    assert_eq!(scene.objects().await, [] as [&str; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_render_whose_run_died_is_taken_up_and_the_run_cannot_tidy_up_any_more() {
+    let scene = Scene::new(WORKER).await;
+    let id = new_render_id();
+    let waits = json!({ "waits": scene.folder.path().join("go on") });
+    // A lease that nobody renews.
+    let key = format!("renders/{id}/lease.json");
+    let lease = json!({ "run": "x", "holder": "the dead", "since": "then", "renewals": 3 });
+    let lease = serde_json::to_vec(&lease).unwrap();
+    let (cloud, bucket) = (&scene.cloud, &scene.workers.bucket);
+    let put = async || {
+        let options = rmx::cloud::PutOptions::default();
+        let put = cloud.put_object(bucket, &key, lease.clone().into(), &options);
+        put.await.unwrap();
+    };
+    put().await;
+    let began = std::time::Instant::now();
+    let first = scene.render("Title", waits, &id, false);
+    let other = async {
+        // Until the dead one's lease has been taken over and the work has begun.
+        while scene.objects().await.len() < 2 {
+            assert!(began.elapsed().as_secs() < 120, "it was never taken over");
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        // Now somebody takes it from that run, and holds on to it.
+        put().await;
+        tokio::time::sleep(std::time::Duration::from_secs(6)).await;
+        std::fs::write(scene.folder.path().join("go on"), "").unwrap();
+    };
+    let (first, ()) = tokio::join!(first, other);
+    let error = first.unwrap_err();
+    assert!(matches!(error, RenderError::TakenOver(_)), "{error:?}");
+    let left = scene.objects().await;
+    assert!(left.contains(&key) && left.len() == 5, "{left:?}");
+    assert!(!scene.output().exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]

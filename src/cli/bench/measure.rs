@@ -15,6 +15,7 @@ use crate::env::Tool;
 use crate::render::dispatch::Session;
 use crate::render::output::OutputFile;
 use crate::render::{self, RenderEvent, RenderJob, new_render_id};
+use crate::state::Holder;
 
 use super::course::Course;
 use super::figures::Measured;
@@ -72,6 +73,7 @@ impl Measurement<'_> {
         let job = RenderJob {
             id: new_render_id(),
             resume: false,
+            holder: Holder::new(&context.env, "rmx bench").to_string(),
             keep_segments: false,
             output: OutputFile::create(&scratch.path().join("video"), true)?,
             ffmpeg: context.env.find_tool(Tool::Ffmpeg),

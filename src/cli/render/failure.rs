@@ -28,6 +28,18 @@ pub(in crate::cli) fn shown(
         RenderError::Output(error) => error.into(),
         RenderError::Cloud(error) => error.into(),
         RenderError::Resume(error) => resume_error(error),
+        error @ RenderError::Busy { .. } => {
+            CommandError::error("Somebody else works on this render")
+                .cause(error)
+                .hint(
+                    "wait until it has ended, or end it: seconds later the render can be taken up",
+                )
+        }
+        error @ RenderError::TakenOver(_) => {
+            CommandError::error("Somebody else works on this render now")
+                .cause(error)
+                .hint("leave it to that run: what was rendered here is of use to it")
+        }
         RenderError::UnknownComposition { asked, known } => unknown(&asked, &known),
         RenderError::Artifacts(error) => CommandError::error("Two frames emit the same artifact")
             .cause(error)

@@ -27,6 +27,7 @@ use crate::render::request::{
     CaptureOptions, EncodeOptions, RenderOptions, RenderRequest, SoundOptions,
 };
 use crate::render::{self, RenderJob, RenderOutput, new_render_id};
+use crate::state::Holder;
 
 use super::context::Context;
 use super::error::{CommandError, ExitStatus};
@@ -196,6 +197,7 @@ pub(crate) async fn cmd_render(
     let job = RenderJob {
         id: args.resume.clone().unwrap_or_else(new_render_id),
         resume: args.resume.is_some(),
+        holder: Holder::new(&context.env, "rmx render").to_string(),
         keep_segments: args.keep_segments,
         output: OutputFile::create(&path, args.overwrite)?,
         ffmpeg: context.env.find_tool(Tool::Ffmpeg),

@@ -188,6 +188,10 @@ impl View {
                 self.say("render_planned", &text, fields);
                 self.other_wishes(&composition.defaults, *codec, *encode);
             }
+            RenderEvent::Watching { holder } => {
+                let text = format!("{holder} works on this render: looking whether it still does");
+                self.say("watching", &text, json!({}));
+            }
             RenderEvent::Progress(progress) => self.progress(*progress),
             RenderEvent::ChunkDone { chunk, took_ms } => {
                 if matches!(self.mode, Mode::Json) {

@@ -213,7 +213,8 @@ impl Board {
             RenderEvent::Stitching { frames, .. } => {
                 self.change(|progress| progress.combined_frames = *frames);
             }
-            RenderEvent::Note { .. }
+            RenderEvent::Watching { .. }
+            | RenderEvent::Note { .. }
             | RenderEvent::Log { .. }
             | RenderEvent::InvocationEnded(_)
             | RenderEvent::Mixing

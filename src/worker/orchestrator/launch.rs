@@ -18,7 +18,9 @@ use crate::names::{BucketName, RenderId};
 use crate::render::chunks::ChunkPlan;
 use crate::render::dispatch::Session;
 use crate::render::output::OutputFile;
-use crate::render::{self, RenderEvent, RenderJob, RenderOutput, is_begun, remove_work};
+use crate::render::{
+    self, RenderError, RenderEvent, RenderJob, RenderOutput, is_begun, remove_work,
+};
 use crate::wire::cost::billed_ms;
 use crate::wire::output::{Place, default_name, disposition};
 use crate::wire::progress::{self, Artifact, FinalCost, PostRenderData, Progress};
@@ -66,7 +68,10 @@ pub(super) async fn launch(farm: &Farm, env: &Env, launch: Launch) -> Result<(),
     let last = match progress.is_over() {
         // The event is repeated because of what should have come after the end.
         true => progress,
-        false => carry_out(farm, env, &launch, (&bucket, &id), progress).await?,
+        false => match carry_out(farm, env, &launch, (&bucket, &id), progress).await {
+            Err(failure) if is_of_another(&failure) => return Ok(()),
+            last => last?,
+        },
     };
     if let Err(error) = site::forget_props(farm, &launch.request.input_props).await {
         tracing::warn!("{error}");
@@ -83,6 +88,11 @@ pub(super) async fn launch(farm: &Farm, env: &Env, launch: Launch) -> Result<(),
         }
     }
     Ok(())
+}
+
+/// Whether another invocation works on the render, and tells how it ends: Lambda may deliver one event twice.
+fn is_of_another(failure: &Failure) -> bool {
+    matches!(failure, Failure::Render(error) if matches!(**error, RenderError::Busy { .. }))
 }
 
 /// Renders, and returns the last word of the progress document.
@@ -108,7 +118,10 @@ async fn carry_out(
         Some(_) => farm.left().saturating_sub(TELLING),
     };
     let error = tokio::select! {
-        ended = orchestration.run() => ended.err().map(|failure| failure.info()),
+        ended = orchestration.run() => match ended {
+            Err(failure) if is_of_another(&failure) => return Err(failure),
+            ended => ended.err().map(|failure| failure.info()),
+        },
         () = sleep(left) => Some(Failure::NoTime(farm.timeout_s).info()),
     };
     if let Some(error) = error {
@@ -148,6 +161,7 @@ impl Orchestration<'_> {
         let job = RenderJob {
             id: self.id.clone(),
             resume,
+            holder: format!("the function {}", farm.function.name),
             keep_segments: true,
             output: OutputFile::create(&scratch.path().join("output").join(name), true)?,
             ffmpeg: self.env.find_tool(Tool::Ffmpeg),

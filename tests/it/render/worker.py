@@ -78,6 +78,9 @@ def chunk(task, reply):
             fault = None
         else:
             open(marker, "w").close()
+    while (file := props.get("waits")) and not os.path.exists(file):
+        reply.say(type="progress", rendered=0, encoded=0)
+        time.sleep(0.05)
     if fault == "page error":
         return reply.say(type="failed", failure=failure("page_error", "no such image", start + 1))
     if fault == "crash":
