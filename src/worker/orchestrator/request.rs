@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use super::failure::Failure;
-use crate::media::{Codec, ColorSpace, Container, Fps, ImageFormat, StillFormat};
+use crate::media::{Codec, ColorSpace, Container, Fps, ImageFormat, StillFormat, X264Preset};
 use crate::protocol::{BrowserSettings, SiteLocation};
 use crate::render::chunks::ChunkLength;
 use crate::render::request::{
@@ -79,7 +79,9 @@ pub(super) fn render_request(
             video_bitrate: start.video_bitrate.clone(),
             buffer_size: start.encoding_buffer_size.clone(),
             max_rate: start.encoding_max_rate.clone(),
-            x264_preset: word("x264Preset", start.x264_preset.as_deref())?,
+            // What goes for these clients is Remotion's default, and not rmx's own.
+            x264_preset: word("x264Preset", start.x264_preset.as_deref())?
+                .or(codec.is_h264().then_some(X264Preset::Medium)),
             pro_res_profile: word("proResProfile", start.pro_res_profile.as_deref())?,
             pixel_format: word("pixelFormat", start.pixel_format.as_deref())?,
             color_space: word("colorSpace", start.color_space.as_deref())?
