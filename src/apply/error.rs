@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Completed, SmokeFailure};
+use super::Completed;
 use crate::cloud::CloudError;
 use crate::digest::Digest;
 use crate::names::{BucketName, FunctionName, SiteName};
@@ -140,7 +140,9 @@ pub enum ChangeError {
         live: Option<String>,
         /// What went wrong.
         #[source]
-        source: SmokeFailure,
+        source: Box<dyn std::error::Error + Send + Sync>,
+        /// Whether that is the version's own doing.
+        of_version: bool,
     },
     /// The state could not be saved. Nothing is done that could not be recorded.
     #[error("the state could not be saved")]

@@ -218,11 +218,16 @@ impl<S: AsyncFnMut(&mut State) -> Result<(), SaveError>> Step<'_, S> {
         // On the heap: a call of the SDK is a large future, and these nest.
         let work = Box::pin(self.wrote.watch(executor.converge(action, after, status)));
         let written = executor.run(action, work).await;
-        if let Err(ChangeError::Smoke { version, .. }) = &written
+        if let Err(ChangeError::Smoke {
+            version,
+            of_version: true,
+            ..
+        }) = &written
             && let Some(record) = self.state.records.get_mut(address)
         {
             smoke::remember_failure(&mut record.outputs, version);
-            self.save_state().await?;
+            // That it did not pass is what has to be told, also where it cannot be recorded.
+            drop(self.save_state().await);
         }
         match written? {
             Some(outputs) => self.record(after, outputs, RecordStatus::Complete).await,

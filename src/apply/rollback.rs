@@ -132,9 +132,8 @@ async fn end(
         published: matches!(&present.spec, Resource::Function(now) if now.published),
         ..spec
     });
-    let undeletable = in_use::undeletable(&record.outputs);
-    record.outputs = present.outputs;
-    in_use::set_undeletable(&mut record.outputs, &undeletable);
+    let recorded = std::mem::replace(&mut record.outputs, present.outputs);
+    in_use::keep_remembered(&recorded, &mut record.outputs);
     record.status = RecordStatus::Complete;
     Ok(())
 }

@@ -9,8 +9,14 @@ use crate::names::FunctionName;
 use crate::plan::change::AliasRevision;
 use crate::plan::in_use::FAILED_SMOKE_OUTPUT;
 
-/// Whatever the check says when a version does not pass.
-pub type SmokeFailure = Box<dyn std::error::Error + Send + Sync>;
+/// Why a version did not pass.
+#[derive(Debug)]
+pub struct SmokeFailure {
+    /// Whatever the check says.
+    pub source: Box<dyn std::error::Error + Send + Sync>,
+    /// Whether it is the version's own doing. A refused or interrupted invocation says nothing about it.
+    pub of_version: bool,
+}
 
 /// Has a version of a function show that it works. It may be asked again about the same one.
 #[derive(Clone, Copy)]
@@ -55,7 +61,8 @@ impl Executor<'_> {
         }
         self.wait_for(format!("version {version} to pass its smoke render"));
         let checked = check(name.clone(), version.to_owned()).await;
-        checked.map_err(|source| ChangeError::Smoke {
+        checked.map_err(|SmokeFailure { source, of_version }| ChangeError::Smoke {
+            of_version,
             function: name.clone(),
             version: version.to_owned(),
             live: live.map(|alias| alias.version.clone()),

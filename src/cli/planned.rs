@@ -14,6 +14,7 @@ use crate::plan::change::{Desired, Plan};
 use crate::plan::code_size::{self, CodeSize};
 use crate::plan::cost::{self, Estimate, Shape};
 use crate::plan::gate::{self, Violation};
+use crate::plan::in_use::FAILED_SMOKE_OUTPUT;
 use crate::plan::limits::Package;
 use crate::plan::loss::{Loss, LossKind};
 use crate::plan::preflight::Preflight;
@@ -252,6 +253,14 @@ pub(super) async fn configuration(
         }
         // A farm can be destroyed after its folders are gone.
         PlanMode::Destroy | PlanMode::RefreshOnly => context.config(),
+    }
+}
+
+impl Planned {
+    /// Whether a version did not pass its smoke render, so that what follows it has to.
+    pub(super) fn owes_smoke(&self) -> bool {
+        let mut changes = self.plan.changes.iter();
+        changes.any(|change| change.outputs.contains_key(FAILED_SMOKE_OUTPUT))
     }
 }
 

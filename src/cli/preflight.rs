@@ -225,7 +225,7 @@ impl Asker<'_> {
         let surroundings = Surroundings {
             identity: &self.farm.identity,
             code_bucket: bucket.as_ref(),
-            smoke: self.config.function.smoke,
+            smoke: self.config.function.smoke || planned.owes_smoke(),
         };
         let mut needs = preflight::needs(&planned.plan, surroundings);
         let state = desired::state_needs(self.config, &self.farm.identity);

@@ -223,6 +223,12 @@ pub(crate) fn hint(error: &StateError) -> String {
         StateError::Cloud { source, .. } if source.kind == CloudErrorKind::Credentials => {
             return format!("log in again, then {GO_ON}");
         }
+        StateError::Gone { place, signpost } if !place.starts_with("s3://") => {
+            return format!(
+                "put a backup back where it was ({place}): they are in the folder `backups` beside it. Or delete {signpost} to begin a \
+                 new deployment"
+            );
+        }
         StateError::Gone { place, signpost } => {
             return format!(
                 "put a backup or another whole file back (`aws s3 ls {place}.backups/`, then `aws s3 cp` one to {place}), or delete \

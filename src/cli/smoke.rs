@@ -38,7 +38,10 @@ pub(super) fn check(
                 workers: &workers,
                 cancel: &stop,
             };
-            let checksum = smoke(session).await?;
+            let checksum = smoke(session).await.map_err(|error| SmokeFailure {
+                of_version: error.is_of_version(),
+                source: error.into(),
+            })?;
             tracing::info!(checksum = %checksum.short(), "the smoke render passed");
             Ok(())
         }

@@ -246,7 +246,7 @@ static FUNCTION: TableRule = TableRule {
             default: Default::Value("false"),
             doc: "Whether each new version has to render a built-in second of video, which is looked at frame by frame, \
                   before `live` moves to it. If it does not pass, `live` stays where it is and `rmx apply` ends with 15. \
-                  `rmx apply --smoke` asks for it once.",
+                  `rmx apply --smoke` asks for it once; what follows a version that did not pass has to pass in any case.",
         },
         Key {
             name: "protect",

@@ -80,10 +80,23 @@ fn remember(state: &State, resources: &mut BTreeMap<Address, Observation>) {
         else {
             continue;
         };
-        for name in [UNDELETABLE_OUTPUT, FAILED_SMOKE_OUTPUT] {
-            if let Some(recorded) = record.outputs.get(name) {
-                present.outputs.insert(name.to_owned(), recorded.clone());
-            }
+        keep_remembered(&record.outputs, &mut present.outputs);
+    }
+}
+
+/// Takes over into what was read of a function what only its record knows: `recorded` are the outputs there.
+pub fn keep_remembered(recorded: &BTreeMap<String, String>, read: &mut BTreeMap<String, String>) {
+    let number = |outputs: &BTreeMap<String, String>, name: &str| {
+        let output = outputs.get(name);
+        output.and_then(|version| version.parse::<u64>().ok())
+    };
+    // What went live since, or that one itself, has passed.
+    let paid = number(read, "version") >= number(recorded, FAILED_SMOKE_OUTPUT);
+    for name in [UNDELETABLE_OUTPUT, FAILED_SMOKE_OUTPUT] {
+        if let Some(value) = recorded.get(name)
+            && !(paid && name == FAILED_SMOKE_OUTPUT)
+        {
+            read.insert(name.to_owned(), value.clone());
         }
     }
 }

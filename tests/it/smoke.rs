@@ -88,6 +88,12 @@ fn what_follows_a_version_that_did_not_pass_has_to_pass_also_where_nobody_asks()
     let record_only = ["apply", "--refresh-only", "--auto-approve"];
     drop(project.rmx(&record_only).expect_status(0));
     refused(&project, APPLY, &words);
+    drop(
+        project
+            .rmx(&["rollback", "--to", "1", "--auto-approve"])
+            .expect_status(0),
+    );
+    refused(&project, APPLY, &words);
     assert_eq!(live(&project), 1);
 
     // What passes pays the debt.

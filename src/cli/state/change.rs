@@ -69,7 +69,7 @@ fn no_longer_protected(before: &State, after: &State) -> Vec<Address> {
 fn warn_of_forgotten_protection(context: &Context, addresses: &[Address]) {
     for address in addresses {
         context.ui.warn(format_args!(
-            "{address} was protected, and that is forgotten with its entry. `protect = true` in the configuration and an apply \
+            "{address} was protected, and the state does not say so any more. `protect = true` in the configuration and an apply \
              put it back."
         ));
     }

@@ -217,3 +217,43 @@ where
     text.parse()
         .map_err(|error: T::Err| Failure::option(option, error.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::wire::request::Request;
+
+    /// Preset and rate factor of what a client asks for with `more`.
+    fn encoder(codec: &str, more: &serde_json::Value) -> (Option<X264Preset>, Option<u8>) {
+        let mut payload = json!({
+            "type": "start", "version": "4.0.527", "serveUrl": "site", "composition": "a", "codec": codec,
+            "inputProps": {"type": "payload", "payload": "{}"}, "privacy": "no-acl",
+        });
+        let fields = more.as_object().unwrap().clone();
+        payload.as_object_mut().unwrap().extend(fields);
+        let Ok(Request::Start(start)) = Request::parse("start", payload, "4.0.527") else {
+            panic!("not a start");
+        };
+        let site = SiteLocation::Url("https://example.com".to_owned());
+        let request = render_request(&start, site, "{}".to_owned()).unwrap();
+        let encode = &request.options().encode;
+        (encode.x264_preset, encode.crf)
+    }
+
+    #[test]
+    fn remotions_own_preset_goes_for_its_clients() {
+        let preset = |preset: X264Preset| Some(preset);
+        assert_eq!(
+            encoder("h264", &json!({})),
+            (preset(X264Preset::Medium), None)
+        );
+        let asked = json!({"x264Preset": "veryfast", "crf": 20});
+        assert_eq!(
+            encoder("h264", &asked),
+            (preset(X264Preset::Veryfast), Some(20))
+        );
+        assert_eq!(encoder("h265", &json!({})), (None, None));
+    }
+}
