@@ -354,7 +354,8 @@ impl From<PlanError> for CommandError {
         match &error {
             PlanError::Foreign { .. } => CommandError::error("A name is taken").cause(error).hint(
                 "if it is this deployment's own, its state is missing: look for it (`[state]`, another folder) or \
-                 `rmx state push` a backup of it, from `.rmx/state/backups` or, for a state in S3, from `KEY.backups/` beside it. To take it over, `rmx import`. Else rename the project, the stage or \
+                 `rmx state push` a backup of it, from `.rmx/state/backups` or, for a state in S3, from `KEY.backups/` beside it. To \
+                 take it over, `rmx import`. Else rename the project, the stage or \
                  (for a bucket) `name` under [bucket]",
             ),
             PlanError::NotOurs { address, owner, .. } => {

@@ -122,7 +122,13 @@ impl Found {
         }
     }
 
-    fn required(found: Option<Self>, id: &RenderId) -> Result<Self, CommandError> {
+    /// The render `id`, which has to be there.
+    async fn required(
+        farm: &Farm,
+        bucket: &BucketName,
+        id: &RenderId,
+    ) -> Result<Self, CommandError> {
+        let found = Self::read(&farm.cloud, bucket, id.clone()).await?;
         found.ok_or_else(|| {
             CommandError::error(format!("There is no render {id}"))
                 .hint("`rmx renders list` shows those there are")
@@ -256,8 +262,7 @@ async fn show(
     bucket: &BucketName,
     id: &RenderId,
 ) -> Result<(), CommandError> {
-    let found = Found::read(&farm.cloud, bucket, id.clone()).await?;
-    let found = Found::required(found, id)?;
+    let found = Found::required(farm, bucket, id).await?;
     if context.ui.json() {
         return context.ui.print_json(&found.to_json());
     }
@@ -304,8 +309,7 @@ async fn cancel(
     bucket: &BucketName,
     id: &RenderId,
 ) -> Result<(), CommandError> {
-    let found = Found::read(&farm.cloud, bucket, id.clone()).await?;
-    let found = Found::required(found, id)?;
+    let found = Found::required(farm, bucket, id).await?;
     let cancellable = found
         .progress
         .as_ref()
@@ -340,8 +344,7 @@ async fn delete(
     id: &RenderId,
     auto_approve: bool,
 ) -> Result<(), CommandError> {
-    let found = Found::read(&farm.cloud, bucket, id.clone()).await?;
-    let found = Found::required(found, id)?;
+    let found = Found::required(farm, bucket, id).await?;
     if found.is_running() {
         return Err(CommandError::error(format!("The render {id} goes on"))
             .hint(format!("cancel it first: rmx renders cancel {id}")));

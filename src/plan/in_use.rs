@@ -91,11 +91,13 @@ pub fn keep_remembered(recorded: &BTreeMap<String, String>, read: &mut BTreeMap<
         output.and_then(|version| version.parse::<u64>().ok())
     };
     // What went live since, or that one itself, has passed.
-    let paid = number(read, "version") >= number(recorded, FAILED_SMOKE_OUTPUT);
-    for name in [UNDELETABLE_OUTPUT, FAILED_SMOKE_OUTPUT] {
-        if let Some(value) = recorded.get(name)
-            && !(paid && name == FAILED_SMOKE_OUTPUT)
-        {
+    let owed = number(read, "version") < number(recorded, FAILED_SMOKE_OUTPUT);
+    let kept = [
+        Some(UNDELETABLE_OUTPUT),
+        owed.then_some(FAILED_SMOKE_OUTPUT),
+    ];
+    for name in kept.into_iter().flatten() {
+        if let Some(value) = recorded.get(name) {
             read.insert(name.to_owned(), value.clone());
         }
     }

@@ -130,6 +130,25 @@ pub struct ErrorInfo {
     pub tmp_dir: Option<Value>,
 }
 
+impl ErrorInfo {
+    /// What ends a render, met by the orchestrator. `name` is its kind, for programs.
+    pub fn fatal(name: &str, message: String) -> Self {
+        Self {
+            kind: ErrorKind::Stitcher,
+            stack: format!("{name}: {message}"),
+            message,
+            name: name.to_owned(),
+            frame: None,
+            chunk: None,
+            is_fatal: true,
+            attempt: 1,
+            will_retry: false,
+            total_attempts: 1,
+            tmp_dir: None,
+        }
+    }
+}
+
 /// Who met an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

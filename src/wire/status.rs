@@ -4,9 +4,7 @@ use serde::Serialize;
 
 use super::cost::{Cost, Rates, billed_ms};
 use super::output::Place;
-use super::progress::{
-    Artifact, ErrorInfo, ErrorKind, ExpensiveRange, Progress, RenderMetadata, Retry,
-};
+use super::progress::{Artifact, ErrorInfo, ExpensiveRange, Progress, RenderMetadata, Retry};
 
 /// From the orchestrator's deadline until it counts as dead: Lambda repeats an event whose function died after one minute,
 /// and again two minutes after that, and the orchestrator that comes then takes the render up.
@@ -237,19 +235,7 @@ fn died(progress: &Progress) -> ErrorInfo {
 
 /// The error of an orchestrator that had no time left. Clients know its name.
 pub fn timeout_error(message: &str) -> ErrorInfo {
-    ErrorInfo {
-        kind: ErrorKind::Stitcher,
-        message: message.to_owned(),
-        name: "TimeoutError".to_owned(),
-        stack: format!("TimeoutError: {message}"),
-        frame: None,
-        chunk: None,
-        is_fatal: true,
-        attempt: 1,
-        will_retry: false,
-        total_attempts: 1,
-        tmp_dir: None,
-    }
+    ErrorInfo::fatal("TimeoutError", message.to_owned())
 }
 
 fn shown(error: ErrorInfo) -> ShownError {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::failure::{Failure, of_chunk, plain};
+use super::failure::{Failure, of_chunk};
 use super::{Farm, status};
 use crate::cloud::{Cloud, CloudError, PutOptions};
 use crate::env::now_ms;
@@ -272,7 +272,7 @@ pub(super) async fn note_webhook(
     let error = ErrorInfo {
         kind: ErrorKind::Webhook,
         is_fatal: false,
-        ..plain(
+        ..ErrorInfo::fatal(
             "Error",
             format!("The webhook could not be told of the render's end: {reason}"),
         )

@@ -112,25 +112,8 @@ impl Failure {
         match self {
             Self::Render(error) => told(error),
             Self::NoTime(_) => timeout_error(&self.to_string()),
-            other => plain("Error", other.to_string()),
+            other => ErrorInfo::fatal("Error", other.to_string()),
         }
-    }
-}
-
-/// A fatal error of the orchestrator.
-pub(super) fn plain(name: &str, message: String) -> ErrorInfo {
-    ErrorInfo {
-        kind: ErrorKind::Stitcher,
-        stack: format!("{name}: {message}"),
-        message,
-        name: name.to_owned(),
-        frame: None,
-        chunk: None,
-        is_fatal: true,
-        attempt: 1,
-        will_retry: false,
-        total_attempts: 1,
-        tmp_dir: None,
     }
 }
 
@@ -142,19 +125,21 @@ fn told(error: &RenderError) -> ErrorInfo {
     } = error
     else {
         return match error {
-            RenderError::UnknownComposition { asked, known } => plain(
+            RenderError::UnknownComposition { asked, known } => ErrorInfo::fatal(
                 "Error",
                 format!(
                     "No composition with the ID {asked} found. The following compositions were found instead: {}.",
                     known.join(", ")
                 ),
             ),
-            other => plain("Error", other.to_string()),
+            other => ErrorInfo::fatal("Error", other.to_string()),
         };
     };
     match &**failure {
-        RenderFailure::Cancelled => plain("CancelledError", "The render was cancelled.".to_owned()),
-        RenderFailure::Deadline { waited_ms, .. } => plain(
+        RenderFailure::Cancelled => {
+            ErrorInfo::fatal("CancelledError", "The render was cancelled.".to_owned())
+        }
+        RenderFailure::Deadline { waited_ms, .. } => ErrorInfo::fatal(
             "TimeoutError",
             format!("{what} took longer than {} s", waited_ms / 1_000),
         ),
@@ -184,7 +169,7 @@ pub(super) fn of_chunk(chunk: Option<u32>, failure: &ChunkFailure) -> ErrorInfo 
     let told = ErrorInfo {
         kind: ErrorKind::Renderer,
         chunk,
-        ..plain("Error", failure.to_string())
+        ..ErrorInfo::fatal("Error", failure.to_string())
     };
     match failure {
         ChunkFailure::Task(task) => ErrorInfo {
