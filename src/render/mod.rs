@@ -366,6 +366,9 @@ impl Segments {
                 digest_frames: false,
             }))
         };
+        for (chunk, _) in chunks.iter().zip(&units).filter(|(_, unit)| unit.done) {
+            on_event(RenderEvent::ChunkFound { chunk: *chunk });
+        }
         let mut tally = progress::Tally::new(&settled.chunks, &units);
         let limits = session
             .workers

@@ -58,6 +58,11 @@ pub enum RenderEvent<'a> {
         /// From its invocation to its end.
         took_ms: u64,
     },
+    /// A chunk's segment was in the bucket when the render was taken up.
+    ChunkFound {
+        /// The chunk.
+        chunk: Chunk,
+    },
     /// An invocation is over, whatever it was for.
     InvocationEnded(Invoked),
     /// Something the user may want to know.

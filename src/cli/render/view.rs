@@ -204,6 +204,8 @@ impl View {
                     self.say("chunk_complete", &text, fields);
                 }
             }
+            // The counts say how many there were.
+            RenderEvent::ChunkFound { .. } => {}
             // What a measurement is made of, and nothing for people.
             RenderEvent::InvocationEnded(_) => {}
             RenderEvent::Note { frames, note } => self.note(*frames, note),

@@ -179,6 +179,12 @@ impl Board {
                     progress.time_to_encode.get_or_insert_with(elapsed);
                 }
             }),
+            // Its worker was not waited for to the end, or the document was not written any more.
+            RenderEvent::ChunkFound { chunk } => self.change(|progress| {
+                if !progress.chunks.contains(&chunk.index) {
+                    progress.chunks.push(chunk.index);
+                }
+            }),
             RenderEvent::ChunkDone { chunk, took_ms } => self.change(|progress| {
                 let rendered = now_ms();
                 progress.chunks.push(chunk.index);

@@ -30,6 +30,7 @@ assert.equal(done.done, true);
 assert.deepEqual(done.errors, []);
 const after = await read(render);
 assert.ok(after.functionLaunched > before.functionLaunched);
+assert.deepEqual([...after.chunks].sort(), [0, 1, 2, 3, 4, 5, 6, 7], "also those whose end nobody had written down");
 const first = before.timings[0];
 assert.deepEqual(after.timings.filter(({chunk}) => chunk === first.chunk), [first], "it is not rendered again");
 const url = await presignUrl({region, bucketName: render.bucketName, objectKey: done.outKey, expiresInSeconds: 60});
