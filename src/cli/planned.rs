@@ -22,7 +22,7 @@ use crate::plan::request::{PlanMode, PlanRequest};
 use crate::plan::saved::{Basis, SavedPlan};
 use crate::plan::{PlanError, observe};
 use crate::render::chunks::{ChunkLength, ChunkPlan};
-use crate::resource::{Address, Resource};
+use crate::resource::{Address, Resource, ResourceKind};
 use crate::state::State;
 
 use super::context::Context;
@@ -363,10 +363,16 @@ impl From<PlanError> for CommandError {
                     None => ("A recorded object has lost its tag", ""),
                     Some(_) => ("A recorded object belongs to somebody else", " --force"),
                 };
-                let hint = format!(
-                    "let go of it with `rmx state rm {address}`, or take it over: that, and then `rmx import {address} NAME{force}`. To put \
-                     the tag back by hand, `rmx:stack` is the lineage that `rmx state pull` prints"
-                );
+                let hint = match address.kind {
+                    // What is there is told by its manifest, and sites cannot be imported.
+                    ResourceKind::Site => format!(
+                        "let go of it with `rmx state rm {address}`, and give the site another name or delete what is there"
+                    ),
+                    _ => format!(
+                        "let go of it with `rmx state rm {address}`, or take it over: that, and then `rmx import {address} NAME{force}`. \
+                         To put the tag back by hand, `rmx:stack` is the lineage that `rmx state pull` prints"
+                    ),
+                };
                 CommandError::error(summary).cause(error).hint(hint)
             }
             PlanError::OtherCloud { recorded, .. } => {

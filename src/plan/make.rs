@@ -95,8 +95,7 @@ fn all_changes(
             .get(address)
             .unwrap_or(&Observation::Absent);
         if let (Some(record), Observation::Foreign { id, owner }) = (record, now)
-            && record.status == RecordStatus::Complete
-            && wanted.is_none_or(|wanted| same_object(&record.applied, wanted))
+            && is_of_record(id, record, wanted)
         {
             // To forget it would leave it behind, with what it holds and whatever protects it.
             return Err(PlanError::NotOurs {
@@ -135,6 +134,14 @@ fn all_changes(
         changes: writes.into_iter().chain(deletes).collect(),
         drift,
     })
+}
+
+/// Whether what is foreign by now is what was recorded, and not another object of a name that is wanted. A record that was
+/// left open is of something that was there only if it has an ARN.
+fn is_of_record(id: &str, record: &Record, wanted: Option<&Resource>) -> bool {
+    let same = wanted.is_none_or(|wanted| same_object(&record.applied, wanted));
+    let recorded = record.outputs.get("arn").map(String::as_str);
+    recorded == Some(id) || (record.status == RecordStatus::Complete && same)
 }
 
 /// The change with what becomes of the old versions of a function.

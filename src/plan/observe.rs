@@ -239,7 +239,7 @@ impl Observer<'_> {
             BucketPresence::Absent => return Ok(Observation::Absent),
             BucketPresence::Denied => {
                 return Ok(Observation::Foreign {
-                    id: name.to_string(),
+                    id: self.bucket_arn(name),
                     owner: None,
                 });
             }
@@ -252,14 +252,19 @@ impl Observer<'_> {
             block_public_access: found.block_public_access,
             owner_enforced: found.owner_enforced,
         });
-        let region = &self.identity.region;
-        let arn = format!("arn:{}:s3:::{name}", role::partition(region));
-        let outputs = outputs([("arn", arn), ("region", region.to_string())]);
+        let outputs = outputs([
+            ("arn", self.bucket_arn(name)),
+            ("region", self.identity.region.to_string()),
+        ]);
         // A bucket gets its tags after its creation. One without any, whose creation we began, is ours.
         if status == Some(RecordStatus::Pending) && !found.tags.contains_key(STACK_TAG) {
             return Ok(present(spec, outputs, Precondition::None));
         }
         Ok(self.owned(&found.tags, spec, outputs, Precondition::None))
+    }
+
+    fn bucket_arn(&self, name: &BucketName) -> String {
+        format!("arn:{}:s3:::{name}", role::partition(&self.identity.region))
     }
 
     async fn function(

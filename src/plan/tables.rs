@@ -313,6 +313,51 @@ fn ours_is_adopted_and_foreign_is_refused() {
 }
 
 #[test]
+fn what_is_foreign_is_what_was_recorded_if_it_has_its_arn() {
+    let all = farm("");
+    let bucket = Address::new(ResourceKind::Bucket, "main");
+    let arn = "arn:aws:s3:::first".to_owned();
+    let mut state = recorded(&all);
+    let record = state.records.get_mut(&bucket).unwrap();
+    record.outputs.insert("arn".to_owned(), arn.clone());
+    let mut renamed = wanted(&all);
+    let Some(Resource::Bucket(spec)) = renamed.resources.get_mut(&bucket) else {
+        panic!("a farm has a bucket")
+    };
+    spec.name = "second".parse().unwrap();
+    let mut now = present(&all);
+    let mut error = |id: &str, status, desired: &Desired| {
+        let (id, owner) = (id.to_owned(), None);
+        now.resources
+            .insert(bucket.clone(), Observation::Foreign { id, owner });
+        state.records.get_mut(&bucket).unwrap().status = status;
+        make(desired, &now, &state).err()
+    };
+    for status in [RecordStatus::Complete, RecordStatus::Pending] {
+        for desired in [&renamed, &wanted(&all), &Desired::default()] {
+            let error = error(&arn, status, desired);
+            assert!(
+                matches!(error, Some(PlanError::NotOurs { .. })),
+                "{error:?}"
+            );
+        }
+        // The one that was recorded is gone, and the name that is wanted is taken.
+        let error = error("arn:aws:s3:::second", status, &renamed);
+        assert!(
+            matches!(error, Some(PlanError::Foreign { .. })),
+            "{error:?}"
+        );
+    }
+    // Begun, and never seen: somebody else had the name.
+    let error = error(
+        "arn:aws:s3:::other",
+        RecordStatus::Pending,
+        &Desired::default(),
+    );
+    assert_eq!(error, None);
+}
+
+#[test]
 fn another_cloud_is_refused() {
     let all = farm("");
     let mut now = present(&all);

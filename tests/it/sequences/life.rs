@@ -18,7 +18,7 @@ use rmx::plan::change::Desired;
 use rmx::plan::desired::Ingredients;
 use rmx::plan::observe::observe;
 use rmx::resource::{Resource, site};
-use rmx::state::{CloudIdentity, Holder, RecordStatus, State, StateStore};
+use rmx::state::{CloudIdentity, Holder, State, StateStore};
 use tokio_util::sync::CancellationToken;
 
 use super::model::{Drift, Round, THEIR_ROLE, Trouble, Wish, bootstrap, files};
@@ -201,8 +201,9 @@ impl<'a> Life<'a> {
         let recorded = state.unwrap().is_some_and(|state| {
             let mut records = state.records.values();
             records.any(|record| {
+                // One that is complete has it, and so has one whose change was cut off.
                 matches!(&record.applied, Resource::LogGroup(_))
-                    && record.status == RecordStatus::Complete
+                    && record.outputs.contains_key("arn")
             })
         });
         self.wish.retention_days.is_some() || recorded
