@@ -23,6 +23,8 @@ pub struct ApplyError {
     pub cause: ChangeError,
     /// Whether something of it was changed before it failed, or may have been.
     pub begun: bool,
+    /// Whether all of it was done, and only the record is missing.
+    pub finished: bool,
     /// Changes that came to their end, in order.
     pub done: Vec<Completed>,
     /// Resources whose changes were not begun, in order.

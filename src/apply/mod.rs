@@ -16,6 +16,7 @@ mod role;
 mod rollback;
 mod site;
 mod smoke;
+mod step;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -26,7 +27,7 @@ use crate::cloud::{CloudError, CloudErrorKind, STACK_TAG, Tags, Wrote};
 use crate::plan::change::{Action, Change, Observation, Precondition, Present};
 use crate::plan::observe::Observer;
 use crate::resource::{Address, BucketSpec, Resource, ResourceKind};
-use crate::state::{Record, RecordStatus, State};
+use crate::state::{RecordStatus, State};
 
 pub use error::{ApplyError, ChangeError};
 pub use event::ApplyEvent;
@@ -37,6 +38,7 @@ pub use inputs::Inputs;
 pub use rollback::{Rollback, roll_back};
 use site::SiteNow;
 pub use smoke::{SmokeCheck, SmokeFailure};
+use step::{Progress, Step};
 
 /// How often a change that takes long says so.
 const STILL_RUNNING_EVERY: Duration = Duration::from_secs(10);
@@ -102,8 +104,11 @@ pub async fn apply(
             save: &mut *save,
             on_event,
             wrote: wrote.clone(),
+            finished: false,
         };
-        match Box::pin(step.perform()).await {
+        let performed = Box::pin(step.perform()).await;
+        let finished = step.finished;
+        match performed {
             Ok(Progress::Finished) => done.push(Completed {
                 address: change.address.clone(),
                 action: change.action,
@@ -121,6 +126,7 @@ pub async fn apply(
                     action: change.action,
                     cause,
                     begun: wrote.anything(),
+                    finished,
                     done,
                     remaining: remaining(index + 1),
                 });
@@ -147,154 +153,6 @@ fn is_work(change: &Change, state: &State) -> bool {
             .records
             .get(&change.address)
             .is_some_and(|record| record.status == RecordStatus::Pending)
-}
-
-enum Progress {
-    Finished,
-    Stopped,
-}
-
-/// One change with all it needs.
-struct Step<'a, S> {
-    inputs: Inputs<'a>,
-    change: &'a Change,
-    state: &'a mut State,
-    save: &'a mut S,
-    on_event: &'a (dyn Fn(ApplyEvent) + Send + Sync),
-    /// Whether its object was changed. What is written to save the state does not count.
-    wrote: Wrote,
-}
-
-impl<S: AsyncFnMut(&mut State) -> Result<(), SaveError>> Step<'_, S> {
-    async fn perform(&mut self) -> Result<Progress, ChangeError> {
-        let change = self.change;
-        self.state.deployed_to = Some(self.inputs.plan.identity.clone());
-        match (change.action, &change.before, &change.after) {
-            (Action::Create, _, Some(after)) => self.write(Action::Create, after).await,
-            (Action::Update | Action::Adopt, _, Some(after)) if change.touches_cloud() => {
-                self.write(Action::Update, after).await
-            }
-            (Action::Replace, Some(before), Some(after)) => {
-                match self.delete(before, false).await? {
-                    Progress::Stopped => Ok(Progress::Stopped),
-                    Progress::Finished => self.write(Action::Create, after).await,
-                }
-            }
-            (Action::Delete, Some(before), _) => self.delete(before, true).await,
-            (Action::NoOp | Action::Adopt | Action::Update, _, Some(after)) => {
-                self.record(after, change.outputs.clone(), RecordStatus::Complete)
-                    .await
-            }
-            (Action::Forget, ..) => {
-                self.state.records.remove(&change.address);
-                self.save_state().await
-            }
-            // A change whose specs do not fit its action can only come from a damaged plan file.
-            (
-                Action::NoOp
-                | Action::Create
-                | Action::Update
-                | Action::Replace
-                | Action::Delete
-                | Action::Adopt,
-                ..,
-            ) => Err(ChangeError::Moved),
-        }
-    }
-
-    /// Creates or updates, whichever it takes, until the object is as `after` says.
-    async fn write(&mut self, action: Action, after: &Resource) -> Result<Progress, ChangeError> {
-        let address = &self.change.address;
-        if let (Action::Create, Some(gone)) = (action, self.state.records.get_mut(address)) {
-            // What was released was of an object that is no more.
-            gone.releases.clear();
-        }
-        let earlier = self.state.records.get(address);
-        let status = earlier.map(|record| record.status);
-        let outputs = earlier.map(|record| record.outputs.clone());
-        self.record(after, outputs.unwrap_or_default(), RecordStatus::Pending)
-            .await?;
-        let executor = self.executor();
-        // On the heap: a call of the SDK is a large future, and these nest.
-        let work = Box::pin(self.wrote.watch(executor.converge(action, after, status)));
-        let written = executor.run(action, work).await;
-        if let Err(ChangeError::Smoke {
-            version,
-            of_version: true,
-            ..
-        }) = &written
-            && let Some(record) = self.state.records.get_mut(address)
-        {
-            smoke::remember_failure(&mut record.outputs, version);
-            // That it did not pass is what has to be told, also where it cannot be recorded.
-            drop(self.save_state().await);
-        }
-        match written? {
-            Some(outputs) => self.record(after, outputs, RecordStatus::Complete).await,
-            None => Ok(Progress::Stopped),
-        }
-    }
-
-    async fn delete(&mut self, before: &Resource, last: bool) -> Result<Progress, ChangeError> {
-        let address = self.change.address.clone();
-        let earlier = self.state.records.get(&address);
-        let status = earlier.map_or(RecordStatus::Complete, |record| record.status);
-        let outputs = self.change.outputs.clone();
-        self.record(before, outputs, RecordStatus::Pending).await?;
-        let executor = self.executor();
-        let work = Box::pin(self.wrote.watch(executor.delete(before, status)));
-        let deleted = executor.run(Action::Delete, work).await?;
-        match deleted {
-            Some(()) if last => {
-                self.state.records.remove(&address);
-                self.save_state().await
-            }
-            Some(()) => Ok(Progress::Finished),
-            None => Ok(Progress::Stopped),
-        }
-    }
-
-    async fn record(
-        &mut self,
-        applied: &Resource,
-        outputs: Outputs,
-        status: RecordStatus,
-    ) -> Result<Progress, ChangeError> {
-        let address = &self.change.address;
-        let earlier = self.state.records.get(address);
-        let protect = self.change.protect;
-        let mut record = Record {
-            applied: applied.clone(),
-            outputs,
-            status,
-            // Set by an apply that began, lifted by one that came to its end.
-            protect: protect.wanted || (protect.recorded && status == RecordStatus::Pending),
-            releases: earlier.map_or_else(Vec::new, |earlier| earlier.releases.clone()),
-        };
-        if let (RecordStatus::Complete, Resource::Function(_), Some(version)) =
-            (status, applied, record.version())
-        {
-            record.release(version);
-        }
-        self.state.records.insert(address.clone(), record);
-        self.save_state().await
-    }
-
-    async fn save_state(&mut self) -> Result<Progress, ChangeError> {
-        let saved = (self.save)(self.state).await;
-        saved.map_err(ChangeError::SaveState)?;
-        Ok(Progress::Finished)
-    }
-
-    fn executor(&self) -> Executor<'_> {
-        Executor {
-            inputs: self.inputs,
-            change: self.change,
-            state: self.state,
-            on_event: self.on_event,
-            undeletable: function::Undeletable::new(),
-        }
-    }
 }
 
 /// Does the work of one change. What each kind of resource takes is in a file of its own.

@@ -62,6 +62,7 @@ impl Reached {
             action: Action::Update,
             cause,
             begun: self.wrote.anything(),
+            finished: false,
             done: done.collect(),
             remaining: remaining.map(|rollback| rollback.address.clone()).collect(),
         }

@@ -185,13 +185,12 @@ fn progress(done: usize, remaining: &[Address]) -> String {
 impl From<ApplyError> for CommandError {
     fn from(error: ApplyError) -> Self {
         let mut remaining = error.remaining.clone();
-        let unrecorded = error.begun && matches!(error.cause, ChangeError::SaveState(_));
-        if !unrecorded {
+        if !error.finished {
             remaining.insert(0, error.address.clone());
         }
         let mut detail = progress(error.done.len(), &remaining);
         if error.begun {
-            let how = match unrecorded {
+            let how = match error.finished {
                 true => "was changed, and that is not recorded",
                 false => "is changed in part",
             };
@@ -278,6 +277,7 @@ mod tests {
             action: Action::Update,
             cause: ChangeError::Moved,
             begun: false,
+            finished: false,
             done: Vec::new(),
             remaining: Vec::new(),
         });
@@ -294,6 +294,7 @@ mod tests {
             action: Action::Replace,
             cause: ChangeError::Moved,
             begun: true,
+            finished: false,
             done: Vec::new(),
             remaining: Vec::new(),
         });
@@ -309,7 +310,7 @@ mod tests {
 
     #[test]
     fn a_lock_that_was_lost_half_way_is_a_change_in_part() {
-        let lost = |begun| {
+        let lost = |begun, finished| {
             let lost = StateError::LockLost {
                 place: "s3://states/default.json".to_owned(),
                 holder: None,
@@ -319,13 +320,29 @@ mod tests {
                 action: Action::Update,
                 cause: ChangeError::SaveState(lost.into()),
                 begun,
+                finished,
                 done: Vec::new(),
                 remaining: Vec::new(),
             });
-            error.to_json()["exit_code"].clone()
+            let code = error.to_json()["exit_code"].clone();
+            (code, error.render(&Ui::plain()))
         };
-        assert_eq!(lost(false), 11);
-        assert_eq!(lost(true), 15);
+        assert_eq!(lost(false, false).0, 11);
+        // Half of a replacement, and the whole of it.
+        for (finished, said) in [
+            (
+                false,
+                "Not done: function.worker. function.worker is changed in part.",
+            ),
+            (
+                true,
+                "No change is done and recorded. function.worker was changed, and that is not recorded.",
+            ),
+        ] {
+            let (code, text) = lost(true, finished);
+            assert_eq!(code, 15);
+            assert!(text.contains(said), "{text}");
+        }
     }
 
     #[test]
@@ -340,6 +357,7 @@ mod tests {
                 example: "renders/1/out.mp4".to_owned(),
             },
             begun: false,
+            finished: false,
             done: vec![apply::Completed {
                 address: "site.hello".parse().unwrap(),
                 action: Action::Delete,
