@@ -47,6 +47,10 @@ pub struct PublishedVersion {
     pub timeout_s: u32,
     /// SHA-256 of its zip.
     pub code_sha256: Option<Digest>,
+    /// Lambda's runtime.
+    pub runtime: String,
+    /// The program within the zip that Lambda starts.
+    pub handler: String,
     /// Whether code and configuration are those of `$LATEST`. Where the newest version is, publishing gives it again.
     pub is_latest: bool,
 }
@@ -236,6 +240,8 @@ impl Cloud {
                 timeout_s: version.settings.timeout_s,
                 is_latest: latest == Some(&version.settings),
                 code_sha256: version.settings.code_sha256,
+                runtime: version.settings.runtime,
+                handler: version.settings.handler,
             })
         });
         let mut published: Vec<_> = published.collect();

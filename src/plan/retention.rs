@@ -22,7 +22,7 @@ pub struct Versions {
     pub unclear: BTreeSet<String>,
     /// Those whose deletion was denied when it was last tried.
     pub undeletable: BTreeSet<u64>,
-    /// The newest one, if it is what `$LATEST` is: publishing gives it again.
+    /// The newest one, if it is what `$LATEST` is and starts our worker: publishing gives it again.
     pub latest: Option<u64>,
 }
 

@@ -1,5 +1,8 @@
 //! Which old versions go with an apply, and which stay because something uses them.
 
+use std::time::Duration;
+
+use aws_sdk_lambda::client::Waiters as _;
 use bytes::Bytes;
 use rmx::cloud::{Cloud, PutOptions};
 use serde_json::{Value, json};
@@ -8,6 +11,9 @@ use crate::plan::{CONFIG, apply, changes, project};
 use crate::recovery::behind_its_back;
 use crate::support::aws::AwsProject;
 use crate::support::{Output, TestProject};
+
+/// How long Lambda may take to change a function.
+const LIMIT: Duration = Duration::from_secs(60);
 
 fn declare(project: &TestProject, timeout_s: u32, keep: u32) {
     let function = format!("[function]\ntimeout_s = {timeout_s}\nkeep_versions = {keep}");
@@ -331,6 +337,34 @@ async fn a_version_that_takes_a_share_of_an_alias_is_in_use() {
     assert_eq!(
         numbers(&aws.rmx(&["versions", "--json"]).expect_status(0)),
         [4, 3, 2]
+    );
+    drop(aws.rmx(&["plan", "--detailed-exitcode"]).expect_status(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_starts_something_else_is_not_published_again() {
+    let aws = three_versions().await;
+    drop(aws.rmx(&["apply", "--auto-approve"]).expect_status(0));
+    // By hand, and all else is as configured.
+    let lambda = aws.lambda();
+    let changed = lambda
+        .update_function_configuration()
+        .function_name("rmx-hello")
+        .handler("other")
+        .send();
+    changed.await.unwrap();
+    let updated = lambda.wait_until_function_updated_v2();
+    let updated = updated.function_name("rmx-hello").wait(LIMIT).await;
+    assert!(updated.is_ok(), "{updated:?}");
+    let published = lambda.publish_version().function_name("rmx-hello").send();
+    assert_eq!(published.await.unwrap().version.as_deref(), Some("5"));
+    let planned = aws.rmx(&["plan"]).expect_status(0);
+    let told = "old_versions = [3, 4, 5] -> [4]";
+    assert!(planned.stdout.contains(told), "{planned}");
+    drop(aws.rmx(&["apply", "--auto-approve"]).expect_status(0));
+    assert_eq!(
+        numbers(&aws.rmx(&["versions", "--json"]).expect_status(0)),
+        [6, 4]
     );
     drop(aws.rmx(&["plan", "--detailed-exitcode"]).expect_status(0));
 }
