@@ -225,7 +225,15 @@ impl From<CloudError> for CommandError {
             CloudErrorKind::AccessDenied => CommandError::error("The cloud refused permission")
                 .cause(error)
                 .hint("allow the action named above to the credentials in use"),
-            CloudErrorKind::Unavailable | CloudErrorKind::Throttled => {
+            CloudErrorKind::Unavailable => {
+                CommandError::error("The cloud did not answer as it should")
+                    .cause(error)
+                    .hint(
+                        "look at the network, a proxy, and AWS_ENDPOINT_URL where it is set, then run the same command again: \
+                         nothing is done twice",
+                    )
+            }
+            CloudErrorKind::Throttled => {
                 CommandError::error("The cloud did not answer as it should")
                     .cause(error)
                     .hint("run the same command again: nothing is done twice")

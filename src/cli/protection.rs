@@ -1,5 +1,7 @@
 //! What is protected is neither deleted nor replaced.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
 use crate::plan::change::{Action, Plan};
@@ -14,9 +16,9 @@ use super::error::{CommandError, CommandErrorKind};
 /// It does; every resource is named, and how its protection is lifted.
 pub(super) fn require_kept(plan: &Plan) -> Result<(), CommandError> {
     let breaches = gate::breaches(plan);
-    let Some(first) = breaches.first() else {
+    if breaches.is_empty() {
         return Ok(());
-    };
+    }
     let lines = breaches.iter().map(|change| {
         let what = match change.action {
             Action::Replace => "replaced",
@@ -28,7 +30,11 @@ pub(super) fn require_kept(plan: &Plan) -> Result<(), CommandError> {
     let told = breaches.iter().map(
         |change| json!({ "rule": "protect", "address": change.address, "action": change.action }),
     );
-    let block = block(first.address.kind);
+    let keys: BTreeSet<_> = breaches
+        .iter()
+        .map(|change| block(change.address.kind))
+        .collect();
+    let keys: Vec<_> = keys.into_iter().collect();
     let error = CommandError::new(
         CommandErrorKind::Policy,
         "The plan is refused: it would destroy what is protected",
@@ -37,9 +43,9 @@ pub(super) fn require_kept(plan: &Plan) -> Result<(), CommandError> {
         .detail(format!("Nothing was done:\n{}", lines.join("\n")))
         .diagnostics(told.collect())
         .hint(format!(
-            "to lift the protection of {}, set `protect = false` under {block} and apply that first; a key or a block \
-             that is gone has to be put back for it",
-            first.address
+            "to lift the protection, set `protect = false` under {} and apply that first; a key or a block that is gone has \
+             to be put back for it",
+            keys.join(" and ")
         )))
 }
 

@@ -40,6 +40,7 @@ fn protection_outlives_its_block_and_is_lifted_by_an_apply() {
             "log_group.main is protected and would be destroyed",
             "bucket.main is protected and would be destroyed",
             "site.page is protected and would be destroyed",
+            "under [bucket] and [logs] and its [[site]] and apply that first",
         ],
     );
     refused(

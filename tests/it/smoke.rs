@@ -84,6 +84,9 @@ fn what_follows_a_version_that_did_not_pass_has_to_pass_also_where_nobody_asks()
     ];
     refused(&project, APPLY, &words);
     declare(&project, "fails", false);
+    let planned = project.rmx(&["plan"]).expect_status(0);
+    let owed = "Version 2 of function.worker did not pass its smoke render: the one that goes live next has to pass";
+    assert!(planned.stdout.contains(owed), "{planned}");
     refused(&project, APPLY, &words);
     let record_only = ["apply", "--refresh-only", "--auto-approve"];
     drop(project.rmx(&record_only).expect_status(0));
@@ -102,6 +105,8 @@ fn what_follows_a_version_that_did_not_pass_has_to_pass_also_where_nobody_asks()
     declare(&project, "right", false);
     passes(&project, APPLY);
     declare(&project, "fails", false);
+    let planned = project.rmx(&["plan"]).expect_status(0);
+    assert!(!planned.stdout.contains("smoke render"), "{planned}");
     passes(&project, APPLY);
 }
 

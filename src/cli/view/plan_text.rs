@@ -11,6 +11,7 @@ use crate::cli::foreign::one_line;
 use crate::cli::ui::{Style, Ui};
 use crate::plan::change::{Action, Change, Drift, OLD_VERSIONS_FIELD, PROTECT_FIELD, Plan};
 use crate::plan::gate::Violation;
+use crate::plan::in_use::FAILED_SMOKE_OUTPUT;
 use crate::plan::loss::Loss;
 use crate::plan::preflight::Preflight;
 use crate::plan::request::PlanMode;
@@ -28,7 +29,7 @@ pub(crate) fn plan_text(plan: &Plan, losses: &[Loss], mode: PlanMode, ui: &Ui) -
     if plan.is_empty() {
         let what = ui.paint(Style::Green, "No changes.");
         push(&mut text, &format!("{what} {}\n", nothing_to_do(mode)));
-        push(&mut text, &kept_text(plan));
+        push(&mut text, &versions_text(plan));
         return text;
     }
     push(&mut text, &legend(plan, ui));
@@ -54,7 +55,7 @@ pub(crate) fn plan_text(plan: &Plan, losses: &[Loss], mode: PlanMode, ui: &Ui) -
         }
     }
     let word = ui.paint(Style::Bold, "Plan:");
-    push(&mut text, &kept_text(plan));
+    push(&mut text, &versions_text(plan));
     push(
         &mut text,
         &format!("\n{word} {}.\n", Totals::of(plan, mode)),
@@ -62,9 +63,10 @@ pub(crate) fn plan_text(plan: &Plan, losses: &[Loss], mode: PlanMode, ui: &Ui) -
     text
 }
 
-/// Old versions that would go if nothing used them.
-fn kept_text(plan: &Plan) -> String {
-    let kept = plan.changes.iter().flat_map(|change| {
+/// Versions of which more is to say than what is done: old ones that would go if nothing used them, and those that are owed
+/// a smoke render.
+fn versions_text(plan: &Plan) -> String {
+    let said = plan.changes.iter().flat_map(|change| {
         let address = &change.address;
         let kept = change.retention.kept.iter();
         let kept = kept.map(move |(version, users)| {
@@ -78,9 +80,15 @@ fn kept_text(plan: &Plan) -> String {
                 "Version {version} of {address} is kept: its deletion was denied. The next change of the function tries again.\n"
             )
         });
-        kept.chain(denied)
+        let failed = change.outputs.get(FAILED_SMOKE_OUTPUT);
+        let failed = failed.filter(|_| change.after.is_some()).map(|version| {
+            format!(
+                "Version {version} of {address} did not pass its smoke render: the one that goes live next has to pass, asked for or not.\n"
+            )
+        });
+        kept.chain(denied).chain(failed)
     });
-    let lines: String = kept.collect();
+    let lines: String = said.collect();
     match lines.is_empty() {
         true => lines,
         false => format!("\n{lines}"),
