@@ -18,7 +18,8 @@ pub(crate) struct PoliciesArgs {
     /// Whose policy
     #[arg(value_enum)]
     whose: Whose,
-    /// The role or user that gets the deployer's policy: lets preflight ask IAM what it may do
+    /// The role or user that gets the deployer's policy, for the planner's the one that applies (`rmx plan --preflight-as`):
+    /// lets preflight ask IAM what it may do
     #[arg(long, value_name = "ARN")]
     principal: Option<String>,
 }
@@ -28,6 +29,8 @@ pub(crate) struct PoliciesArgs {
 enum Whose {
     /// Who plans, applies, imports, rolls back and destroys
     Deployer,
+    /// Who plans, and changes nothing
+    Planner,
     /// Who renders with what is deployed
     Renderer,
     /// The functions' role, for `[role] arn`; rmx gives it to a role of its own by itself
@@ -41,9 +44,10 @@ pub(crate) async fn cmd_policies(
     context: &Context,
     args: &PoliciesArgs,
 ) -> Result<ExitStatus, CommandError> {
-    if args.principal.is_some() && args.whose != Whose::Deployer {
+    let asks = matches!(args.whose, Whose::Deployer | Whose::Planner);
+    if args.principal.is_some() && !asks {
         return Err(CommandError::usage(
-            "--principal is for the deployer's policy",
+            "--principal is for the deployer's policy and the planner's",
         ));
     }
     let config = context.config()?;
@@ -56,10 +60,14 @@ pub(crate) async fn cmd_policies(
             let principal = args.principal.as_deref();
             policies::document(&policies::deployer_needs(&config, &identity, principal))
         }
+        Whose::Planner => {
+            let principal = args.principal.as_deref();
+            policies::document(&policies::planner_needs(&config, &identity, principal))
+        }
         Whose::Renderer => policies::document(&policies::renderer_needs(&config, &identity)),
         Whose::Worker => desired::worker_policy(&config, &identity),
     };
-    if args.whose == Whose::Deployer && args.principal.is_none() {
+    if asks && args.principal.is_none() {
         context.ui.say(
             "Without --principal ARN the policy does not allow preflight to ask what the deployer may do: plans say \"not checked\".",
         );

@@ -134,14 +134,17 @@ pub fn worker_needs(config: &Config, identity: &CloudIdentity) -> Vec<(&'static 
     role::worker_needs(&access(config, &names, identity))
 }
 
+/// How the key of a state's lock ends.
+pub(super) const LOCK_SUFFIX: &str = ".lock";
+
 /// What a command that changes the state cannot do without where that is kept in S3; nothing where it is in a folder.
 pub fn state_needs(config: &Config, identity: &CloudIdentity) -> Vec<(&'static str, String)> {
     let objects = [
         ("s3:GetObject", ""),
         ("s3:PutObject", ""),
-        ("s3:GetObject", ".lock"),
-        ("s3:PutObject", ".lock"),
-        ("s3:DeleteObject", ".lock"),
+        ("s3:GetObject", LOCK_SUFFIX),
+        ("s3:PutObject", LOCK_SUFFIX),
+        ("s3:DeleteObject", LOCK_SUFFIX),
     ];
     let Some((bucket, key)) = state_arns(config, identity) else {
         return Vec::new();

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::calls::{Surroundings, arn, calls};
 use super::change::{Action, Change, Desired, Protection};
-use super::desired::{self, Ingredients};
+use super::desired::{self, Ingredients, LOCK_SUFFIX};
 use super::retention::Retention;
 use crate::bundle::SiteBundle;
 use crate::config::{Config, EnvironmentValue, ResourceNames, RoleConfig};
@@ -64,6 +64,32 @@ pub fn deployer_needs(
     needs.extend(desired::state_backup_needs(config, identity));
     needs.extend(preflight_needs(config, principal));
     least(any_code(needs))
+}
+
+/// What `plan` calls for this config: what a deployer reads, but for what only locking and uploading look at. `principal` is the
+/// ARN of the role that will apply (`rmx plan --preflight-as`).
+pub fn planner_needs(
+    config: &Config,
+    identity: &CloudIdentity,
+    principal: Option<&str>,
+) -> Vec<Need> {
+    let reads = |action: &str| {
+        let verb = action.split_once(':').map_or(action, |(_, verb)| verb);
+        let prefixes = ["Get", "List", "Describe", "Simulate"];
+        prefixes.iter().any(|prefix| verb.starts_with(prefix))
+    };
+    let unread = |(action, resource): &Need| match *action {
+        "s3:GetObject" => {
+            resource.ends_with(LOCK_SUFFIX)
+                || resource.ends_with(&format!("{}*", site::CODE_PREFIX))
+        }
+        // Asked only of whoever calls in an assumed role.
+        "iam:GetRole" => Some(resource.as_str()) == principal,
+        _ => false,
+    };
+    let mut needs = deployer_needs(config, identity, principal);
+    needs.retain(|need| reads(need.0) && !unread(need));
+    needs
 }
 
 /// What `render`, `still` and `compositions` call for this config.

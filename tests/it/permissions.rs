@@ -46,8 +46,7 @@ fn matches(pattern: &str, resource: &str) -> bool {
 
 /// Everything that was called is allowed, and everything that is allowed was called.
 #[track_caller]
-fn exactly(policy: &Value, calls: &[TracedCall]) {
-    let pairs = pairs(policy);
+fn exactly(pairs: &[(String, String)], calls: &[TracedCall]) {
     let made: Vec<_> = calls.iter().flat_map(|call| &call.permissions).collect();
     assert!(made.len() > 20, "{}", made.len());
     for one in &made {
@@ -180,7 +179,54 @@ async fn the_deployers_policy_is_what_deploying_calls() {
     let unlocked = aws.rmx(&["state", "unlock", "nobody"]);
     assert_ne!(unlocked.expect_status(1).stderr, "");
     calls.extend(trace.end());
-    exactly(&policy, &calls);
+    exactly(&pairs(&policy), &calls);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_planners_policy_is_what_planning_calls() {
+    let mut aws = farm().await;
+    let nothing = json!([allow(&["sts:GetCallerIdentity"])]);
+    drop(aws.role("plan", "/ci/", nothing).await);
+    let deploy = aws.role("deploy", "/ci/", json!([allow(&["*"])])).await;
+    let preflight_as = ["--preflight-as", deploy.as_str()];
+    let plan = |more: &[&'static str]| [&["plan"], more, &preflight_as].concat();
+    for memory_mb in [1024, 3008, 2048] {
+        declare(&aws, memory_mb, "");
+        drop(aws.rmx(&["apply", "--auto-approve"]).expect_status(0));
+    }
+    let running = json!({ "running": { "functions": {}, "may_run_until_ms": 0 } });
+    let (bucket, body) = (BUCKET.parse().unwrap(), running.to_string().into());
+    let options = PutOptions::default();
+    let cloud = aws.test_cloud.connect().await;
+    let put = cloud.put_object(&bucket, "renders/one/render.json", body, &options);
+    let _ = put.await.unwrap();
+    aws.test_cloud.grant_more(ROLE).await;
+
+    let policy = policy(&aws, &["planner", "--principal", &deploy]);
+    become_allowed(&mut aws, "plan", &policy).await;
+    declare(&aws, 4096, "");
+    let trace = aws.test_cloud.faults().trace().clone();
+    trace.begin(Duration::ZERO);
+    let planned = aws.rmx(&plan(&[])).expect_status(0);
+    assert!(
+        planned.stdout.contains("ok          permissions"),
+        "{planned}"
+    );
+    drop(aws.rmx(&plan(&["--refresh-only"])).expect_status(0));
+    // What would be lost is told, and nobody agreed.
+    drop(aws.rmx(&plan(&["--destroy"])).expect_status(13));
+    drop(aws.rmx(&["versions"]).expect_status(0));
+    let mut pairs = pairs(&policy);
+    let all = pairs.len();
+    // Without it S3 answers 403 and not 404 where there is no state yet.
+    pairs.retain(|(action, resource)| {
+        action != "s3:ListBucket" || !resource.ends_with(":my-states")
+    });
+    assert_eq!(pairs.len(), all - 1);
+    exactly(&pairs, &trace.end());
+    // It changes nothing.
+    let refused = aws.rmx(&["apply", "--auto-approve", "--skip-preflight"]);
+    assert!(refused.expect_status(1).stderr.contains("s3:PutObject"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -198,7 +244,7 @@ async fn the_renderers_policy_is_what_rendering_calls() {
     let render = ["render", "Title", "--frames-per-lambda", "10"];
     drop(aws.rmx(&render).expect_status(0));
     drop(aws.rmx(&["compositions"]).expect_status(0));
-    exactly(&policy, &trace.end());
+    exactly(&pairs(&policy), &trace.end());
     // It changes nothing of the farm.
     drop(aws.rmx(&["destroy", "--auto-approve"]).expect_status(1));
 }
@@ -281,7 +327,7 @@ fn policies_of_a_configured_account_need_no_credentials() {
         ),
     ] {
         project.write("remotion.toml", text);
-        for whose in ["deployer", "renderer", "worker"] {
+        for whose in ["deployer", "planner", "renderer", "worker"] {
             let printed = project.rmx(&["policies", whose]).expect_status(0);
             assert!(printed.stdout.contains(account), "{printed}");
         }
