@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::cli::render::view::duration;
+use crate::cli::render::view::{counted, duration};
 use crate::cli::view::usd;
 
 use super::report::Report;
@@ -90,10 +90,10 @@ fn bars(report: &Report<'_>) -> String {
         let length = extent(row.wall.p50_ms, longest);
         let _ = writeln!(
             body,
-            "<text x=\"0\" y=\"{:.1}\">{} workers</text><rect class=\"bar\" x=\"{NAMES_WIDTH}\" y=\"{:.1}\" width=\"{length:.1}\" height=\"18\"/>\
+            "<text x=\"0\" y=\"{:.1}\">{}</text><rect class=\"bar\" x=\"{NAMES_WIDTH}\" y=\"{:.1}\" width=\"{length:.1}\" height=\"18\"/>\
              <text x=\"{:.1}\" y=\"{:.1}\">{}</text>",
             top + 18.0,
-            row.workers,
+            counted(u64::from(row.workers), "worker", "workers"),
             top + 4.0,
             NAMES_WIDTH + length + 8.0,
             top + 18.0,
