@@ -95,6 +95,8 @@
         const sought = told("seeked");
         video.currentTime = time;
         await sought;
+        // The event says where the player is; its picture may follow.
+        for (let turn = 0; turn < 200 && number() !== expected; turn++) await new Promise((resolve) => setTimeout(resolve, 25));
         if (number() !== expected) throw new Error(`${src}: ${number()} is shown at ${time} s, not ${expected}`);
       }
     });
