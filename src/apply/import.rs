@@ -5,7 +5,7 @@ use crate::cloud::{Cloud, CloudError, STACK_TAG, Tags};
 use crate::plan::change::{Observation, Present};
 use crate::plan::observe::Observer;
 use crate::resource::{Address, Resource};
-use crate::state::{CloudIdentity, Record, RecordStatus, State};
+use crate::state::{Claim, CloudIdentity, Record, RecordStatus, State};
 
 /// What is to be taken over.
 #[derive(Debug, Clone, Copy)]
@@ -80,7 +80,7 @@ pub async fn import(
         identity,
         lineage: &lineage,
     };
-    let look = || observer.read(wanted, std::slice::from_ref(&wanted), None);
+    let look = || observer.read(wanted, std::slice::from_ref(&wanted), Claim::None);
     let (present, imported) = match look().await? {
         Observation::Absent => return Err(ImportError::NotThere(address.clone())),
         Observation::Present(present) => (present, Imported::Ours),

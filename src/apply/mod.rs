@@ -27,7 +27,7 @@ use crate::cloud::{CloudError, CloudErrorKind, STACK_TAG, Tags, Wrote};
 use crate::plan::change::{Action, Change, Observation, Precondition, Present};
 use crate::plan::observe::Observer;
 use crate::resource::{Address, BucketSpec, Resource, ResourceKind};
-use crate::state::{RecordStatus, State};
+use crate::state::{Claim, RecordStatus, State};
 
 pub use error::{ApplyError, ChangeError};
 pub use event::ApplyEvent;
@@ -214,9 +214,9 @@ impl Executor<'_> {
         &self,
         action: Action,
         after: &Resource,
-        status: Option<RecordStatus>,
+        claim: Claim,
     ) -> Result<Outputs, ChangeError> {
-        match self.look(after, status).await? {
+        match self.look(after, claim).await? {
             Some(now) => {
                 if action == Action::Update {
                     self.require_unmoved(&now)?;
@@ -227,24 +227,20 @@ impl Executor<'_> {
                 Ok(()) => {}
                 // Its creation was confirmed to nobody: the answer got lost on the way.
                 Err(ChangeError::Cloud(error)) if error.kind == CloudErrorKind::AlreadyExists => {
-                    let now = self.look(after, Some(RecordStatus::Pending)).await?;
+                    let now = self.look(after, Claim::Begun).await?;
                     let now = now.ok_or(ChangeError::Cloud(error))?;
                     Box::pin(self.update(&now, after)).await?;
                 }
                 Err(error) => return Err(error),
             },
         }
-        let written = self.look(after, Some(RecordStatus::Pending)).await?;
+        let written = self.look(after, Claim::Begun).await?;
         let written = written.ok_or(ChangeError::Vanished)?;
         Ok(self.with_undeletable(written.outputs))
     }
 
     /// Reads the object that `spec` names; what is not ours is refused.
-    async fn look(
-        &self,
-        spec: &Resource,
-        status: Option<RecordStatus>,
-    ) -> Result<Option<Present>, ChangeError> {
+    async fn look(&self, spec: &Resource, claim: Claim) -> Result<Option<Present>, ChangeError> {
         let observer = Observer {
             cloud: self.inputs.cloud,
             identity: &self.inputs.plan.identity,
@@ -255,7 +251,7 @@ impl Executor<'_> {
             .into_iter()
             .flatten()
             .collect();
-        match Box::pin(observer.read(spec, &known, status)).await? {
+        match Box::pin(observer.read(spec, &known, claim)).await? {
             Observation::Absent => Ok(None),
             Observation::Present(present) => Ok(Some(*present)),
             Observation::Foreign { id, owner } => Err(ChangeError::Foreign { id, owner }),
@@ -307,9 +303,9 @@ impl Executor<'_> {
         }
     }
 
-    async fn delete(&self, before: &Resource, status: RecordStatus) -> Result<(), ChangeError> {
+    async fn delete(&self, before: &Resource, claim: Claim) -> Result<(), ChangeError> {
         // Somebody may have put something else there since the plan was made.
-        let Some(now) = self.look(before, Some(status)).await? else {
+        let Some(now) = self.look(before, claim).await? else {
             return Ok(());
         };
         self.require_unmoved(&now)?;

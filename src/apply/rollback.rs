@@ -7,7 +7,7 @@ use crate::plan::change::{Action, Observation, Present};
 use crate::plan::in_use;
 use crate::plan::observe::Observer;
 use crate::resource::{Address, FunctionSpec, Resource};
-use crate::state::{CloudIdentity, RecordStatus, State};
+use crate::state::{Claim, CloudIdentity, RecordStatus, State};
 
 /// What is done to one function.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -149,7 +149,7 @@ fn spec(state: &State, rollback: &Rollback) -> Result<FunctionSpec, ChangeError>
 
 async fn look(observer: Observer<'_>, spec: &FunctionSpec) -> Result<Present, ChangeError> {
     let spec = Resource::Function(spec.clone());
-    match observer.read(&spec, &[&spec], None).await? {
+    match observer.read(&spec, &[&spec], Claim::None).await? {
         Observation::Present(present) => Ok(*present),
         Observation::Absent => Err(ChangeError::Vanished),
         Observation::Foreign { id, owner } => Err(ChangeError::Foreign { id, owner }),

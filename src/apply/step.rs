@@ -3,7 +3,7 @@
 use crate::cloud::Wrote;
 use crate::plan::change::{Action, Change};
 use crate::resource::Resource;
-use crate::state::{Record, RecordStatus, State};
+use crate::state::{ARN_OUTPUT, Claim, Record, RecordStatus, State};
 
 use super::event::ApplyEvent;
 use super::inputs::Inputs;
@@ -76,18 +76,19 @@ impl<S: AsyncFnMut(&mut State) -> Result<(), SaveError>> Step<'_, S> {
     /// Creates or updates, whichever it takes, until the object is as `after` says.
     async fn write(&mut self, action: Action, after: &Resource) -> Result<Progress, ChangeError> {
         let address = &self.change.address;
+        let claim = Claim::of(self.state.records.get(address));
         if let (Action::Create, Some(gone)) = (action, self.state.records.get_mut(address)) {
-            // What was released was of an object that is no more.
+            // What was released, and seen, was of an object that is no more.
             gone.releases.clear();
+            gone.outputs.remove(ARN_OUTPUT);
         }
         let earlier = self.state.records.get(address);
-        let status = earlier.map(|record| record.status);
         let outputs = earlier.map(|record| record.outputs.clone());
         self.record(after, outputs.unwrap_or_default(), RecordStatus::Pending)
             .await?;
         let executor = self.executor();
         // On the heap: a call of the SDK is a large future, and these nest.
-        let work = Box::pin(self.wrote.watch(executor.converge(action, after, status)));
+        let work = Box::pin(self.wrote.watch(executor.converge(action, after, claim)));
         let written = executor.run(action, work).await;
         if let Err(ChangeError::Smoke {
             version,
@@ -112,11 +113,11 @@ impl<S: AsyncFnMut(&mut State) -> Result<(), SaveError>> Step<'_, S> {
     async fn delete(&mut self, before: &Resource, last: bool) -> Result<Progress, ChangeError> {
         let address = self.change.address.clone();
         let earlier = self.state.records.get(&address);
-        let status = earlier.map_or(RecordStatus::Complete, |record| record.status);
+        let claim = earlier.map_or(Claim::Seen, |record| Claim::of(Some(record)));
         let outputs = self.change.outputs.clone();
         self.record(before, outputs, RecordStatus::Pending).await?;
         let executor = self.executor();
-        let work = Box::pin(self.wrote.watch(executor.delete(before, status)));
+        let work = Box::pin(self.wrote.watch(executor.delete(before, claim)));
         let deleted = executor.run(Action::Delete, work).await?;
         match deleted {
             Some(()) if last => {

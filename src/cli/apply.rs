@@ -68,7 +68,15 @@ pub(crate) async fn cmd_apply(
     let store = state_store(&config, &farm).await?;
 
     let outcome = with_lock(context, &store, "rmx apply", &args.lock, async |store| {
-        let mut planned = planned::make(context, &config, &farm, store.state(), request).await?;
+        let mut planned = planned::make(
+            context,
+            &config,
+            &farm,
+            store.state(),
+            request,
+            saved.as_ref(),
+        )
+        .await?;
         if let Some(saved) = &saved {
             saved_plan::require_same(saved, &mut planned)?;
         }

@@ -45,7 +45,8 @@ pub(crate) async fn cmd_destroy(
     let store = state_store(&config, &farm).await?;
 
     let outcome = with_lock(context, &store, "rmx destroy", &args.lock, async |store| {
-        let mut planned = planned::make(context, &config, &farm, store.state(), request).await?;
+        let mut planned =
+            planned::make(context, &config, &farm, store.state(), request, None).await?;
         let preflight = args.preflight.check(context, &config, &farm, &mut planned);
         preflight.await;
 

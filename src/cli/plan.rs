@@ -60,7 +60,7 @@ pub(crate) async fn cmd_plan(
     let farm = farm::connect(context, &config).await?;
     let store = state_store(&config, &farm).await?;
     let state = store.load().await?.unwrap_or_else(State::fresh);
-    let mut planned = planned::make(context, &config, &farm, &state, request).await?;
+    let mut planned = planned::make(context, &config, &farm, &state, request, None).await?;
     let preflight = args.preflight.check(context, &config, &farm, &mut planned);
     preflight.await;
     farm.shutdown().await;

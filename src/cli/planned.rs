@@ -9,18 +9,17 @@ use crate::bundle::kept_part_sizes;
 use crate::cloud::{AccountSettings, CloudError};
 use crate::config::{Config, DenyRule, Target};
 use crate::media::FrameRange;
-use crate::names::BucketName;
+use crate::names::{BucketName, Lineage};
 use crate::plan::change::{Desired, Plan};
 use crate::plan::code_size::{self, CodeSize};
 use crate::plan::cost::{self, Estimate, Shape};
 use crate::plan::gate::{self, Violation};
-use crate::plan::in_use::FAILED_SMOKE_OUTPUT;
 use crate::plan::limits::Package;
 use crate::plan::loss::{Loss, LossKind};
 use crate::plan::preflight::Preflight;
 use crate::plan::request::{PlanMode, PlanRequest};
 use crate::plan::saved::{Basis, SavedPlan};
-use crate::plan::{PlanError, observe};
+use crate::plan::{NotOurs, PlanError, observe};
 use crate::render::chunks::{ChunkLength, ChunkPlan};
 use crate::resource::{Address, Resource, ResourceKind};
 use crate::state::State;
@@ -31,6 +30,7 @@ use super::farm::Farm;
 use super::project::{Project, build_sites};
 use super::protection;
 use super::render::workers::CONCURRENCY_DEFAULT_MAX;
+use super::saved_plan;
 use super::view;
 
 /// Frames of a minute of video, 30 of them a second.
@@ -260,11 +260,11 @@ impl Planned {
     /// Whether a version did not pass its smoke render, so that what follows it has to.
     pub(super) fn owes_smoke(&self) -> bool {
         let mut changes = self.plan.changes.iter();
-        changes.any(|change| change.outputs.contains_key(FAILED_SMOKE_OUTPUT))
+        changes.any(|change| change.owes_smoke_after().is_some())
     }
 }
 
-/// What `request` leads to now.
+/// What `request` leads to now. `saved` is the plan that is made again, if one is.
 ///
 /// # Errors
 /// An artefact or a secret is missing, the cloud cannot be read, or there is no such plan.
@@ -274,6 +274,7 @@ pub(super) async fn make(
     farm: &Farm,
     state: &State,
     request: PlanRequest,
+    saved: Option<&SavedPlan>,
 ) -> Result<Planned, CommandError> {
     let project = match request.mode {
         PlanMode::Deploy => Some(Project::read(context, config, &farm.cloud).await?),
@@ -289,7 +290,8 @@ pub(super) async fn make(
         farm.cloud.account_settings(),
     );
     let observed = observed?;
-    let plan = request.make(&desired, &observed, state)?;
+    let plan = request.make(&desired, &observed, state);
+    let plan = plan.map_err(|error| saved_plan::no_more(saved, error))?;
     let unreserved = settings.as_ref().ok();
     let unreserved = unreserved.map(|settings| settings.unreserved_concurrent_executions);
     let local = config.target == Target::Local;
@@ -349,6 +351,47 @@ fn shape(config: &Config) -> Shape {
     }
 }
 
+/// How to have an object back, or to let go of it.
+fn not_ours_hint(object: &NotOurs, lineage: &Lineage) -> String {
+    let NotOurs { address, id, owner } = object;
+    let forget = format!("`rmx state rm {address}`");
+    let name = id.rsplit(['/', ':']).next().unwrap_or(id);
+    let region = id.split(':').nth(3).unwrap_or_default();
+    let tag = match (address.kind, owner) {
+        // What is there is told by its manifest, and sites cannot be imported.
+        (ResourceKind::Site, _) => {
+            return format!(
+                "let go of it with {forget}, and give the site another name or delete what is there"
+            );
+        }
+        (_, Some(_)) => {
+            return format!(
+                "let go of it with {forget}, or take it over: that, and then `rmx import {address} NAME --force`"
+            );
+        }
+        (ResourceKind::LogGroup, None) => {
+            format!(
+                "`aws logs tag-resource --region {region} --resource-arn {id} --tags rmx:stack={lineage}`"
+            )
+        }
+        (ResourceKind::Function, None) => {
+            format!(
+                "`aws lambda tag-resource --region {region} --resource {id} --tags rmx:stack={lineage}`"
+            )
+        }
+        (ResourceKind::Role, None) => {
+            format!("`aws iam tag-role --role-name {name} --tags Key=rmx:stack,Value={lineage}`")
+        }
+        (ResourceKind::Bucket, None) => {
+            format!("the bucket's tags get `rmx:stack` = `{lineage}`, beside those that it has")
+        }
+    };
+    format!(
+        "if somebody took the tag away, put it back, and nothing is lost: {tag}. If it is another object by now, let go of it with \
+         {forget}; `rmx import {address} NAME` after that takes it over, without its releases and its protection"
+    )
+}
+
 impl From<PlanError> for CommandError {
     fn from(error: PlanError) -> Self {
         match &error {
@@ -358,22 +401,13 @@ impl From<PlanError> for CommandError {
                  take it over, `rmx import`. Else rename the project, the stage or \
                  (for a bucket) `name` under [bucket]",
             ),
-            PlanError::NotOurs { address, owner, .. } => {
-                let (summary, force) = match owner {
-                    None => ("A recorded object has lost its tag", ""),
-                    Some(_) => ("A recorded object belongs to somebody else", " --force"),
+            PlanError::NotOurs { objects, lineage } => {
+                let summary = match objects.iter().all(|object| object.owner.is_none()) {
+                    true => "A recorded object has lost its tag",
+                    false => "A recorded object belongs to somebody else",
                 };
-                let hint = match address.kind {
-                    // What is there is told by its manifest, and sites cannot be imported.
-                    ResourceKind::Site => format!(
-                        "let go of it with `rmx state rm {address}`, and give the site another name or delete what is there"
-                    ),
-                    _ => format!(
-                        "let go of it with `rmx state rm {address}`, or take it over: that, and then `rmx import {address} NAME{force}`. \
-                         To put the tag back by hand, `rmx:stack` is the lineage that `rmx state pull` prints"
-                    ),
-                };
-                CommandError::error(summary).cause(error).hint(hint)
+                let hint = objects.first().map(|object| not_ours_hint(object, lineage));
+                CommandError::error(summary).cause(error).hint(hint.unwrap_or_default())
             }
             PlanError::OtherCloud { recorded, .. } => {
                 let hint = format!(

@@ -8,6 +8,7 @@ use crate::state::CloudIdentity;
 use super::context::Context;
 use super::error::{CommandError, ExitStatus};
 use super::farm;
+use super::preflight::principal_arn;
 
 /// Print an IAM policy that allows what this configuration needs, and nothing else
 ///
@@ -20,8 +21,12 @@ pub(crate) struct PoliciesArgs {
     whose: Whose,
     /// The role or user that gets the deployer's policy, for the planner's the one that applies (`rmx plan --preflight-as`):
     /// lets preflight ask IAM what it may do
-    #[arg(long, value_name = "ARN")]
+    #[arg(long, value_name = "ARN", value_parser = principal_arn)]
     principal: Option<String>,
+    /// The deployer may have new versions render before they go live, as `rmx apply --smoke` does. `smoke = true` under
+    /// [function] says the same
+    #[arg(long)]
+    smoke: bool,
 }
 
 /// Who does something with a farm.
@@ -50,6 +55,9 @@ pub(crate) async fn cmd_policies(
             "--principal is for the deployer's policy and the planner's",
         ));
     }
+    if args.smoke && args.whose != Whose::Deployer {
+        return Err(CommandError::usage("--smoke is for the deployer's policy"));
+    }
     let config = context.config()?;
     let identity = CloudIdentity {
         account: account(context, &config).await?,
@@ -58,7 +66,9 @@ pub(crate) async fn cmd_policies(
     let policy = match args.whose {
         Whose::Deployer => {
             let principal = args.principal.as_deref();
-            policies::document(&policies::deployer_needs(&config, &identity, principal))
+            policies::document(&policies::deployer_needs(
+                &config, &identity, principal, args.smoke,
+            ))
         }
         Whose::Planner => {
             let principal = args.principal.as_deref();

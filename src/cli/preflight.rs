@@ -45,7 +45,7 @@ pub(crate) struct PreflightOptions {
 }
 
 /// An ARN of IAM or STS; whether it names somebody, only IAM knows.
-fn principal_arn(text: &str) -> Result<String, String> {
+pub(super) fn principal_arn(text: &str) -> Result<String, String> {
     let mut parts = text.splitn(6, ':');
     let mut next = || parts.next().unwrap_or_default();
     let (arn, _partition, service) = (next(), next(), next());

@@ -194,7 +194,7 @@ pub(crate) fn hint(error: &StateError) -> String {
         } => {
             return match holder {
                 Some(holder) => format!(
-                    "wait until it is done (`--lock-timeout SECONDS` does). If it is gone, its lock runs out by itself, or `rmx state unlock {}` removes it",
+                    "wait until it is done (`--lock-timeout SECONDS` does, where the command has it). If it is gone, its lock runs out by itself, or `rmx state unlock {}` removes it",
                     holder.id
                 ),
                 None => "run the same command again".to_owned(),
@@ -239,7 +239,7 @@ pub(crate) fn hint(error: &StateError) -> String {
     }
     let text = match error {
         StateError::Locked { .. } => {
-            "wait until it is done (`--lock-timeout SECONDS` does); the lock ends with the process that holds it"
+            "wait until it is done (`--lock-timeout SECONDS` does, where the command has it); the lock ends with the process that holds it"
         }
         StateError::LockLost { .. } => {
             "look at `rmx plan`: what was under way when the lock was lost is looked at again"

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::env;
+use crate::plan::PlanError;
 use crate::plan::saved::{SavedPlan, SavedPlanError};
 
 use super::context::Context;
@@ -100,6 +101,20 @@ pub(super) fn load(context: &Context, path: &Path) -> Result<SavedPlan, CommandE
             }
         }
     })
+}
+
+/// Why there is no plan. Where one was saved there was one, so something has moved since.
+pub(super) fn no_more(saved: Option<&SavedPlan>, error: PlanError) -> CommandError {
+    let moved = matches!(error, PlanError::Foreign { .. } | PlanError::NotOurs { .. });
+    match saved.filter(|_| moved) {
+        Some(saved) => CommandError::from(error)
+            .of_kind(CommandErrorKind::StalePlan)
+            .detail(format!(
+                "That is new since the plan was made at {}. Nothing was done.",
+                saved.made_at
+            )),
+        None => error.into(),
+    }
 }
 
 /// Requires that `planned`, which was made just now, is what was saved. Afterwards it deletes the old versions that were shown.

@@ -296,6 +296,11 @@ pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
     let mut parts: Vec<String> = Vec::new();
     for cause in causes(error) {
         let text = cause.to_string().replace('\n', " ");
+        // The SDK prints the whole request as Rust sees it.
+        let text = match text.split_once(" to request `Request {") {
+            Some((before, _)) => before.to_owned(),
+            None => text,
+        };
         if !text.is_empty() && parts.last() != Some(&text) {
             parts.push(text);
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::in_use::FAILED_SMOKE_OUTPUT;
 use super::retention::{Retention, Versions};
 use crate::resource::site::SiteManifest;
 use crate::resource::{Address, Resource};
@@ -176,6 +177,12 @@ impl Change {
     /// What whoever uses the resource has of it now.
     pub fn serves(&self) -> Option<&Resource> {
         self.live.as_ref().or(self.before.as_ref())
+    }
+
+    /// The version of a function that did not pass its smoke render, so that the one that goes live next has to.
+    pub fn owes_smoke_after(&self) -> Option<&str> {
+        let version = self.outputs.get(FAILED_SMOKE_OUTPUT)?;
+        self.after.as_ref().map(|_| version.as_str())
     }
 
     /// Whether carrying it out calls anything that changes the cloud.

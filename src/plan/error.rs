@@ -1,5 +1,8 @@
 //! Why there is no plan.
 
+use std::fmt;
+
+use crate::names::Lineage;
 use crate::resource::Address;
 use crate::state::CloudIdentity;
 
@@ -23,21 +26,12 @@ pub enum PlanError {
         owner: Option<String>,
     },
     /// What is recorded is there, and does not say any more that it is ours.
-    #[error(
-        "{address} is recorded as `{id}`, which is there and {}",
-        match owner {
-            Some(owner) => format!("belongs to the deployment {owner} by now"),
-            None => "carries no tag `rmx:stack` any more: somebody took it away, made another of that name, or it may not be \
-                     read".to_owned(),
-        }
-    )]
+    #[error("{}", objects.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     NotOurs {
-        /// Which of our resources.
-        address: Address,
-        /// ARN or name of what is there.
-        id: String,
-        /// The `rmx:stack` tag it carries.
-        owner: Option<String>,
+        /// What, one at least.
+        objects: Vec<NotOurs>,
+        /// What they should carry as their tag.
+        lineage: Lineage,
     },
     /// The state is of another account or region.
     #[error(
@@ -56,4 +50,31 @@ pub enum PlanError {
     /// A plan came out that must never come out.
     #[error("the plan is wrong: {0}")]
     Wrong(String),
+}
+
+/// A recorded object that does not say any more that it is ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotOurs {
+    /// Which of our resources.
+    pub address: Address,
+    /// ARN or name of what is there.
+    pub id: String,
+    /// The `rmx:stack` tag it carries.
+    pub owner: Option<String>,
+}
+
+impl fmt::Display for NotOurs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} is recorded as `{}`, which is there and ",
+            self.address, self.id
+        )?;
+        match &self.owner {
+            Some(owner) => write!(f, "belongs to the deployment {owner} by now"),
+            None => f.write_str(
+                "carries no tag `rmx:stack` any more: somebody took it away, made another of that name, or it may not be read",
+            ),
+        }
+    }
 }

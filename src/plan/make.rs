@@ -20,11 +20,11 @@ use super::change::{
     Present, Protection,
 };
 use super::check::{check, check_dependencies};
-use super::error::PlanError;
+use super::error::{NotOurs, PlanError};
 use super::observe::same_object;
 use super::retention::Retention;
 use crate::resource::{Address, FieldChange, FieldValue, Resource, ResourceKind, changed_fields};
-use crate::state::{Record, RecordStatus, State};
+use crate::state::{ARN_OUTPUT, Record, RecordStatus, State};
 
 /// What leads from `observed` to `desired`.
 ///
@@ -84,6 +84,7 @@ fn all_changes(
         .keys()
         .chain(state.records.keys())
         .collect();
+    require_recorded_ours(desired, observed, state)?;
     let mut writes = Vec::new();
     let mut deletes = Vec::new();
     let mut drift = Vec::new();
@@ -94,16 +95,6 @@ fn all_changes(
             .resources
             .get(address)
             .unwrap_or(&Observation::Absent);
-        if let (Some(record), Observation::Foreign { id, owner }) = (record, now)
-            && is_of_record(id, record, wanted)
-        {
-            // To forget it would leave it behind, with what it holds and whatever protects it.
-            return Err(PlanError::NotOurs {
-                address: address.clone(),
-                id: id.clone(),
-                owner: owner.clone(),
-            });
-        }
         drift.extend(record.and_then(|record| drifted(address, record, now)));
         let recorded = record.is_some_and(|record| record.protect);
         let protect = Protection {
@@ -136,11 +127,42 @@ fn all_changes(
     })
 }
 
+/// Requires that nothing which is recorded says that it is not ours: to forget it would leave it behind, with what it holds and
+/// whatever protects it.
+fn require_recorded_ours(
+    desired: &Desired,
+    observed: &Observed,
+    state: &State,
+) -> Result<(), PlanError> {
+    let foreign = state.records.iter().filter_map(|(address, record)| {
+        match observed.resources.get(address)? {
+            Observation::Foreign { id, owner }
+                if is_of_record(id, record, desired.resources.get(address)) =>
+            {
+                Some(NotOurs {
+                    address: address.clone(),
+                    id: id.clone(),
+                    owner: owner.clone(),
+                })
+            }
+            _ => None,
+        }
+    });
+    let objects: Vec<NotOurs> = foreign.collect();
+    match objects.is_empty() {
+        true => Ok(()),
+        false => Err(PlanError::NotOurs {
+            objects,
+            lineage: state.lineage.clone(),
+        }),
+    }
+}
+
 /// Whether what is foreign by now is what was recorded, and not another object of a name that is wanted. A record that was
 /// left open is of something that was there only if it has an ARN.
 fn is_of_record(id: &str, record: &Record, wanted: Option<&Resource>) -> bool {
     let same = wanted.is_none_or(|wanted| same_object(&record.applied, wanted));
-    let recorded = record.outputs.get("arn").map(String::as_str);
+    let recorded = record.outputs.get(ARN_OUTPUT).map(String::as_str);
     recorded == Some(id) || (record.status == RecordStatus::Complete && same)
 }
 

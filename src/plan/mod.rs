@@ -24,5 +24,5 @@ pub mod saved;
 #[cfg(test)]
 mod tables;
 
-pub use error::PlanError;
+pub use error::{NotOurs, PlanError};
 pub use make::make;

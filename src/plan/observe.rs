@@ -28,7 +28,7 @@ use crate::resource::{
     Address, BucketSpec, EnvironmentSpec, FunctionSpec, LogGroupSpec, Resource, RoleReference,
     RoleSpec, role,
 };
-use crate::state::{CloudIdentity, Record, RecordStatus, State};
+use crate::state::{Claim, CloudIdentity, Record, State};
 
 /// Pages of a bucket's listing, a thousand objects each, that are looked at to tell what would be lost.
 const LOSS_PAGES_MAX: usize = 10;
@@ -152,25 +152,24 @@ impl Observer<'_> {
         record: Option<&Record>,
     ) -> Result<Observation, CloudError> {
         let recorded = record.map(|record| &record.applied);
-        let status = record.map(|record| record.status);
+        let claim = Claim::of(record);
         let known: Vec<&Resource> = wanted.into_iter().chain(recorded).collect();
         if let Some(recorded) = recorded {
-            let found = self.read(recorded, &known, status).await?;
+            let found = self.read(recorded, &known, claim).await?;
             if !matches!(found, Observation::Absent) {
                 return Ok(found);
             }
         }
         match wanted {
             Some(wanted) if recorded.is_none_or(|recorded| !same_object(recorded, wanted)) => {
-                self.read(wanted, &known, status).await
+                self.read(wanted, &known, claim).await
             }
             _ => Ok(Observation::Absent),
         }
     }
 
     /// Reads the object that `spec` names. `known` are the specs that tell how its values are meant (which
-    /// environment variables are secret, which role is ours), the desired one first. `status` is that of its record,
-    /// if there is one.
+    /// environment variables are secret, which role is ours), the desired one first. `claim` is what is recorded of it.
     ///
     /// # Errors
     /// It could not be read. That it is not there is no error.
@@ -178,13 +177,13 @@ impl Observer<'_> {
         &self,
         spec: &Resource,
         known: &[&Resource],
-        status: Option<RecordStatus>,
+        claim: Claim,
     ) -> Result<Observation, CloudError> {
         // On the heap: a call of the SDK is a large future, and many of these run at the same time.
         match spec {
             Resource::LogGroup(spec) => Box::pin(self.log_group(&spec.name)).await,
             Resource::Role(spec) => Box::pin(self.role(&spec.name)).await,
-            Resource::Bucket(spec) => Box::pin(self.bucket(&spec.name, status)).await,
+            Resource::Bucket(spec) => Box::pin(self.bucket(&spec.name, claim)).await,
             Resource::Function(spec) => {
                 let known: Vec<&FunctionSpec> = known
                     .iter()
@@ -195,7 +194,7 @@ impl Observer<'_> {
                     .collect();
                 Box::pin(self.function(&spec.name, &known)).await
             }
-            Resource::Site(spec) => Box::pin(self.site(&spec.name, &spec.bucket, status)).await,
+            Resource::Site(spec) => Box::pin(self.site(&spec.name, &spec.bucket, claim)).await,
         }
     }
 
@@ -230,11 +229,7 @@ impl Observer<'_> {
         Ok(self.owned(&found.tags, spec, outputs, Precondition::None))
     }
 
-    async fn bucket(
-        &self,
-        name: &BucketName,
-        status: Option<RecordStatus>,
-    ) -> Result<Observation, CloudError> {
+    async fn bucket(&self, name: &BucketName, claim: Claim) -> Result<Observation, CloudError> {
         let found = match self.cloud.bucket(name).await? {
             BucketPresence::Absent => return Ok(Observation::Absent),
             BucketPresence::Denied => {
@@ -257,7 +252,7 @@ impl Observer<'_> {
             ("region", self.identity.region.to_string()),
         ]);
         // A bucket gets its tags after its creation. One without any, whose creation we began, is ours.
-        if status == Some(RecordStatus::Pending) && !found.tags.contains_key(STACK_TAG) {
+        if claim == Claim::Begun && found.tags.is_empty() {
             return Ok(present(spec, outputs, Precondition::None));
         }
         Ok(self.owned(&found.tags, spec, outputs, Precondition::None))
@@ -371,7 +366,7 @@ impl Observer<'_> {
         &self,
         name: &SiteName,
         bucket: &BucketName,
-        status: Option<RecordStatus>,
+        claim: Claim,
     ) -> Result<Observation, CloudError> {
         let prefix = site::prefix(name);
         let manifest_key = site::manifest_key(name);
@@ -416,7 +411,7 @@ impl Observer<'_> {
         // Without a manifest the record is the only witness.
         let ours = match &owner {
             Some(owner) => owner == self.lineage,
-            None => status.is_some(),
+            None => claim != Claim::None,
         };
         if !ours {
             return Ok(Observation::Foreign {

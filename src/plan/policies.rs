@@ -24,17 +24,19 @@ use crate::state::CloudIdentity;
 pub type Need = (&'static str, String);
 
 /// What `plan`, `apply`, `destroy`, `import`, `versions` and `rollback` call for this config. `principal` is the ARN of the user
-/// or role that does it: preflight asks IAM what that may do, and needs to be allowed to.
+/// or role that does it: preflight asks IAM what that may do, and needs to be allowed to. With `smoke` new versions render before they
+/// go live, as `rmx apply --smoke` has them.
 pub fn deployer_needs(
     config: &Config,
     identity: &CloudIdentity,
     principal: Option<&str>,
+    smoke: bool,
 ) -> Vec<Need> {
     let names = ResourceNames::derive(config, &identity.account, &identity.region);
     let surroundings = Surroundings {
         identity,
         code_bucket: Some(&names.bucket),
-        smoke: config.function.smoke,
+        smoke: smoke || config.function.smoke,
     };
     let desired = wanted(config, identity);
     let mut needs = BTreeSet::new();
@@ -87,7 +89,7 @@ pub fn planner_needs(
         "iam:GetRole" => Some(resource.as_str()) == principal,
         _ => false,
     };
-    let mut needs = deployer_needs(config, identity, principal);
+    let mut needs = deployer_needs(config, identity, principal, false);
     needs.retain(|need| reads(need.0) && !unread(need));
     needs
 }

@@ -97,6 +97,36 @@ pub enum RecordStatus {
     Complete,
 }
 
+/// What is recorded of an object, where the object itself cannot say whose it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// Nothing.
+    None,
+    /// It was there.
+    Seen,
+    /// Its creation was begun, and nobody saw it end.
+    Begun,
+}
+
+impl Claim {
+    /// What `record` says.
+    pub fn of(record: Option<&Record>) -> Self {
+        match record {
+            None => Self::None,
+            Some(record) if record.status == RecordStatus::Pending => {
+                match record.outputs.contains_key(ARN_OUTPUT) {
+                    true => Self::Seen,
+                    false => Self::Begun,
+                }
+            }
+            Some(_) => Self::Seen,
+        }
+    }
+}
+
+/// The output that holds an object's ARN. Sites have none.
+pub const ARN_OUTPUT: &str = "arn";
+
 #[cfg(test)]
 mod tests {
     use super::*;

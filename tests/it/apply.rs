@@ -11,6 +11,7 @@ use rmx::digest::Digest;
 use rmx::local::Quotas;
 use rmx::plan::change::{Desired, Observation};
 use rmx::resource::{Address, EnvironmentSpec, ResourceKind};
+use rmx::state::RecordStatus;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::farm::{Farm, SECRET, text};
@@ -189,6 +190,35 @@ async fn an_apply_killed_at_any_save_is_finished_by_the_next_one() {
         farm.apply().await;
         assert!(farm.state.records.is_empty());
     }
+}
+
+#[tokio::test]
+async fn a_bucket_without_tags_is_ours_only_while_it_is_made() {
+    let mut farm = Farm::new().await;
+    farm.apply().await;
+    let address: Address = "bucket.main".parse().unwrap();
+    let s3 = aws_sdk_s3::Client::new(&farm.test_cloud.sdk().await);
+    let bucket = farm.bucket();
+    let untagged = s3.delete_bucket_tagging().bucket(bucket.as_str()).send();
+    untagged.await.unwrap();
+    let is_ours = async |farm: &Farm| match &farm.observe().await.resources[&address] {
+        Observation::Present(_) => true,
+        Observation::Foreign { owner: None, .. } => false,
+        found => panic!("{found:?}"),
+    };
+    assert!(!is_ours(&farm).await, "applied");
+    // Its last change was cut off.
+    farm.state.records.get_mut(&address).unwrap().status = RecordStatus::Pending;
+    assert!(!is_ours(&farm).await, "seen before");
+    let refused = farm.try_plan().await.unwrap_err();
+    assert!(refused.contains("bucket.main is recorded as"), "{refused}");
+    // Its creation was.
+    let record = farm.state.records.get_mut(&address).unwrap();
+    record.outputs.clear();
+    assert!(is_ours(&farm).await, "nobody else is known to have made it");
+    let other = Tags::from([("owner".to_owned(), "them".to_owned())]);
+    farm.cloud.tag_bucket(&bucket, &other).await.unwrap();
+    assert!(!is_ours(&farm).await, "somebody marked it");
 }
 
 #[tokio::test]

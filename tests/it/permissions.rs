@@ -310,10 +310,19 @@ async fn policies_follow_the_configuration() {
             .any(|statement| statement["Sid"] == "Network"),
         "{worker:#}"
     );
-    let usage = aws
-        .rmx(&["policies", "worker", "--principal", "arn"])
-        .expect_status(64);
-    assert!(usage.stderr.contains("deployer"), "{usage}");
+    for wrong in [
+        &["worker", "--principal", &boundary][..],
+        &["planner", "--smoke"],
+        &["deployer", "--principal", "me"],
+    ] {
+        let usage = aws.rmx(&[&["policies"], wrong].concat()).expect_status(64);
+        assert!(usage.stderr.contains("deployer"), "{usage}");
+    }
+    // The flag of `apply` stands for the key.
+    declare(&aws, 2048, "");
+    let smoke = self::pairs(&policy(&aws, &["deployer", "--smoke"]));
+    let invoked = has(&smoke, "lambda:InvokeFunction", &format!("{function}:*"));
+    assert!(invoked, "{smoke:?}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::aws::AwsProject;
+use crate::support::aws::{ACCOUNT, AwsProject};
 use crate::support::cloud::ADMINISTRATOR;
 
 const ROLE: &str = "rmx-hello-eu-central-1";
@@ -117,6 +117,40 @@ async fn what_has_lost_its_tag_is_not_forgotten() {
     }
     let listed = aws.rmx(&["state", "list"]).expect_status(0);
     assert!(listed.stdout.contains("role.main"), "{listed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_that_lost_its_tag_is_told_and_a_saved_plan_is_stale_for_it() {
+    let aws = AwsProject::start("").await;
+    drop(aws.rmx(&["apply", "--auto-approve"]).expect_status(0));
+    aws.configure("memory_mb = 1024");
+    drop(aws.rmx(&["plan", "--out", "saved"]).expect_status(0));
+    aws.test_cloud.untag(ROLE).await;
+    let function = format!("arn:aws:lambda:eu-central-1:{ACCOUNT}:function:rmx-hello");
+    let untag = aws.lambda().untag_resource().resource(&function);
+    let _ = untag.tag_keys("rmx:stack").send().await.unwrap();
+    let stale = aws.rmx(&["apply", "saved"]).expect_status(10);
+    let refused = aws.rmx(&["plan"]).expect_status(1);
+    for output in [&stale, &refused] {
+        for told in ["role.main is recorded as", "function.worker is recorded as"] {
+            assert!(output.stderr.contains(told), "{output}");
+        }
+    }
+    assert!(stale.stderr.contains("Nothing was done."), "{stale}");
+    // What the hint says brings it back, with all that is recorded of it.
+    let hint = "put it back, and nothing is lost: `aws iam tag-role --role-name ";
+    assert!(
+        refused.stderr.replace("\n", " ").contains(hint),
+        "{refused}"
+    );
+    let pulled = aws.rmx(&["state", "pull"]).expect_status(0);
+    let state: Value = serde_json::from_str(&pulled.stdout).unwrap();
+    let lineage = state["state"]["lineage"].as_str().unwrap();
+    assert!(refused.stderr.contains(lineage), "{refused}");
+    let tag = aws.lambda().tag_resource().resource(&function);
+    let _ = tag.tags("rmx:stack", lineage).send().await.unwrap();
+    let refused = aws.rmx(&["plan"]).expect_status(1);
+    assert!(!refused.stderr.contains("function.worker"), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

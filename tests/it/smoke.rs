@@ -87,6 +87,19 @@ fn what_follows_a_version_that_did_not_pass_has_to_pass_also_where_nobody_asks()
     let planned = project.rmx(&["plan"]).expect_status(0);
     let owed = "Version 2 of function.worker did not pass its smoke render: the one that goes live next has to pass";
     assert!(planned.stdout.contains(owed), "{planned}");
+    let planned = project.rmx(&["plan", "--json"]).expect_status(0);
+    let document: Value = serde_json::from_str(&planned.stdout).unwrap();
+    let changes = document["resource_changes"].as_array().unwrap().iter();
+    let owing: Vec<&Value> = changes
+        .map(|change| &change["change"]["failed_smoke_version"])
+        .filter(|version| !version.is_null())
+        .collect();
+    assert_eq!(owing, ["2"], "{planned}");
+    let planned = project
+        .rmx(&["plan", "--format", "markdown"])
+        .expect_status(0);
+    let warned = format!("> [!WARNING]\n> {owed}");
+    assert!(planned.stdout.contains(&warned), "{planned}");
     refused(&project, APPLY, &words);
     let record_only = ["apply", "--refresh-only", "--auto-approve"];
     drop(project.rmx(&record_only).expect_status(0));

@@ -158,6 +158,9 @@ fn change(change: &Change) -> Value {
     if change.retention != Retention::default() {
         whole["old_versions"] = json!(change.retention);
     }
+    if let Some(version) = change.owes_smoke_after() {
+        whole["failed_smoke_version"] = version.into();
+    }
     if change.action == Action::Adopt {
         whole["importing"] = json!({ "id": super::change_name(change) });
     }

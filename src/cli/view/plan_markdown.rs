@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::advice::{preflight_markdown, preflight_text};
 use super::code_size::code_size_text;
 use super::cost::{cost_markdown, cost_text};
-use super::plan_text::{nothing_to_do, plan_text};
+use super::plan_text::{nothing_to_do, plan_text, smoke_owed};
 use super::{Totals, loss};
 use crate::cli::ui::Ui;
 use crate::plan::change::{Action, Change};
@@ -86,6 +86,9 @@ pub(crate) fn plan_markdown(saved: &SavedPlan) -> String {
             &mut text,
             "\n> [!WARNING]\n> This plan widens what a role may do, or gives a function another role.\n",
         );
+    }
+    for owed in plan.changes.iter().filter_map(smoke_owed) {
+        push(&mut text, &format!("\n> [!WARNING]\n> {owed}\n"));
     }
     push(&mut text, &lifted(&plan.changes));
     push(&mut text, &preflight_markdown(preflight.as_ref()));

@@ -11,7 +11,6 @@ use crate::cli::foreign::one_line;
 use crate::cli::ui::{Style, Ui};
 use crate::plan::change::{Action, Change, Drift, OLD_VERSIONS_FIELD, PROTECT_FIELD, Plan};
 use crate::plan::gate::Violation;
-use crate::plan::in_use::FAILED_SMOKE_OUTPUT;
 use crate::plan::loss::Loss;
 use crate::plan::preflight::Preflight;
 use crate::plan::request::PlanMode;
@@ -80,12 +79,7 @@ fn versions_text(plan: &Plan) -> String {
                 "Version {version} of {address} is kept: its deletion was denied. The next change of the function tries again.\n"
             )
         });
-        let failed = change.outputs.get(FAILED_SMOKE_OUTPUT);
-        let failed = failed.filter(|_| change.after.is_some()).map(|version| {
-            format!(
-                "Version {version} of {address} did not pass its smoke render: the one that goes live next has to pass, asked for or not.\n"
-            )
-        });
+        let failed = smoke_owed(change).map(|owed| format!("{owed}\n"));
         kept.chain(denied).chain(failed)
     });
     let lines: String = said.collect();
@@ -93,6 +87,14 @@ fn versions_text(plan: &Plan) -> String {
         true => lines,
         false => format!("\n{lines}"),
     }
+}
+
+/// That a version did not pass its smoke render, and what follows from it.
+pub(super) fn smoke_owed(change: &Change) -> Option<String> {
+    let (version, address) = (change.owes_smoke_after()?, &change.address);
+    Some(format!(
+        "Version {version} of {address} did not pass its smoke render: the one that goes live next has to pass, asked for or not."
+    ))
 }
 
 /// A saved plan: where it comes from, then what it would do.
