@@ -68,6 +68,28 @@ pub(super) fn render_site(root: &Table, problems: &mut Vec<Problem>) {
     }
 }
 
+/// Notes functions that would be isolated with nothing to draw or encode with.
+pub(super) fn isolated_package(root: &Table, problems: &mut Vec<Problem>) {
+    let Some(local) = root.table("local") else {
+        return;
+    };
+    let named = root
+        .table("function")
+        .and_then(|function| function.text("package"));
+    if let (Some(true), Some(entry), None) =
+        (local.switch("isolate"), local.entry("isolate"), named)
+    {
+        problems.push(
+            Problem::new(
+                "`isolate` in `[local]` needs a function package",
+                &entry.node.span,
+                "nothing of this machine is there for an isolated function".to_owned(),
+            )
+            .help("build one with `rmx package build`, and name it: `package` under [function]"),
+        );
+    }
+}
+
 /// Notes folders that are not there, or are not what they should be. A site with a `build` is not looked at,
 /// since its folder is made later.
 pub(super) fn folders(root: &Table, directory: &Path, problems: &mut Vec<Problem>) {

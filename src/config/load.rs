@@ -77,6 +77,7 @@ pub fn parse(text: &str, options: &LoadOptions) -> Result<Config, ConfigError> {
     if syntax_errors.is_empty() {
         check::required(&root, &keys::ROOT, "", None, &mut problems);
         build::render_site(&root, &mut problems);
+        build::isolated_package(&root, &mut problems);
         state::check(&root, &mut problems);
         if options.check_folders {
             build::folders(&root, options.directory(), &mut problems);

@@ -212,6 +212,7 @@ mod tests {
             "state.backend" | "state.key" | "state.region" => {
                 "state.bucket = \"states\"\n".to_owned()
             }
+            "local.isolate" => "function.package = \"folder\"\n".to_owned(),
             _ => String::new(),
         };
         let text = match path.split_once('.') {
@@ -263,6 +264,7 @@ mod tests {
             let base = |path: &str| match path.split_once('.') {
                 Some(("site", _)) => read("site.name", "\"one\""),
                 Some(("state", key)) if key != "bucket" => read("state.bucket", "\"states\""),
+                Some(("local", "isolate")) => read("function.package", "\"folder\""),
                 Some(("render", "site")) => read("site", "[{ name = \"hello\", folder = \"f\" }]"),
                 _ => read("target", "\"local\""),
             };

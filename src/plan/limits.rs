@@ -134,9 +134,9 @@ pub fn concurrency(workers_per_render: u32, limits: Limits) -> Check {
     Check::new(subject, Verdict::Ok, detail)
 }
 
-/// `12.3 MB`, in powers of 1024 as AWS counts code.
+/// `12.3 MiB`: AWS counts code in powers of 1024, and calls them MB.
 fn size(bytes: u64) -> String {
-    const UNITS: [&str; 4] = ["B", "KB", "MB", "GB"];
+    const UNITS: [&str; 4] = ["B", "KiB", "MiB", "GiB"];
     let mut value = bytes as f64;
     let mut unit = 0;
     while value >= 1024.0 && unit + 1 < UNITS.len() {

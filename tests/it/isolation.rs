@@ -39,7 +39,8 @@ async fn end_of(script: &str) -> (Value, String) {
     let script = format!("#!/bin/sh\n{script}\nexit 7\n");
     let code = FunctionCode::builder().zip_file(Blob::new(zip(&script)));
     let disk = EphemeralStorage::builder().size(512).build().unwrap();
-    let create = cloud.create(code.build()).memory_size(256);
+    // A busy machine fills a disk slowly.
+    let create = cloud.create(code.build()).memory_size(256).timeout(300);
     drop(create.ephemeral_storage(disk).send().await.unwrap());
     cloud.settled().await;
     let invocation = cloud.lambda.invoke().function_name("f");

@@ -261,7 +261,10 @@ fn a_component_is_fetched_once_and_checked() {
     );
     client(&mut project, "npm", &script);
     built(&project, &[]);
-    assert_eq!(project.read("log"), "pack --silent @scope/a@1.0.0\n");
+    assert_eq!(
+        project.read("log"),
+        "pack --loglevel=error @scope/a@1.0.0\n"
+    );
     assert_eq!(project.read("package-x86_64/a.txt"), "a");
     // From now on the network is not needed.
     client(&mut project, "npm", "echo no network >&2; exit 1");
@@ -605,6 +608,12 @@ fn a_package_that_lambda_would_not_unpack_is_refused() {
         );
     }
     built(&project, &["--without", "large"]);
+    // What is there stays where the next one is refused.
+    drop(build(&project, &[]).expect_status(1));
+    let there = project
+        .rmx(&["package", "show", "package-x86_64"])
+        .expect_status(0);
+    assert!(!there.stdout.contains("large"), "{there}");
 }
 
 #[test]

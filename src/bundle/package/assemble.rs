@@ -7,6 +7,7 @@ use super::cache::Cache;
 use super::manifest::{FORMAT_VERSION, MANIFEST_NAME, Manifest, NOTICE_NAME, Part};
 use super::recipe::{Component, Recipe, Source};
 use super::{PackageError, fetch, unpack};
+use crate::bundle::UNZIPPED_BYTES_MAX;
 use crate::bundle::tree::Tree;
 
 /// How a package is built.
@@ -52,7 +53,7 @@ pub enum Progress<'a> {
 /// whole it grows beside it; whoever stops the build leaves `target` as it was.
 ///
 /// # Errors
-/// A component cannot be had or placed, or something else is at `target`.
+/// A component cannot be had or placed, something else is at `target`, or the package is larger than Lambda unzips.
 pub async fn build(
     options: BuildOptions<'_>,
     target: &Path,
@@ -91,6 +92,9 @@ pub async fn build(
         architecture: options.recipe.architecture.clone(),
         components,
     };
+    if manifest.size_bytes() > UNZIPPED_BYTES_MAX {
+        return Err(PackageError::TooLarge(Box::new(manifest)));
+    }
     let mut text = serde_json::to_string_pretty(&manifest)
         .map_err(|error| PackageError::writing(growing.path())(error.into()))?;
     text.push('\n');

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::Manifest;
+use crate::bundle::UNZIPPED_BYTES_MAX;
 use crate::digest::Digest;
 
 /// A package that cannot be built or read.
@@ -115,6 +117,9 @@ pub enum PackageError {
         #[source]
         source: io::Error,
     },
+    /// Lambda would not unzip it.
+    #[error("the package has {} bytes unzipped; Lambda takes {} at most", .0.size_bytes(), UNZIPPED_BYTES_MAX)]
+    TooLarge(Box<Manifest>),
     /// The folder cannot be bundled.
     #[error(transparent)]
     Bundle(#[from] crate::bundle::BundleError),

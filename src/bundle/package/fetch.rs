@@ -99,7 +99,7 @@ fn checked(name: &str, path: PathBuf, wanted: Option<Digest>) -> Result<PathBuf,
 fn client(source: &Source, architecture: &str) -> (&'static str, Vec<String>) {
     let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
     match source {
-        Source::Npm(spec) => ("npm", words(&format!("pack --silent {spec}"))),
+        Source::Npm(spec) => ("npm", words(&format!("pack --loglevel=error {spec}"))),
         Source::Pypi(spec) => {
             let machine = match architecture {
                 "arm64" => "aarch64",

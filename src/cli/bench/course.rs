@@ -130,11 +130,12 @@ impl Course {
         let counts: Vec<String> = self.workers.iter().map(u32::to_string).collect();
         let renders = u64::from(self.runs) * self.workers.len() as u64;
         let what = format!(
-            "{} of {} of {}, with {} workers, {} each.",
+            "{} of {} of {}, with {} {}, {} each.",
             counted(renders, "render", "renders"),
             counted(u64::from(self.frames.len()), "frame", "frames"),
             self.composition,
             counts.join(", "),
+            if counts == ["1"] { "worker" } else { "workers" },
             counted(u64::from(self.runs), "time", "times"),
         );
         format!("{what}\n{}", self.cost())

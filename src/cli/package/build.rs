@@ -8,7 +8,7 @@ use crate::bundle::package::{self, BuildOptions, Cache, Progress, Recipe};
 
 use super::super::context::Context;
 use super::super::error::{CommandError, ExitStatus};
-use super::table::{require_fits, show};
+use super::table::show;
 
 /// Build a function package by a recipe, in a folder that `package` under [function] can name
 ///
@@ -66,9 +66,7 @@ pub(super) async fn cmd_build(
     let view = View::new(context);
     let built = package::build(options, &target, &|progress| view.show(progress)).await;
     view.clear();
-    let manifest = built?;
-    require_fits(&manifest)?;
-    show(context, &target, &manifest)
+    show(context, &target, &built?)
 }
 
 /// How much has come, of what is known to come in all.

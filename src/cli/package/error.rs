@@ -3,6 +3,7 @@
 use crate::bundle::package::PackageError;
 
 use super::super::error::CommandError;
+use super::table::too_large;
 
 impl From<PackageError> for CommandError {
     fn from(error: PackageError) -> Self {
@@ -13,6 +14,7 @@ impl From<PackageError> for CommandError {
                 };
                 return error.into();
             }
+            PackageError::TooLarge(manifest) => return too_large(manifest),
             PackageError::Recipe { .. } => "mend the recipe; docs/aws.md shows one".to_owned(),
             PackageError::NoComponent { .. } => "name one of these".to_owned(),
             PackageError::Offline { .. } => "run it once without --offline".to_owned(),

@@ -218,6 +218,13 @@ fn task(
         ),
         FailureKind::Storage | FailureKind::Internal => ("A worker failed", ""),
     };
+    // What the system says where a disk is full (`ENOSPC`).
+    let hint = match failure.message.contains("No space left on device") {
+        true => {
+            "give the function more disk (`[function] disk_mb`), then `rmx apply`, or render with a smaller --frames-per-lambda"
+        }
+        false => hint,
+    };
     let mut error = CommandError::error(summary);
     error = match failure.frame {
         Some(frame) => error.detail(lines(&format!("Frame {frame}, in {place}: {failure}"))),
@@ -297,5 +304,25 @@ impl From<OutputError> for CommandError {
                 .cause(error)
                 .hint("name another file, or make the folder writable"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::ui::Ui;
+
+    #[test]
+    fn a_full_disk_is_no_matter_of_resuming() {
+        let failure = TaskFailure {
+            kind: FailureKind::Storage,
+            message: "writing /tmp/film: No space left on device (os error 28)".to_owned(),
+            frame: None,
+            stack: None,
+            retryable: true,
+        };
+        let error = task(&failure, "chunk 1", |_| panic!("nothing would be gained"));
+        let text = error.render(&Ui::plain());
+        assert!(text.contains("`[function] disk_mb`"), "{text}");
     }
 }
