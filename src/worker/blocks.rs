@@ -14,8 +14,11 @@ use super::failure::Cause;
 
 /// Size of a piece; the last one of a file may be smaller.
 pub(super) const BLOCK_BYTES: u64 = 1 << 20;
-/// Fetches that go on at the same time at most; two of one block never do.
+/// Fetches of one file that go on at the same time at most; two of one block never do.
 const STRIPES: usize = 8;
+
+/// One of them for each fetch.
+type Stripes = [tokio::sync::Mutex<()>; STRIPES];
 
 /// Which block: of what, and its number.
 type Key = (Arc<str>, u64);
@@ -29,7 +32,8 @@ struct Shared {
     scratch: PathBuf,
     blocks_max: usize,
     kept: Mutex<Kept>,
-    fetching: [tokio::sync::Mutex<()>; STRIPES],
+    /// By file: a server that is slow keeps nobody waiting for another one's.
+    fetching: Mutex<HashMap<Arc<str>, Arc<Stripes>>>,
 }
 
 #[derive(Debug, Default)]
@@ -58,7 +62,7 @@ impl Blocks {
             scratch: scratch.to_owned(),
             blocks_max: blocks_max.max(1),
             kept: Mutex::default(),
-            fetching: Default::default(),
+            fetching: Mutex::default(),
         }))
     }
 
@@ -78,13 +82,22 @@ impl Blocks {
             return Ok(block);
         }
         let stripe = usize::try_from(number % STRIPES as u64).unwrap_or_default();
-        let _one_at_a_time = self.0.fetching[stripe].lock().await;
+        let stripes = self.stripes(name);
+        let _one_at_a_time = stripes[stripe].lock().await;
         if let Some(block) = self.get(key.clone()).await.map_err(disk)? {
             return Ok(block);
         }
         let block = fetch.await?;
         self.put(key, block.clone()).await.map_err(disk)?;
         Ok(block)
+    }
+
+    fn stripes(&self, name: &Arc<str>) -> Arc<Stripes> {
+        let fetching = self.0.fetching.lock();
+        let mut fetching = fetching.unwrap_or_else(PoisonError::into_inner);
+        // Those that nobody uses any more.
+        fetching.retain(|_, stripes| Arc::strong_count(stripes) > 1);
+        Arc::clone(fetching.entry(Arc::clone(name)).or_default())
     }
 
     async fn get(&self, key: Key) -> io::Result<Option<Bytes>> {
@@ -188,6 +201,26 @@ mod tests {
         assert!(size_bytes <= 3 * BLOCK_BYTES, "{size_bytes}");
         let names = std::fs::read_dir(folder.path()).unwrap().count();
         assert_eq!(names, 0, "nothing is left if the worker is killed");
+    }
+
+    #[tokio::test]
+    async fn a_slow_file_holds_up_no_other_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let blocks = Blocks::new(folder.path(), 3);
+        let (slow, other) = (Arc::from("slow"), Arc::from("other"));
+        let fetching = tokio::sync::Notify::new();
+        let never = async {
+            fetching.notify_one();
+            std::future::pending().await
+        };
+        let others = async {
+            fetching.notified().await;
+            fetched(&blocks, &other, &[0, 8]).await
+        };
+        tokio::select! {
+            _ = blocks.block(&slow, 0, never) => panic!("it is never there"),
+            fetched = others => assert_eq!(fetched, [0, 8]),
+        }
     }
 
     #[tokio::test]

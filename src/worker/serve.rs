@@ -179,7 +179,7 @@ async fn respond(shared: &Shared, request: &Request<Incoming>) -> Response<Body>
         .and_then(|number| number.parse().ok());
     let mut response = match *request.method() {
         Method::GET | Method::HEAD if is_film => film_frame(shared, request).await,
-        Method::GET if remote.is_some() => film_bytes(shared, remote, request).await,
+        Method::GET if remote.is_some() => film_bytes(shared, remote, request),
         Method::GET | Method::HEAD => file(shared, request).await,
         Method::OPTIONS => Response::new(whole(Bytes::new())),
         _ => json_error(StatusCode::METHOD_NOT_ALLOWED, "GET, HEAD and OPTIONS only"),
@@ -224,13 +224,13 @@ async fn film_frame(shared: &Shared, request: &Request<Incoming>) -> Response<Bo
 }
 
 /// A film on another server, for our own ffmpeg.
-async fn film_bytes(
+fn film_bytes(
     shared: &Shared,
     number: Option<usize>,
     request: &Request<Incoming>,
 ) -> Response<Body> {
     let film = match number {
-        Some(number) => shared.films.remote(number).await,
+        Some(number) => shared.films.remote(number),
         None => None,
     };
     let Some(film) = film else {

@@ -139,8 +139,29 @@ fn environment(env: &Env, scratch: &Path) -> Vec<(&'static str, String)> {
         .collect()
 }
 
-/// ffmpeg reads files and nothing else: what looks like a film may be a playlist that names other addresses.
-pub(super) const LOCAL_ONLY: [&str; 2] = ["-protocol_whitelist", "file,crypto,data"];
+/// ffmpeg's names of the containers that a film or a sound may have; the last one is ours, of decoded sound. What names other
+/// files (playlists, manifests, lists) is none of them: ffmpeg would fetch these by itself, whatever and wherever they are.
+const CONTAINERS: &str = "mov,matroska,avi,mpegts,mpeg,mpegvideo,flv,live_flv,asf,ogg,gif,apng,ivf,mxf,nut,dv,yuv4mpegpipe,\
+    h264,hevc,obu,av1,m4v,mjpeg,wav,w64,aiff,caf,au,mp3,aac,flac,ac3,eac3,dts,truehd,amr,amrnb,amrwb,wv,ape,tta,s16le";
+
+/// ffmpeg reads the file that it is given.
+pub(super) const LOCAL_ONLY: [&str; 4] = [
+    "-protocol_whitelist",
+    "file,crypto,data",
+    "-format_whitelist",
+    CONTAINERS,
+];
+
+/// ffmpeg reads what the page's server has at the address that it is given.
+pub(super) const SERVED_ONLY: [&str; 4] = [
+    "-protocol_whitelist",
+    "http,tcp",
+    "-format_whitelist",
+    CONTAINERS,
+];
+
+/// What ffmpeg says of a file in another container.
+pub(super) const NO_CONTAINER: &str = "not on whitelist";
 
 impl Tools {
     /// ffmpeg, without arguments yet. Waits until it is there.

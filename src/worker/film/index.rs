@@ -7,7 +7,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use super::input::Input;
 use crate::worker::failure::Cause;
-use crate::worker::tools::Tools;
+use crate::worker::tools::{NO_CONTAINER, Tools};
 use crate::worker::words::{ended, words_of};
 
 /// More frames than a day of film has.
@@ -88,8 +88,12 @@ pub(super) async fn read(tools: &Tools, input: &Input) -> Result<Index, Cause> {
     let was_killed = ended.as_ref().is_err_and(|cause| cause.passing);
     if shown_at.is_empty() && !was_killed {
         let mut lines = words.lines().rev().map(|line| told(line).1.trim());
-        let last = lines.find(|line| !line.is_empty());
-        let last = last.unwrap_or("it has no frames");
+        let last = match words.contains(NO_CONTAINER) {
+            true => "it is a playlist, or in a container that films cannot have",
+            false => lines
+                .find(|line| !line.is_empty())
+                .unwrap_or("it has no frames"),
+        };
         return Err(Cause::lasting(format!("it is no film: {last}")));
     }
     // The frames behind that point would all be the last one before it.

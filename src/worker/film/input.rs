@@ -9,7 +9,7 @@ use tokio::process::Command;
 
 use super::remote::RemoteFile;
 use crate::worker::failure::Cause;
-use crate::worker::tools::{LOCAL_ONLY, Tools};
+use crate::worker::tools::{LOCAL_ONLY, SERVED_ONLY, Tools};
 
 #[derive(Debug)]
 pub(super) enum Input {
@@ -37,10 +37,7 @@ impl Input {
         command.arg("-nostdin").args(options);
         match self {
             Self::File(path) => command.args(LOCAL_ONLY).arg("-i").arg(path),
-            // What lies there is not to be trusted: a playlist may name other files.
-            Self::Remote { address, .. } => command
-                .args(["-protocol_whitelist", "http,tcp", "-i"])
-                .arg(address),
+            Self::Remote { address, .. } => command.args(SERVED_ONLY).arg("-i").arg(address),
         };
         Ok(command)
     }

@@ -67,7 +67,7 @@ pub(super) struct Films {
     /// The page's server, through which ffmpeg reads what lies on other servers.
     port: u16,
     /// Films of other servers, by the number they have in their address there.
-    remote: Mutex<Vec<Arc<RemoteFile>>>,
+    remote: std::sync::Mutex<Vec<Remote>>,
     open: Mutex<OpenFilms>,
     /// What is to be told of films that are shown all the same.
     notes: std::sync::Mutex<Vec<String>>,
@@ -82,6 +82,14 @@ struct OpenFilms {
 
 /// Where a film is, or will be once it is opened.
 type Place = Arc<Mutex<Option<Film>>>;
+
+/// An address on another server, and the film that is there; nothing if that comes in one piece. Its server may be slow, so
+/// nobody but who wants this film waits until it is known.
+#[derive(Debug, Clone)]
+struct Remote {
+    address: String,
+    file: Arc<OnceCell<Option<Arc<RemoteFile>>>>,
+}
 
 /// An open film.
 #[derive(Debug)]
@@ -104,7 +112,7 @@ impl Films {
             site,
             files: OnceCell::new(),
             port,
-            remote: Mutex::default(),
+            remote: std::sync::Mutex::default(),
             open: Mutex::new(OpenFilms {
                 films: Vec::new(),
                 room: Room::new(FILMS, FILMS_MAX),
@@ -168,8 +176,23 @@ impl Films {
     }
 
     /// The film on another server that has this number here.
-    pub(super) async fn remote(&self, number: usize) -> Option<Arc<RemoteFile>> {
-        self.remote.lock().await.get(number).cloned()
+    pub(super) fn remote(&self, number: usize) -> Option<Arc<RemoteFile>> {
+        let remote = self.remote.lock().unwrap_or_else(PoisonError::into_inner);
+        remote.get(number)?.file.get()?.clone()
+    }
+
+    /// The number of the film at `address`, and where it is or will be.
+    fn place_of(&self, address: &str) -> (usize, Remote) {
+        let mut remote = self.remote.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = remote.iter().position(|film| film.address == address);
+        let number = known.unwrap_or(remote.len());
+        if known.is_none() {
+            remote.push(Remote {
+                address: address.to_owned(),
+                file: Arc::default(),
+            });
+        }
+        (number, remote[number].clone())
     }
 
     async fn open_film(&self, wanted: &Wanted) -> TaskResult<Film> {
@@ -204,25 +227,18 @@ impl Films {
             MediaSource::Url(address) if !address.starts_with("data:") => address,
             MediaSource::Url(_) | MediaSource::Site(_) => return Ok(None),
         };
-        let mut remote = self.remote.lock().await;
-        let known = remote.iter().position(|file| file.address == *address);
-        let number = match known {
-            Some(number) => number,
-            None => {
-                let fetcher = Fetcher::new(self.tools.guard).map_err(|error| {
-                    Cause::lasting(format!("reading the certificates of this machine: {error}"))
-                })?;
-                let opened = RemoteFile::open(&fetcher, &self.tools.blocks, address).await?;
-                let Some(file) = opened else {
-                    return Ok(None);
-                };
-                remote.push(Arc::new(file));
-                remote.len() - 1
-            }
-        };
-        Ok(Some(Input::Remote {
+        let (number, remote) = self.place_of(address);
+        let file = remote.file.get_or_try_init(|| async {
+            let fetcher = Fetcher::new(self.tools.guard).map_err(|error| {
+                Cause::lasting(format!("reading the certificates of this machine: {error}"))
+            })?;
+            let opened = RemoteFile::open(&fetcher, &self.tools.blocks, address).await?;
+            Ok(opened.map(Arc::new))
+        });
+        let file = file.await?;
+        Ok(file.as_ref().map(|file| Input::Remote {
             address: format!("http://127.0.0.1:{}{REMOTE_PATH}{number}", self.port),
-            file: Arc::clone(&remote[number]),
+            file: Arc::clone(file),
         }))
     }
 

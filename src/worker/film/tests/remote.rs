@@ -1,9 +1,11 @@
 //! Films on another server: read in parts, through the page's own server.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use super::*;
@@ -23,12 +25,16 @@ enum Kind {
     Failing,
     /// Ranges, and after a while no time.
     Busy,
+    /// Nothing at all.
+    Silent,
 }
 
 /// A server with one file.
 struct Peer {
     address: String,
     sent_bytes: Arc<AtomicU64>,
+    /// Told by one that is silent.
+    asked: Arc<Notify>,
     _answering: JoinSet<()>,
 }
 
@@ -38,10 +44,16 @@ impl Peer {
         let address = format!("http://{}/film", listener.local_addr().unwrap());
         let sent_bytes = Arc::new(AtomicU64::new(0));
         let sent = Arc::clone(&sent_bytes);
+        let is_asked = Arc::new(Notify::new());
+        let asked = Arc::clone(&is_asked);
         let mut answering = JoinSet::new();
         answering.spawn(async move {
             for number in 0_u32.. {
                 let (mut stream, _) = listener.accept().await.unwrap();
+                if kind == Kind::Silent {
+                    asked.notify_one();
+                    return std::future::pending().await;
+                }
                 let mut range = None;
                 let mut lines = BufReader::new(&mut stream).lines();
                 while let Ok(Some(line)) = lines.next_line().await
@@ -84,6 +96,7 @@ impl Peer {
         Self {
             address,
             sent_bytes,
+            asked: is_asked,
             _answering: answering,
         }
     }
@@ -143,6 +156,27 @@ async fn of_a_film_on_another_server_only_what_is_shown_is_read() {
 }
 
 #[tokio::test]
+async fn a_server_that_is_silent_holds_up_no_film_of_another_one() {
+    let asked = Asked::start().await;
+    let [good, silent] = [Kind::Ranges, Kind::Silent].map(|kind| {
+        let content = raw(asked.folder.path(), "256:192");
+        Peer::start(content, kind)
+    });
+    let (good, silent) = (good.await, silent.await);
+    assert_eq!(asked.number(&good.address, 2.0).await, Ok(20));
+    let others = async {
+        silent.asked.notified().await;
+        // By another decoder: further back.
+        asked.number(&good.address, 0.5).await
+    };
+    let found = tokio::time::timeout(Duration::from_secs(20), others);
+    tokio::select! {
+        _ = asked.number(&silent.address, 0.0) => panic!("nobody has answered"),
+        found = found => assert_eq!(found.expect("it does not wait"), Ok(5)),
+    }
+}
+
+#[tokio::test]
 async fn films_of_other_servers_have_the_same_frames_at_the_same_times() {
     let asked = Asked::start().await;
     film(asked.folder.path(), "film.mp4", "25", 30, LOSSLESS);
@@ -178,6 +212,42 @@ async fn a_film_that_changes_or_goes_away_while_it_is_read_is_told() {
         assert!(failure.message.contains(expected), "{failure}");
         assert_eq!(failure.retryable, may_pass, "{failure}");
     }
+}
+
+/// A server that counts who knocks, and says nothing.
+async fn watched() -> (String, TcpListener) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    (listener.local_addr().unwrap().to_string(), listener)
+}
+
+#[tokio::test]
+async fn a_list_of_files_in_place_of_a_film_leads_nowhere_and_ends() {
+    let (elsewhere, listener) = watched().await;
+    let manifest = format!(
+        r#"<?xml version="1.0"?>
+<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" mediaPresentationDuration="PT1S"
+     profiles="urn:mpeg:dash:profile:isoff-on-demand:2011" minBufferTime="PT1S">
+<Period><AdaptationSet mimeType="video/mp4"><Representation id="a" bandwidth="1000" codecs="avc1.42c01e">
+<BaseURL>http://{elsewhere}/a.mp4</BaseURL><SegmentBase/></Representation></AdaptationSet></Period></MPD>"#
+    );
+    let playlist = format!(
+        "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nhttp://{elsewhere}/a.ts\n#EXT-X-ENDLIST\n"
+    );
+    // It names itself: without an end.
+    let itself = "ffconcat version 1.0\nfile 0\n".to_owned();
+    for list in [manifest, playlist, itself] {
+        let asked = Asked::start().await;
+        let peer = Peer::start(list.clone().into_bytes(), Kind::Ranges).await;
+        let answer = asked.number(&peer.address, 0.0);
+        let answer = tokio::time::timeout(Duration::from_secs(60), answer).await;
+        let failure = answer.expect("it ends").unwrap_err();
+        assert!(
+            failure.message.contains(": it is no film: "),
+            "{list}: {failure}"
+        );
+    }
+    let knocked = tokio::time::timeout(Duration::from_millis(10), listener.accept()).await;
+    assert!(knocked.is_err(), "nobody knocked");
 }
 
 #[tokio::test]
