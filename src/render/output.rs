@@ -96,15 +96,31 @@ impl OutputFile {
         &self.path
     }
 
-    /// What was written becomes the file, in one step.
+    /// What was written becomes the file, in one step. It is on the disk then, whatever happens to the machine: what it was
+    /// made of may be deleted.
     pub fn commit(mut self) -> Result<PathBuf, OutputError> {
-        std::fs::rename(&self.part, &self.path).map_err(|error| OutputError::Io {
+        let io = |error| OutputError::Io {
             path: self.path.clone(),
             error,
-        })?;
+        };
+        let written = File::open(&self.part).and_then(|file| file.sync_all());
+        let named = written.and_then(|()| std::fs::rename(&self.part, &self.path));
+        named.map_err(io)?;
         self.committed = true;
+        let folder = self.path.parent().filter(|folder| *folder != Path::new(""));
+        let folder = File::open(folder.unwrap_or(Path::new(".")));
+        match folder.and_then(|folder| folder.sync_all()) {
+            // Some file systems know no such thing, and folders may be written to and not read.
+            Err(error) if is_not_possible(&error) => {}
+            synced => synced.map_err(io)?,
+        }
         Ok(self.path.clone())
     }
+}
+
+fn is_not_possible(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
+    matches!(error.kind(), InvalidInput | PermissionDenied | Unsupported)
 }
 
 impl Drop for OutputFile {
