@@ -33,6 +33,9 @@ pub const PROTOCOL_VERSION: u32 = 8;
 /// memory").
 pub const PROCESSOR_MEMORY_MB: u32 = 1769;
 
+/// Frames of fewer pixels are not looked for in the browser's memory: other parts of it may hold a few bytes alike.
+pub const FRAMEBUFFER_PIXELS_MIN: u32 = 128 * 128;
+
 /// How many browsers a worker with so much memory draws with: one for each whole processor.
 pub fn browsers(memory_mb: u32) -> u32 {
     (memory_mb / PROCESSOR_MEMORY_MB).max(1)

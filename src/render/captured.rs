@@ -1,7 +1,7 @@
 //! How the frames of a render were captured, for its report.
 
 use crate::media::{CaptureMethod, ImageFormat, PixelFormat};
-use crate::protocol::Captured;
+use crate::protocol::{Captured, FRAMEBUFFER_PIXELS_MIN};
 
 /// Settles the method of a whole render, and why it is not the fast one.
 pub(super) fn method(
@@ -15,10 +15,12 @@ pub(super) fn method(
         (_, ImageFormat::Png, _) => "PNG frames were asked for",
         (_, ImageFormat::Jpeg, Some(PixelFormat::Yuv420p)) => {
             let is_even = |side: &f64| (side / 2.0 - (side / 2.0).round()).abs() < 1e-6;
-            if sides.iter().all(is_even) {
-                return (CaptureMethod::Framebuffer, None);
+            let is_small = sides[0] * sides[1] < f64::from(FRAMEBUFFER_PIXELS_MIN);
+            match sides.iter().all(is_even) {
+                true if is_small => "the frames are too small to be found in the browser's memory",
+                true => return (CaptureMethod::Framebuffer, None),
+                false => "frames of the framebuffer need an even width and height",
             }
-            "frames of the framebuffer need an even width and height"
         }
         (_, ImageFormat::Jpeg, None) => "a GIF is made of screenshots",
         (_, ImageFormat::Jpeg, Some(_)) => {
@@ -93,6 +95,9 @@ mod tests {
         }
         let (odd, why_not) = method(None, Jpeg, Some(Yuv420p), [1281.0, 720.0]);
         assert_eq!((odd, why_not.is_some()), (Screenshot, true));
+        let (small, why_not) = method(None, Jpeg, Some(Yuv420p), [120.0, 90.0]);
+        assert_eq!(small, Screenshot);
+        assert!(why_not.unwrap().contains("too small"), "{why_not:?}");
     }
 
     #[test]

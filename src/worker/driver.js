@@ -9,6 +9,17 @@
 "use strict";
 (() => {
   if (window.__rmx !== undefined) return;
+  // A dialog would wait for somebody.
+  for (const name of ["alert", "confirm"]) {
+    window[name] = (text) => {
+      window.remotion_cancelledError = new Error(`window.${name}() was called: ${String(text).slice(0, 500)}`).stack;
+    };
+  }
+  // What the page embeds may be anybody's: it speaks for no frame of ours.
+  if (window !== window.top) {
+    delete window.__rmxSignal;
+    return;
+  }
   let request = 0;
   // Nobody reads more of an error.
   const TEXT_MAX = 65536;
@@ -160,11 +171,5 @@
         () => ({frame, ...assets()}),
       ),
   };
-
-  for (const name of ["alert", "confirm"]) {
-    window[name] = (text) => {
-      window.remotion_cancelledError = new Error(`window.${name}() was called: ${String(text).slice(0, 500)}`).stack;
-    };
-  }
 })();
 //# sourceURL=rmx-driver.js

@@ -263,14 +263,9 @@ impl Worker {
         let files = MediaFiles::new(self.site(&task.site)?, self.tools.guard, folder.path())?;
         let made = sound::make(&self.tools, self.cloud()?, &files, task, folder.path()).await?;
         self.check_awaited(&task.bucket, &task.key).await?;
-        let (size_bytes, _) = self
-            .put(
-                &task.bucket,
-                &task.key,
-                &made,
-                task.encode.container.media_type(),
-            )
-            .await?;
+        let media_type = task.encode.container.media_type();
+        let put = self.put(&task.bucket, &task.key, &made, media_type);
+        let (size_bytes, _) = put.await?;
         Ok(Answer::Sound { size_bytes })
     }
 
@@ -291,11 +286,14 @@ impl Worker {
         messages: &Messages,
     ) -> TaskResult<Encoded> {
         let asked = task.capture.method;
-        if asked == CaptureMethod::Framebuffer && self.no_framebuffer.is_none() {
+        let mut why_not = self.no_framebuffer.clone();
+        if asked == CaptureMethod::Framebuffer && why_not.is_none() {
             match self.encode_by(asked, task, encode, folder, messages).await {
                 Err(failure) if failure.kind == FailureKind::Capture => {
                     tracing::warn!("frames are captured as screenshots: {failure}");
-                    self.no_framebuffer = Some(failure.message);
+                    why_not = Some(failure.message);
+                    // One browser that died says nothing of the machine.
+                    self.no_framebuffer = why_not.clone().filter(|_| !failure.retryable);
                 }
                 outcome => return outcome,
             }
@@ -303,7 +301,7 @@ impl Worker {
         let safe = CaptureMethod::Screenshot;
         let mut encoded = self.encode_by(safe, task, encode, folder, messages).await?;
         if let (true, Some(captured)) = (asked != safe, &mut encoded.captured) {
-            captured.reason.clone_from(&self.no_framebuffer);
+            captured.reason = why_not;
         }
         Ok(encoded)
     }

@@ -137,7 +137,7 @@ fn a_picture_that_arrives_late_is_in_its_frames_however_often() {
 }
 
 /// What the report of a render says of its capture: the method, and why.
-fn capture(output: &std::process::Output) -> (serde_json::Value, serde_json::Value) {
+pub(crate) fn capture(output: &std::process::Output) -> (serde_json::Value, serde_json::Value) {
     let text = String::from_utf8_lossy(&output.stdout);
     let last = text.lines().last().unwrap_or_default();
     let report: serde_json::Value = serde_json::from_str(last).unwrap();

@@ -1,6 +1,6 @@
 //! What the user says about page and browser, as pages find it.
 
-use crate::failures::{nasty, numbers};
+use crate::failures::{capture, nasty, numbers};
 use crate::farm::Farm;
 use crate::peer;
 
@@ -36,6 +36,16 @@ fn a_frame_whose_delay_may_be_tried_again_is_drawn_again() {
     assert_eq!(numbers(&farm.path("holds.mp4")), Vec::from_iter(0..10));
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("frame 5 is drawn again"), "{said}");
+
+    // What the page that was given up has drawn counts, if it can be proven.
+    for (composition, expected) in [("Holds", "framebuffer"), ("HoldsBare", "screenshot")] {
+        let report = farm.rmx(&["render", composition, "out.mp4", "--json"]);
+        let (method, reason) = capture(&report);
+        assert_eq!(method, expected, "{composition}: {reason}");
+        assert_eq!(reason.is_null(), expected == "framebuffer", "{reason}");
+        assert_eq!(numbers(&farm.path("out.mp4")), Vec::from_iter(0..10));
+        std::fs::remove_file(farm.path("out.mp4")).unwrap();
+    }
 
     let (code, said) = farm.refused(&["render", "HoldsOn", "out.mp4"]);
     assert_eq!(code, 1);

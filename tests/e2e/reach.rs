@@ -95,3 +95,12 @@ fn a_page_reaches_other_servers_and_not_what_is_the_workers_own() {
     }
     farm.assert_quiet();
 }
+
+#[test]
+fn what_a_page_embeds_finds_nothing_of_the_renderers_own() {
+    let site = nasty();
+    let farm = Farm::of(site.path());
+    farm.rmx(&["render", "Framed", "framed.mp4"]);
+    assert_eq!(numbers(&farm.path("framed.mp4")), [0, 0]);
+    farm.assert_quiet();
+}

@@ -261,16 +261,19 @@ impl Drawing {
                     return Ok(picture);
                 }
                 Err(failure) => {
-                    used.page.close().await;
                     let held = failure.kind == FailureKind::DelayRenderTimeout;
                     let left = if held {
                         setup.attempt < ATTEMPTS_MAX
                     } else {
                         tries < BROWSER_TRIES_MAX
                     };
-                    if !failure.retryable || !left {
-                        return Err(failure);
-                    }
+                    // What it drew before is in the chunk already, and this page is not there at the chunk's end.
+                    let proven = match failure.retryable && left {
+                        true => used.page.prove_frames(held).await,
+                        false => Err(failure.clone()),
+                    };
+                    used.page.close().await;
+                    proven?;
                     tracing::warn!("frame {frame}, try {tries}: {failure}");
                     if held {
                         setup.attempt += 1;

@@ -4,15 +4,13 @@ use std::io;
 
 use tokio::time::sleep;
 
-use super::framebuffer::{self, Framebuffer, PIXEL_BYTES};
+use super::framebuffer::{self, Framebuffer};
 use super::test_picture::{HIDE, TestPicture};
 use super::{Capture, PUMP_INTERVAL, Page, yuv};
 use crate::media::device_pixels;
-use crate::protocol::{FailureKind, TaskFailure};
+use crate::protocol::{FRAMEBUFFER_PIXELS_MIN, FailureKind, TaskFailure};
 use crate::worker::failure::{TaskResult, permanent, retryable};
 
-/// A smaller buffer is not told apart from other memory that holds a few bytes alike.
-const PIXELS_MIN: usize = 128 * 128;
 /// Frames until a test picture must be drawn. One is enough, but a window that has just been opened takes a few.
 const DRAWS_MAX: u32 = 10;
 
@@ -27,8 +25,11 @@ impl Page {
     pub(super) async fn find_framebuffer(&mut self) -> TaskResult<()> {
         let [first, second] = [1, 2].map(|seed| TestPicture::new(self.size(), seed));
         let pixels = first.pixels();
-        if pixels.len() < PIXELS_MIN * PIXEL_BYTES {
-            return Err(unusable(&"frames are too small to be found in its memory"));
+        let (width, height) = self.size();
+        if u64::from(width) * u64::from(height) < u64::from(FRAMEBUFFER_PIXELS_MIN) {
+            return Err(not_this_time(
+                "frames are too small to be found in its memory",
+            ));
         }
         self.run(&first.script(self.setup.viewport.2)).await?;
         for _ in 0..DRAWS_MAX {
@@ -67,6 +68,25 @@ impl Page {
             .await
     }
 
+    /// Fails unless the frames that were read of this page count, although it is given up before the chunk is done. Only one
+    /// that `answers` can be asked.
+    pub(in crate::worker) async fn prove_frames(&mut self, answers: bool) -> TaskResult<()> {
+        if !self.unproven {
+            return Ok(());
+        }
+        let gone = || not_this_time("it went away before its frames were proven");
+        match answers {
+            true => self
+                .check_framebuffer()
+                .await
+                .map_err(|failure| match failure.kind {
+                    FailureKind::Capture => failure,
+                    _ => gone(),
+                }),
+            false => Err(gone()),
+        }
+    }
+
     async fn check_framebuffer_with(&mut self, picture: TestPicture) -> TaskResult<()> {
         if self.framebuffer.is_none() {
             return Ok(());
@@ -86,6 +106,7 @@ impl Page {
         }
         self.run(HIDE).await?;
         if holds {
+            self.unproven = false;
             return Ok(());
         }
         Err(unusable(&"what it shows is not always in one place"))
@@ -108,12 +129,21 @@ impl Page {
             retryable(FailureKind::Browser, message)
         })?;
         self.picture = Some(yuv::i420(pixels, size, space)?);
-        self.drawn = false;
+        (self.unproven, self.drawn) = (true, false);
         Ok(())
     }
 }
 
+/// It cannot be read on this machine.
 fn unusable(cause: &impl std::fmt::Display) -> TaskFailure {
     let message = format!("the browser's framebuffer cannot be read: {cause}");
     permanent(FailureKind::Capture, message)
+}
+
+/// It cannot be read for this chunk, and may be for another one.
+fn not_this_time(cause: &str) -> TaskFailure {
+    TaskFailure {
+        retryable: true,
+        ..unusable(&cause)
+    }
 }

@@ -13,7 +13,7 @@ const SITE_VERSION: &str = "11";
 /// The variables a page finds before its first script runs (page contract, "Injected variables").
 pub(super) fn variables(setup: &Setup, proxy_port: u16) -> String {
     format!(
-        "window.remotion_puppeteerTimeout = {timeout}; window.remotion_isMainTab = true;
+        "if (window === window.top) {{ window.remotion_puppeteerTimeout = {timeout}; window.remotion_isMainTab = true;
         window.remotion_mediaCacheSizeInBytes = null; window.remotion_initialMemoryAvailable = 1073741824;
         window.remotion_sampleRate = {sample_rate}; window.remotion_inputProps = {props};
         window.remotion_envVariables = {environment}; window.remotion_initialFrame = {frame};
@@ -22,7 +22,7 @@ pub(super) fn variables(setup: &Setup, proxy_port: u16) -> String {
         window.remotion_logLevel = 'info';
         window.process = window.process ?? {{}}; window.process.env = window.process.env ?? {{}};
         window.process.env.NODE_ENV = 'production';
-        window.remotion_broadcastChannel = new BroadcastChannel('remotion-video-frame-extraction');",
+        window.remotion_broadcastChannel = new BroadcastChannel('remotion-video-frame-extraction'); }}",
         timeout = setup.timeout_ms,
         props = Value::from(setup.input_props.as_str()),
         environment = Value::from(json!(setup.environment).to_string()),

@@ -123,6 +123,8 @@ pub(super) struct Page {
     picture: Option<Bytes>,
     /// Where the browser draws, once it is known.
     framebuffer: Option<Framebuffer>,
+    /// Whether pictures were read there since a test picture was last seen in it.
+    unproven: bool,
     /// Whether the browser has drawn something since that picture.
     drawn: bool,
     events: Events,
@@ -151,6 +153,7 @@ impl Page {
             set: None,
             picture: None,
             framebuffer: None,
+            unproven: false,
             drawn: true,
             events: Events::default(),
         };
@@ -183,7 +186,7 @@ impl Page {
         self.drain();
         self.events = Events::default();
         (self.set, self.picture, self.drawn) = (None, None, true);
-        self.framebuffer = None;
+        (self.framebuffer, self.unproven) = (None, false);
         self.start = Start::default();
         self.add_scripts().await?;
         self.load().await?;

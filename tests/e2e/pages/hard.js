@@ -151,6 +151,21 @@
     return () => draw(text.length >> 16);
   }, {defaultProps: {text: ""}, durationInFrames: 2});
 
+  // Which of the renderer's own things somebody else's frame in the page finds: a bit for each.
+  scene("Framed", (container) => {
+    const draw = numbered(container);
+    let found = 255;
+    during("the frame", () => new Promise((resolve) => {
+      addEventListener("message", ({data}) => { found = data; resolve(); }, {once: true});
+      const frame = below(container, "iframe");
+      frame.sandbox = "allow-scripts";
+      const names = ["remotion_inputProps", "remotion_envVariables", "__rmx", "__rmxSignal"];
+      frame.srcdoc = `<script>const names = ${JSON.stringify(names)};
+        parent.postMessage(names.reduce((bits, name, bit) => bits | (name in window) << bit, 0), "*")<\/script>`;
+    }));
+    return () => draw(found);
+  }, {durationInFrames: 2});
+
   scene("Tells", (container) => {
     const dark = matchMedia("(prefers-color-scheme: dark)").matches;
     const variables = JSON.parse(window.remotion_envVariables);
@@ -158,18 +173,22 @@
     return numbered(container);
   }, {durationInFrames: 2});
 
-  // What frame 5 waits for does not come at the first attempt, or never.
-  const holds = (id, attempts) => scene(id, (container) => {
+  // What frame 5 waits for does not come at the first attempt, or never. One page lets nothing be laid over it from then on.
+  const holds = (id, attempts, bare = false) => scene(id, (container) => {
     const draw = numbered(container);
     return (frame) => {
       draw(frame);
       if (frame === 5 && window.remotion_attempt < attempts) {
+        if (bare) {
+          new MutationObserver(() => window.__rmxTestPicture?.remove()).observe(document.documentElement, {childList: true});
+        }
         window.delayRender("a slow answer", {retries: 1, timeoutInMilliseconds: 2_300});
       }
     };
   }, {durationInFrames: 10});
   holds("Holds", 2);
   holds("HoldsOn", 99);
+  holds("HoldsBare", 2, true);
 
   const emits = (id, files) => scene(id, (container) => {
     const draw = numbered(container);

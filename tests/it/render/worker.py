@@ -57,7 +57,7 @@ def put(bucket, key, body):
 
 def composition(name):
     return {
-        "id": name, "width": 64, "height": 48, "fps": [30, 1], "duration_in_frames": 30,
+        "id": name, "width": 160, "height": 120, "fps": [30, 1], "duration_in_frames": 30,
         "resolved_props": "{}", "default_props": "{}",
         "defaults": dict.fromkeys(["out_name", "image_format", "pixel_format", "pro_res_profile", "sample_rate"])
         | {"codec": "vp9" if name == "HelloWorld" else None},
@@ -87,7 +87,7 @@ def chunk(task, reply):
         os._exit(3)
     if fault == "stall":
         time.sleep(60)
-    source = f"testsrc2=size=64x48:rate=30,trim=start_frame={start}:end_frame={end},setpts=PTS-STARTPTS"
+    source = f"testsrc2=size=160x120:rate=30,trim=start_frame={start}:end_frame={end},setpts=PTS-STARTPTS"
     path = f"{os.environ.get('TMPDIR', '/tmp')}/segment-{os.getpid()}.mp4"
     subprocess.run(
         ["ffmpeg", "-v", "error", "-y", "-f", "lavfi", "-i", source, "-c:v", "libx264", "-pix_fmt", "yuv420p",
