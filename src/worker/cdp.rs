@@ -20,6 +20,8 @@ const EVENTS_MAX: usize = 4096;
 /// Room in that queue which lines of the console leave free: a page that logs faster than we read loses lines of its
 /// log, and nothing else.
 const EVENTS_RESERVED: usize = 1024;
+/// Events of which a page can cause any number, and that are only told: what it says, and what the browser says of it.
+const EXPENDABLE: [&str; 2] = ["Runtime.consoleAPICalled", "Log.entryAdded"];
 /// Commands that may wait to be written.
 const COMMANDS_MAX: usize = 64;
 /// Largest message: a lossless frame of 8192 x 8192 pixels in base64.
@@ -239,7 +241,7 @@ async fn read(from: pipe::Receiver, waiting: &Waiting, events: mpsc::Sender<Even
                 method,
                 params: incoming.params,
             };
-            let expendable = event.method == "Runtime.consoleAPICalled";
+            let expendable = EXPENDABLE.contains(&event.method.as_str());
             if expendable && events.capacity() <= EVENTS_RESERVED {
                 continue;
             }
@@ -321,12 +323,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_flood_of_console_lines_drops_lines_and_no_signal() {
+    async fn a_flood_of_lines_drops_lines_and_no_signal() {
+        for method in EXPENDABLE {
+            flood(method).await;
+        }
+    }
+
+    async fn flood(method: &str) {
         let ((to_browser, _at_browser), (mut from_browser, to_us)) = (pair(), pair());
         let (_cdp, mut events) = Cdp::new(to_browser, to_us);
         let mut flood = Vec::new();
         for _ in 0..2 * EVENTS_MAX {
-            flood.extend_from_slice(b"{\"method\":\"Runtime.consoleAPICalled\"}\0");
+            flood.extend_from_slice(format!("{{\"method\":\"{method}\"}}\0").as_bytes());
         }
         flood.extend_from_slice(b"{\"method\":\"Runtime.bindingCalled\"}\0");
         from_browser.write_all(&flood).await.unwrap();
@@ -335,9 +343,7 @@ mod tests {
         while let Some(event) = events.recv().await {
             methods.push(event.method);
         }
-        assert_eq!(
-            methods.last().map(String::as_str),
-            Some("Runtime.bindingCalled")
-        );
+        let last = methods.last().map(String::as_str);
+        assert_eq!(last, Some("Runtime.bindingCalled"), "{method}");
     }
 }

@@ -129,14 +129,10 @@ async fn answer(
     let left_ms = deadline_ms
         .saturating_sub(now_ms())
         .saturating_sub(DEADLINE_MARGIN_MS);
+    let kind = payload["type"].as_str().unwrap_or_default().to_owned();
     let work = perform(&mut worker, env, payload, &messages);
     let result = timeout(Duration::from_millis(left_ms.max(1)), work).await;
-    let result = result.unwrap_or_else(|_| {
-        Err(retryable(
-            FailureKind::Internal,
-            "the function's timeout was near: raise timeout_s, or make chunks smaller with --frames-per-lambda",
-        ))
-    });
+    let result = result.unwrap_or_else(|_| Err(out_of_time(&kind)));
     match result {
         Ok(answer) => WorkerMessage::Done {
             answer: Box::new(answer),
@@ -144,6 +140,28 @@ async fn answer(
         Err(failure) => WorkerMessage::Failed {
             failure: short(failure),
         },
+    }
+}
+
+/// A task of this kind took longer than its invocation may.
+fn out_of_time(kind: &str) -> TaskFailure {
+    const RAISE: &str = "raise `[function] timeout_s` in remotion.toml and run `rmx apply`";
+    let told = |what: &str, help: &str| {
+        let message = format!("{what} takes longer than the function may run: {help}");
+        retryable(FailureKind::Internal, message)
+    };
+    match kind {
+        "rmx.chunk" => told(
+            "the chunk",
+            &format!("make chunks smaller with --frames-per-lambda, or {RAISE}"),
+        ),
+        // As long as the video is, and as long at every try.
+        "rmx.sound" => TaskFailure {
+            retryable: false,
+            ..told("mixing the sound of the whole video", RAISE)
+        },
+        "rmx.still" => told("the image", RAISE),
+        _ => told("the page's answer", RAISE),
     }
 }
 
@@ -171,6 +189,23 @@ async fn perform(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn smaller_chunks_are_advised_for_chunks_alone() {
+        for kind in [
+            "rmx.chunk",
+            "rmx.sound",
+            "rmx.still",
+            "rmx.resolve",
+            "rmx.compositions",
+        ] {
+            let failure = out_of_time(kind);
+            assert!(failure.message.contains("timeout_s"), "{failure}");
+            let advised = failure.message.contains("--frames-per-lambda");
+            assert_eq!(advised, kind == "rmx.chunk", "{failure}");
+            assert_eq!(failure.retryable, kind != "rmx.sound", "{failure}");
+        }
+    }
 
     #[test]
     fn an_answer_that_is_too_long_is_named() {
