@@ -133,6 +133,15 @@ name! {
     |text| all(text, 1..=64, b"-_!.*'()") && text != "." && text != ".."
 }
 name! {
+    /// What a page calls a file that it emits: a path below a folder, which leads nowhere else.
+    ArtifactName, "artifact name",
+    "a relative path with forward slashes, without `.` and `..`, of 1 to 800 bytes",
+    // S3 has keys of 1024 bytes, and ours have a prefix.
+    |text| (1..=800).contains(&text.len())
+        && !text.chars().any(|c| c.is_control() || c == '\\')
+        && text.split('/').all(|part| !["", ".", ".."].contains(&part))
+}
+name! {
     /// An S3 bucket's name.
     BucketName, "bucket name",
     "3 to 63 lower-case letters, digits, `-` and `.`, beginning and ending with a letter or digit, \
@@ -203,5 +212,18 @@ mod tests {
         assert!("eu-central".parse::<Region>().is_err());
         assert!("12345678901".parse::<AccountId>().is_err());
         assert!("..".parse::<SiteName>().is_err());
+    }
+
+    #[test]
+    fn names_of_artifacts_lead_nowhere_else() {
+        for good in ["a", "a/b.txt", "..a", "überschrift.srt"] {
+            assert!(good.parse::<ArtifactName>().is_ok(), "{good}");
+        }
+        let long = "a".repeat(801);
+        for bad in [
+            "", ".", "../a", "/a", "a/../b", "a//b", "a/", "./a", "a\\b", "a\nb", &long,
+        ] {
+            assert!(bad.parse::<ArtifactName>().is_err(), "{bad}");
+        }
     }
 }

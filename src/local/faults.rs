@@ -69,6 +69,8 @@ struct Schedule {
     faults: Vec<Fault>,
     role_refusals: u64,
     quotas: Quotas,
+    /// Method, and part of the address, of a request that is to be held.
+    awaited: Option<(&'static str, String)>,
 }
 
 impl Faults {
@@ -77,6 +79,11 @@ impl Faults {
         let mut schedule = self.lock();
         schedule.faults = faults.into_iter().collect();
         schedule.calls = 0;
+    }
+
+    /// The next request with this method and `part` in its address is [`FaultKind::Held`] before it has its effect.
+    pub fn hold_next(&self, method: &'static str, part: &str) {
+        self.lock().awaited = Some((method, part.to_owned()));
     }
 
     /// Lambda cannot assume the role of a function the next `times` times, as for some seconds after the role was made.
@@ -138,11 +145,21 @@ impl Faults {
         self.0.released.notified().await;
     }
 
-    /// Counts a request and says what happens to it.
-    pub(super) fn next(&self) -> Option<Fault> {
+    /// Counts a request with this method and address, and says what happens to it.
+    pub(super) fn next(&self, method: &str, address: &str) -> Option<Fault> {
         let mut schedule = self.lock();
         schedule.calls += 1;
         let call = schedule.calls;
+        let is_it = |(awaited, part): &mut (&str, String)| {
+            *awaited == method && address.contains(part.as_str())
+        };
+        if schedule.awaited.take_if(is_it).is_some() {
+            return Some(Fault {
+                call,
+                moment: Moment::Before,
+                kind: FaultKind::Held,
+            });
+        }
         let found = schedule
             .faults
             .iter()

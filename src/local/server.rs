@@ -165,7 +165,8 @@ async fn respond(services: &Services, request: Request<Incoming>) -> Result<Resp
     let (parts, body) = request.into_parts();
     let scope = signature::scope(&parts);
     let service = scope.as_ref().map_or("s3", |scope| scope.service.as_str());
-    let fault = services.faults.next();
+    let address = parts.uri.to_string();
+    let fault = services.faults.next(parts.method.as_str(), &address);
     let strikes = |moment| fault.filter(|fault| fault.moment == moment);
     match strikes(Moment::Before) {
         Some(fault) if fault.kind == FaultKind::Held => services.faults.hold().await,

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::cloud::Cloud;
-use crate::names::{BucketName, RenderId};
+use crate::names::{ArtifactName, BucketName, NameError, RenderId};
 
 use super::RenderError;
+use super::dispatch::Session;
 use super::document;
 use super::output::{OutputError, OutputFile};
 
@@ -24,24 +25,44 @@ pub struct ArtifactFile {
     pub size_bytes: u64,
 }
 
-/// Two frames emit one file.
+/// What is in the bucket cannot become files.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the artifact `{name}` was emitted at frame {first} and again at frame {second}: names must be unique"
-)]
-pub struct ArtifactTwice {
-    /// Its name.
-    pub name: String,
-    /// The earlier frame.
-    pub first: u32,
-    /// The later one.
-    pub second: u32,
+pub enum ArtifactError {
+    /// Two frames emit one file.
+    #[error(
+        "the artifact `{name}` was emitted at frame {first} and again at frame {second}: names must be unique"
+    )]
+    Twice {
+        /// Its name.
+        name: ArtifactName,
+        /// The earlier frame.
+        first: u32,
+        /// The later one.
+        second: u32,
+    },
+    /// A file would have to be a folder as well.
+    #[error("the artifact `{name}` needs a folder `{folder}`, and that is an artifact too")]
+    Within {
+        /// Its name.
+        name: ArtifactName,
+        /// The other one's name.
+        folder: ArtifactName,
+    },
+    /// No worker has left it: they check names.
+    #[error("no page can have emitted the object `{key}` in the bucket")]
+    Foreign {
+        /// The object.
+        key: String,
+        /// What is wrong with its name.
+        #[source]
+        error: NameError,
+    },
 }
 
 /// An artifact in the bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Found {
-    name: String,
+    name: ArtifactName,
     frame: u32,
     key: String,
 }
@@ -49,7 +70,7 @@ pub(super) struct Found {
 /// What the workers of a render have left.
 ///
 /// # Errors
-/// Two frames emit the same file, or the cloud says no.
+/// They cannot become files, or the cloud says no.
 pub(super) async fn find(
     cloud: &Cloud,
     bucket: &BucketName,
@@ -61,33 +82,73 @@ pub(super) async fn find(
     Ok(unique(&prefix, keys)?)
 }
 
-/// The artifacts with these keys, by name.
-fn unique(prefix: &str, keys: impl Iterator<Item = String>) -> Result<Vec<Found>, ArtifactTwice> {
-    let mut found: BTreeMap<String, Found> = BTreeMap::new();
+/// The artifacts with these keys, by name. Whoever may write to the bucket has chosen them, so no name is taken as it is.
+fn unique(prefix: &str, keys: impl Iterator<Item = String>) -> Result<Vec<Found>, ArtifactError> {
+    let mut found: BTreeMap<ArtifactName, Found> = BTreeMap::new();
     for key in keys {
         let parts = key
             .strip_prefix(prefix)
             .and_then(|rest| rest.split_once('/'));
         let Some((frame, name)) = parts else { continue };
         let Ok(frame) = frame.parse() else { continue };
-        let artifact = Found {
-            name: name.to_owned(),
-            frame,
-            key: key.clone(),
+        let name: ArtifactName = match name.parse() {
+            Ok(name) => name,
+            Err(error) => return Err(ArtifactError::Foreign { key, error }),
         };
-        if let Some(before) = found.insert(name.to_owned(), artifact) {
-            return Err(ArtifactTwice {
-                name: name.to_owned(),
+        let artifact = Found {
+            name: name.clone(),
+            frame,
+            key,
+        };
+        if let Some(before) = found.insert(name.clone(), artifact) {
+            return Err(ArtifactError::Twice {
+                name,
                 first: before.frame.min(frame),
                 second: before.frame.max(frame),
             });
         }
     }
+    for name in found.keys() {
+        let above = Path::new(name.as_str()).ancestors().skip(1);
+        let above = above.filter_map(|folder| folder.to_str()?.parse().ok());
+        let mut above = above.filter(|folder| found.contains_key(folder));
+        if let Some(folder) = above.next() {
+            let name = name.clone();
+            return Err(ArtifactError::Within { name, folder });
+        }
+    }
     Ok(found.into_values().collect())
 }
 
+/// Brings artifacts of a video that is whole below `folder`. So much can go wrong with their names and places that it must not
+/// cost the video.
+///
+/// # Errors
+/// [`RenderError::WithoutArtifacts`].
+pub(super) async fn fetch_beside(
+    video: &Path,
+    session: Session<'_>,
+    found: Vec<Found>,
+    folder: &Path,
+) -> Result<Vec<ArtifactFile>, RenderError> {
+    let Session {
+        cloud,
+        workers,
+        cancel,
+    } = session;
+    let fetched = tokio::select! {
+        biased;
+        () = cancel.cancelled() => Err(RenderError::cancelled("keeping artifacts")),
+        fetched = fetch(cloud, &workers.bucket, found, folder) => fetched,
+    };
+    fetched.map_err(|error| RenderError::WithoutArtifacts {
+        video: video.to_owned(),
+        error: Box::new(error),
+    })
+}
+
 /// Brings artifacts below `folder`, each in one step.
-pub(super) async fn fetch(
+async fn fetch(
     cloud: &Cloud,
     bucket: &BucketName,
     found: Vec<Found>,
@@ -95,14 +156,14 @@ pub(super) async fn fetch(
 ) -> Result<Vec<ArtifactFile>, RenderError> {
     let mut files = Vec::new();
     for Found { name, frame, key } in found {
-        let output = OutputFile::create(&folder.join(&name), true)?;
+        let output = OutputFile::create(&folder.join(name.as_str()), true)?;
         let content = cloud.get_object(bucket, &key).await?;
         std::fs::write(output.part(), &content).map_err(|error| OutputError::Io {
             path: output.path().to_owned(),
             error,
         })?;
         files.push(ArtifactFile {
-            name,
+            name: name.into(),
             frame,
             path: output.commit()?,
             size_bytes: content.len() as u64,
@@ -127,16 +188,31 @@ mod tests {
         let found = keys(&["0000007/sub/b.txt", "0000003/a.txt"]).unwrap();
         let shown: Vec<_> = found
             .iter()
-            .map(|found| (&found.name[..], found.frame))
+            .map(|found| (found.name.as_str(), found.frame))
             .collect();
         assert_eq!(shown, [("a.txt", 3), ("sub/b.txt", 7)]);
         assert_eq!(
             keys(&["0000003/a.txt", "0000004/b.txt", "0000012/a.txt"]).unwrap_err(),
-            ArtifactTwice {
-                name: "a.txt".to_owned(),
+            ArtifactError::Twice {
+                name: "a.txt".parse().unwrap(),
                 first: 3,
                 second: 12
             }
         );
+        assert_eq!(
+            keys(&["0000003/a", "0000004/a/b/c", "0000005/a.b"]).unwrap_err(),
+            ArtifactError::Within {
+                name: "a/b/c".parse().unwrap(),
+                folder: "a".parse().unwrap(),
+            }
+        );
+        // Of others who may write to the bucket.
+        for outside in ["/etc/x", "../x", "a/../../x", "", "a//b"] {
+            let error = keys(&["0000002/a.txt", &format!("0000003/{outside}")]).unwrap_err();
+            assert!(
+                matches!(&error, ArtifactError::Foreign { key, .. } if key.ends_with(outside)),
+                "{outside}: {error:?}"
+            );
+        }
     }
 }

@@ -294,7 +294,8 @@ pub fn is_work(id: &RenderId, key: &str) -> bool {
         || rest.strip_prefix("artifacts/").is_some_and(numbered)
 }
 
-/// Removes what a render that has ended works with from the bucket, and leaves what lies beside it.
+/// Removes what a render that has ended works with from the bucket, and leaves what lies beside it, and the lease under which
+/// it is done.
 ///
 /// # Errors
 /// The cloud says no.
@@ -303,10 +304,8 @@ pub async fn remove_work(
     bucket: &BucketName,
     id: &RenderId,
 ) -> Result<(), CloudError> {
-    let objects = cloud.list_objects(bucket, &prefix(id)).await?;
-    let keys = objects.into_iter().map(|object| object.key);
-    let keys: Vec<String> = keys.filter(|key| is_work(id, key)).collect();
-    cloud.delete_objects(bucket, &keys).await
+    let lease = lease_key(id);
+    remove_those(cloud, bucket, id, |key| is_work(id, key) && *key != lease).await
 }
 
 /// Whether the render `id` was begun: its document is there.
@@ -322,18 +321,29 @@ pub async fn is_begun(
     Ok(document.is_some())
 }
 
-/// Removes everything of a render from the bucket: the document last, so that a removal which was cut off can be told from
-/// one that is done. Workers leave nothing where there is no document any more; what one of them was leaving meanwhile is
-/// looked for once more.
+/// Removes everything of a render from the bucket.
 pub(super) async fn remove(
     cloud: &Cloud,
     bucket: &BucketName,
     id: &RenderId,
 ) -> Result<(), CloudError> {
+    remove_those(cloud, bucket, id, |_| true).await
+}
+
+/// Removes `those` objects of a render: the document last, so that a removal which was cut off can be told from one that is
+/// done. Workers leave nothing where there is no document any more; what one of them was leaving meanwhile is looked for once
+/// more.
+async fn remove_those(
+    cloud: &Cloud,
+    bucket: &BucketName,
+    id: &RenderId,
+    those: impl Fn(&String) -> bool,
+) -> Result<(), CloudError> {
     let document = document_key(id);
     let below = async || {
         let objects = cloud.list_objects(bucket, &prefix(id)).await?;
-        Ok(objects.into_iter().map(|object| object.key))
+        let keys = objects.into_iter().map(|object| object.key);
+        Ok(keys.filter(&those))
     };
     let keys: Vec<String> = below().await?.filter(|key| *key != document).collect();
     cloud.delete_objects(bucket, &keys).await?;

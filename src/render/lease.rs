@@ -3,15 +3,17 @@
 //! It is written only if there is none, renewed only while it still is ours, and gone with the run that wrote it. One that
 //! is not renewed any more was left by a run that died, and is taken over: whoever finds it watches it, so nobody's clock
 //! has to be right. Two runs that work at the same time all the same would do no harm before the end, since segments are
-//! written once; but whoever has lost its lease must not tidy up ([`Lease::check`]).
+//! written once; but whoever has lost its lease must not tidy up. A run that was asleep, or whose renewals hang, does not
+//! know: before it ends, it asks ([`Lease::check`]).
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use crate::cloud::{Cloud, CloudError, Precondition};
 use crate::env;
@@ -21,10 +23,12 @@ use super::dispatch::Session;
 use super::progress::RenderEvent;
 use super::{RenderError, document};
 
-/// How often a lease is renewed.
+/// How often a lease is renewed, and how long a renewal may take.
 const RENEWED_EVERY: Duration = Duration::from_secs(5);
-/// A lease that was not renewed for so long is nobody's any more: three renewals may fail.
+/// A lease that was not renewed for so long is nobody's any more: two renewals may fail.
 const LASTS: Duration = Duration::from_secs(20);
+/// How often a run asks whether the lease still is its own, if it is not told.
+const CHECKS_MAX: u32 = 3;
 /// How often a lease of somebody else is looked at.
 const LOOKED_AT_EVERY: Duration = Duration::from_millis(500);
 /// How long letting go may take. After that the lease is left to run out.
@@ -52,7 +56,7 @@ impl Document {
 
 /// A lease that is held, and renewed until it is released or dropped.
 #[derive(Debug)]
-pub(super) struct Lease {
+pub struct Lease {
     held: Arc<Held>,
     renewing: JoinSet<()>,
 }
@@ -63,8 +67,15 @@ struct Held {
     bucket: BucketName,
     id: RenderId,
     key: String,
-    /// Of what we wrote last; nothing once somebody else has the lease.
-    etag: Mutex<Option<String>>,
+    written: Mutex<Written>,
+}
+
+/// What we wrote last.
+#[derive(Debug)]
+struct Written {
+    document: Document,
+    /// Its entity tag; nothing once somebody else has the lease.
+    etag: Option<String>,
 }
 
 impl Lease {
@@ -73,7 +84,7 @@ impl Lease {
     ///
     /// # Errors
     /// Another run works on the render, the user has had enough, or the cloud says no.
-    pub(super) async fn take(
+    pub async fn take(
         session: Session<'_>,
         id: &RenderId,
         holder: &str,
@@ -136,80 +147,93 @@ impl Lease {
             bucket: bucket.clone(),
             id: id.clone(),
             key: key.clone(),
-            etag: Mutex::new(Some(etag)),
+            written: Mutex::new(Written {
+                document: ours,
+                etag: Some(etag),
+            }),
         });
         let mut renewing = JoinSet::new();
-        renewing.spawn(renew(Arc::clone(&held), ours));
+        renewing.spawn(renew(Arc::clone(&held)));
         Ok(Self { held, renewing })
     }
 
-    /// Fails once another run has the lease: what is left to be done is for that one to do.
-    pub(super) fn check(&self) -> Result<(), RenderError> {
-        match self.held.etag() {
-            Some(_) => Ok(()),
-            None => Err(RenderError::TakenOver(self.held.id.clone())),
+    /// Renews it now. What is done within seconds afterwards is done while no other run works on the render.
+    ///
+    /// # Errors
+    /// Another run has the lease, and what is left to be done is for that one to do; or nobody can tell.
+    pub async fn check(&self) -> Result<(), RenderError> {
+        let id = || self.held.id.clone();
+        for _ in 0..CHECKS_MAX {
+            match timeout(RENEWED_EVERY, self.held.renew()).await {
+                Ok(Ok(true)) => return Ok(()),
+                Ok(Ok(false)) => return Err(RenderError::TakenOver(id())),
+                Ok(Err(error)) => return Err(error.into()),
+                Err(_) => {}
+            }
         }
+        Err(RenderError::Unsure(id()))
     }
 
     /// Lets go of it.
-    pub(super) async fn release(mut self) {
+    pub async fn release(mut self) {
         // A renewal under way would make it another object.
         self.renewing.shutdown().await;
         let Held {
             cloud, bucket, key, ..
         } = &*self.held;
-        if let Some(etag) = self.held.etag() {
+        if let Some(etag) = &self.held.written.lock().await.etag {
             // It is gone already with everything else of a render that ended well, and runs out otherwise.
-            let deleted = cloud.delete_object_if(bucket, key, &etag);
+            let deleted = cloud.delete_object_if(bucket, key, etag);
             let _ = timeout(RELEASE_MAX, deleted).await;
         }
     }
 }
 
 impl Held {
-    fn etag(&self) -> Option<String> {
-        let etag = self.etag.lock().unwrap_or_else(PoisonError::into_inner);
-        etag.clone()
-    }
-
-    /// Writes it anew; whether it is ours no more.
-    async fn renew(&self, document: &Document) -> Result<bool, CloudError> {
-        let Some(etag) = self.etag() else {
-            return Ok(true);
+    /// Writes it anew; whether it still is ours.
+    async fn renew(&self) -> Result<bool, CloudError> {
+        let mut written = self.written.lock().await;
+        let Written { document, etag } = &mut *written;
+        let Some(known) = etag else {
+            return Ok(false);
         };
         let Self {
             cloud, bucket, key, ..
         } = self;
-        let still = Precondition::Unchanged(&etag);
-        let mut written = cloud
+        document.renewals += 1;
+        let still = Precondition::Unchanged(known);
+        let mut now = cloud
             .write_object_if(bucket, key, document.bytes(), still)
             .await?;
-        if written.is_none() {
+        if now.is_none() {
             // The answer to this write, or to one before it, may have been lost.
             let found = cloud.tagged_object(bucket, key).await?;
             let is_ours = |content: &[u8]| {
                 serde_json::from_slice::<Document>(content)
                     .is_ok_and(|found| found.run == document.run)
             };
-            written = found
+            now = found
                 .filter(|found| is_ours(&found.content))
                 .map(|found| found.etag);
         }
-        let is_lost = written.is_none();
-        *self.etag.lock().unwrap_or_else(PoisonError::into_inner) = written;
-        Ok(is_lost)
+        *etag = now;
+        Ok(etag.is_some())
     }
 }
 
-async fn renew(held: Arc<Held>, mut document: Document) {
+async fn renew(held: Arc<Held>) {
+    let mut pause = interval(RENEWED_EVERY);
+    pause.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    pause.tick().await;
     loop {
-        sleep(RENEWED_EVERY).await;
-        document.renewals += 1;
-        match held.renew(&document).await {
-            Ok(false) => {}
-            Ok(true) => return,
-            // What lasts is found out by whoever takes the lease over.
-            Err(error) => tracing::debug!("renewing the lease of a render: {error}"),
+        pause.tick().await;
+        match timeout(RENEWED_EVERY, held.renew()).await {
+            Ok(Ok(true)) => {}
+            Ok(Ok(false)) => return,
+            // What lasts is found out by whoever takes the lease over. A write whose answer was not waited for is known by
+            // its content.
+            Ok(Err(error)) => tracing::debug!("renewing the lease of a render: {error}"),
+            Err(_) => tracing::debug!("renewing the lease of a render: no answer"),
         }
     }
 }

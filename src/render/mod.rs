@@ -35,17 +35,17 @@ use crate::protocol::{Answer, ChunkTask, Composition, WorkerTask};
 
 use dispatch::{Session, Unit};
 use document::RenderDocument;
-use lease::Lease;
 use output::{OutputError, OutputFile};
 use request::{RenderRequest, RequestError, Settled};
 use scheduler::{ChunkFailure, RenderFailure};
 use stitch::{SegmentSource, SoundSource};
 
-pub use artifacts::{ArtifactFile, ArtifactTwice};
+pub use artifacts::{ArtifactError, ArtifactFile};
 pub use captured::CaptureReport;
 pub use document::{ResumeError, is_begun, is_work, new_render_id, remove_work};
 pub use invoked::{Invoked, Made};
 pub use join::{JoinError, Joining};
+pub use lease::Lease;
 pub use progress::{Progress, RenderEvent};
 pub use questions::{StillOutput, compositions, still};
 
@@ -56,8 +56,6 @@ pub struct RenderJob {
     pub id: RenderId,
     /// Whether it was begun before and is to be taken up.
     pub resume: bool,
-    /// Who works on it, as others who want to are told.
-    pub holder: String,
     /// Leave segments and document in the bucket after success.
     pub keep_segments: bool,
     /// Where the video goes.
@@ -151,9 +149,23 @@ pub enum RenderError {
     /// This run was silent for so long that another one has taken the render up.
     #[error("another run has taken up the render `{0}`, for this one was silent for too long")]
     TakenOver(RenderId),
-    /// Two frames emit one file.
+    /// It could not be found out whether another run has taken the render up.
+    #[error(
+        "whether another run has taken up the render `{0}` cannot be told: the bucket does not answer"
+    )]
+    Unsure(RenderId),
+    /// The video is whole, and what its pages have emitted was not brought here.
+    #[error("the video is whole, and the files that its pages emit could not be kept")]
+    WithoutArtifacts {
+        /// The video.
+        video: PathBuf,
+        /// Why.
+        #[source]
+        error: Box<RenderError>,
+    },
+    /// What the pages emit cannot become files.
     #[error(transparent)]
-    Artifacts(#[from] ArtifactTwice),
+    Artifacts(#[from] ArtifactError),
     /// The cloud says no.
     #[error("{0}")]
     Cloud(#[from] CloudError),
@@ -175,11 +187,29 @@ impl RenderError {
     }
 }
 
-/// Renders a video.
+/// Renders a video. `holder` works on it, as others who want to are told.
 ///
 /// # Errors
 /// See [`RenderError`]. Segments that are done stay in the bucket, and the same id can be taken up.
 pub async fn render(
+    request: &RenderRequest,
+    job: RenderJob,
+    holder: &str,
+    session: Session<'_>,
+    mut on_event: impl FnMut(RenderEvent<'_>),
+) -> Result<RenderOutput, RenderError> {
+    let lease = Lease::take(session, &job.id, holder, &mut on_event).await?;
+    let outcome = render_under(&lease, request, job, session, &mut on_event).await;
+    lease.release().await;
+    outcome
+}
+
+/// Renders a video for a run that has the render's lease, and leaves it the lease for what remains to be done.
+///
+/// # Errors
+/// As for [`render`].
+pub async fn render_under(
+    lease: &Lease,
     request: &RenderRequest,
     job: RenderJob,
     session: Session<'_>,
@@ -188,20 +218,6 @@ pub async fn render(
     if request.joining().needs_ffmpeg() && job.ffmpeg.is_none() {
         return Err(JoinError::NoFfmpeg(request.options().encode.container).into());
     }
-    let lease = Lease::take(session, &job.id, &job.holder, &mut on_event).await?;
-    let outcome = carry_out(request, job, session, &lease, &mut on_event).await;
-    lease.release().await;
-    outcome
-}
-
-/// Renders a video of which no other run does anything meanwhile.
-async fn carry_out(
-    request: &RenderRequest,
-    job: RenderJob,
-    session: Session<'_>,
-    lease: &Lease,
-    mut on_event: impl FnMut(RenderEvent<'_>),
-) -> Result<RenderOutput, RenderError> {
     let began = Instant::now();
     let composition = begin(request, &job, session, &mut on_event).await?;
     let settled = request.settle(composition)?;
@@ -228,12 +244,13 @@ async fn carry_out(
         () = session.cancel.cancelled() => return Err(RenderError::cancelled("stitching")),
         joined = segments.join(sound.as_ref(), &job, session, &settled, &mut on_event) => joined?,
     };
-    let Session { cloud, workers, .. } = session;
-    let folder = &job.artifacts_folder;
-    let artifacts = artifacts::fetch(cloud, &workers.bucket, artifacts, folder).await?;
-    lease.check()?;
+    lease.check().await?;
     let path = job.output.commit()?;
+    let artifacts = artifacts::fetch_beside(&path, session, artifacts, &job.artifacts_folder);
+    let artifacts = artifacts.await?;
+    // Another run may have taken the render up meanwhile. Then it needs all that there is.
     if !job.keep_segments
+        && lease.check().await.is_ok()
         && let Err(error) = document::remove(session.cloud, &session.workers.bucket, &job.id).await
     {
         on_event(RenderEvent::NotCleaned { error: &error });

@@ -196,8 +196,8 @@ pub async fn still(
         path: output.path().to_owned(),
         error,
     })?;
-    let artifacts = artifacts::fetch(cloud, &workers.bucket, found, artifacts_folder).await?;
-    output.commit()?;
+    let path = output.commit()?;
+    let artifacts = artifacts::fetch_beside(&path, session, found, artifacts_folder).await?;
     if let Err(error) = document::remove(cloud, &workers.bucket, &id).await {
         on_event(RenderEvent::NotCleaned { error: &error });
     }

@@ -21,6 +21,7 @@ mod options;
 mod package;
 mod peer;
 mod reach;
+mod redelivery;
 mod smoke;
 mod sound;
 mod web;

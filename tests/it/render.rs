@@ -19,7 +19,7 @@ use rmx::render::request::{
     SoundOptions,
 };
 use rmx::render::scheduler::{ChunkFailure, RenderFailure};
-use rmx::render::{RenderError, RenderJob, RenderOutput, new_render_id, render};
+use rmx::render::{RenderError, RenderEvent, RenderJob, RenderOutput, new_render_id, render};
 use rmx::resource::{
     Address, BucketSpec, FunctionSpec, Resource, ResourceKind, RoleReference, RoleSpec,
 };
@@ -38,7 +38,50 @@ struct Scene {
     cloud: Cloud,
     workers: Workers,
     folder: TempDir,
-    _running: TestCloud,
+    running: TestCloud,
+}
+
+/// Thirty frames in chunks of ten.
+fn request(composition: &str, props: &serde_json::Value) -> RenderRequest {
+    RenderRequest::new(RenderOptions {
+        composition: composition.to_owned(),
+        page: PageOptions {
+            site: SiteLocation::Url("http://localhost/".to_owned()),
+            input_props: props.to_string(),
+            environment: BTreeMap::new(),
+            timeout_ms: 30_000,
+            browser: Default::default(),
+        },
+        overrides: Overrides::default(),
+        frames: None,
+        every_nth_frame: 1,
+        chunk_length: ChunkLength::Frames(10),
+        capture: CaptureOptions {
+            method: None,
+            image_format: None,
+            jpeg_quality: 80,
+            scale: 1.0,
+            muted: false,
+        },
+        encode: EncodeOptions {
+            codec: Codec::H264,
+            container: Container::Mp4,
+            crf: None,
+            video_bitrate: None,
+            buffer_size: None,
+            max_rate: None,
+            x264_preset: None,
+            pro_res_profile: None,
+            pixel_format: None,
+            color_space: ColorSpace::Default,
+            gop_size: None,
+            gif_loops: None,
+            metadata: BTreeMap::new(),
+        },
+        sound: SoundOptions::default(),
+        retries_per_chunk: 1,
+    })
+    .unwrap()
 }
 
 /// Makes a bucket, a role and a function that runs `bootstrap` in the account `account`.
@@ -112,7 +155,7 @@ impl Scene {
             workers: deploy(&cloud, "123456789012", bootstrap).await,
             cloud,
             folder: tempfile::tempdir().unwrap(),
-            _running: running,
+            running,
         }
     }
 
@@ -141,49 +184,10 @@ impl Scene {
         id: &RenderId,
         resume: bool,
     ) -> Result<RenderOutput, RenderError> {
-        let request = RenderRequest::new(RenderOptions {
-            composition: composition.to_owned(),
-            page: PageOptions {
-                site: SiteLocation::Url("http://localhost/".to_owned()),
-                input_props: props.to_string(),
-                environment: BTreeMap::new(),
-                timeout_ms: 30_000,
-                browser: Default::default(),
-            },
-            overrides: Overrides::default(),
-            frames: None,
-            every_nth_frame: 1,
-            chunk_length: ChunkLength::Frames(10),
-            capture: CaptureOptions {
-                method: None,
-                image_format: None,
-                jpeg_quality: 80,
-                scale: 1.0,
-                muted: false,
-            },
-            encode: EncodeOptions {
-                codec: Codec::H264,
-                container: Container::Mp4,
-                crf: None,
-                video_bitrate: None,
-                buffer_size: None,
-                max_rate: None,
-                x264_preset: None,
-                pro_res_profile: None,
-                pixel_format: None,
-                color_space: ColorSpace::Default,
-                gop_size: None,
-                gif_loops: None,
-                metadata: BTreeMap::new(),
-            },
-            sound: SoundOptions::default(),
-            retries_per_chunk: 1,
-        })
-        .unwrap();
+        let request = request(composition, &props);
         let job = RenderJob {
             id: id.clone(),
             resume,
-            holder: "a test".to_owned(),
             keep_segments: false,
             output: OutputFile::create(output, true).unwrap(),
             ffmpeg: None,
@@ -195,7 +199,7 @@ impl Scene {
             workers: &self.workers,
             cancel: &cancel,
         };
-        render(&request, job, session, |_| {}).await
+        render(&request, job, "a test", session, |_| {}).await
     }
 
     async fn objects(&self) -> Vec<String> {
@@ -349,9 +353,12 @@ async fn a_render_whose_run_died_is_taken_up_and_the_run_cannot_tidy_up_any_more
             assert!(began.elapsed().as_secs() < 120, "it was never taken over");
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
-        // Now somebody takes it from that run, and holds on to it.
+        // A renewal hangs. Now somebody takes the lease from that run, and holds on to it.
+        let faults = scene.running.faults();
+        faults.hold_next("PUT", &key);
+        let struck = tokio::time::timeout(std::time::Duration::from_secs(60), faults.struck());
+        struck.await.expect("the lease is not renewed");
         put().await;
-        tokio::time::sleep(std::time::Duration::from_secs(6)).await;
         std::fs::write(scene.folder.path().join("go on"), "").unwrap();
     };
     let (first, ()) = tokio::join!(first, other);
@@ -360,6 +367,81 @@ async fn a_render_whose_run_died_is_taken_up_and_the_run_cannot_tidy_up_any_more
     let left = scene.objects().await;
     assert!(left.contains(&key) && left.len() == 5, "{left:?}");
     assert!(!scene.output().exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_artifact_that_cannot_be_written_costs_no_video() {
+    let scene = Scene::new(WORKER).await;
+    let props = json!({
+        "faults": { "2:1": "page error" },
+        "marker": scene.folder.path().join("marker"),
+    });
+    let id = new_render_id();
+    let render = async |resume| scene.render("Title", props.clone(), &id, resume).await;
+    render(false).await.unwrap_err();
+    let key = format!("renders/{id}/artifacts/0000003/data/words.txt");
+    let (bucket, options) = (&scene.workers.bucket, rmx::cloud::PutOptions::default());
+    let put = scene
+        .cloud
+        .put_object(bucket, &key, "words".into(), &options);
+    put.await.unwrap();
+    // A file is where its folder should be.
+    let folder = scene.output().with_extension("artifacts");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("data"), "").unwrap();
+    let error = render(true).await.unwrap_err();
+    let RenderError::WithoutArtifacts { video, .. } = &error else {
+        panic!("{error:?}")
+    };
+    assert_eq!(frame_count(video), "30");
+    assert!(scene.objects().await.contains(&key));
+    std::fs::remove_file(folder.join("data")).unwrap();
+    let output = render(true).await.unwrap();
+    assert_eq!(output.artifacts[0].path, folder.join("data/words.txt"));
+    assert_eq!(scene.objects().await, [] as [&str; 0]);
+}
+
+/// A slow line takes minutes for them, and workers that were not even asked must not be given up.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_worker_is_waited_for_while_its_long_props_are_on_their_way() {
+    let scene = Scene::new(WORKER).await;
+    let request = request("Title", &json!({ "text": "long ".repeat(100_000) }));
+    let job = RenderJob {
+        id: new_render_id(),
+        resume: false,
+        keep_segments: false,
+        output: OutputFile::create(&scene.output(), true).unwrap(),
+        ffmpeg: None,
+        artifacts_folder: scene.folder.path().join("artifacts"),
+    };
+    let cancel = CancellationToken::new();
+    let session = Session {
+        cloud: &scene.cloud,
+        workers: &scene.workers,
+        cancel: &cancel,
+    };
+    let running = std::sync::atomic::AtomicU32::new(0);
+    let on_event = |event: RenderEvent<'_>| {
+        if let RenderEvent::Progress(now) = event {
+            running.fetch_max(now.running, std::sync::atomic::Ordering::SeqCst);
+        }
+    };
+    let faults = scene.running.faults();
+    let others = async {
+        // Those of the composition, and then those of the chunks.
+        for _ in 0..2 {
+            faults.hold_next("PUT", "/texts/");
+            let struck = faults.struck();
+            let struck = tokio::time::timeout(std::time::Duration::from_secs(60), struck);
+            struck.await.expect("no props are uploaded");
+            assert_eq!(running.load(std::sync::atomic::Ordering::SeqCst), 0);
+            faults.release();
+        }
+        cancel.cancel();
+    };
+    let rendered = render(&request, job, "a test", session, on_event);
+    let (rendered, ()) = tokio::join!(rendered, others);
+    assert!(rendered.is_err(), "{rendered:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -73,7 +73,6 @@ impl Measurement<'_> {
         let job = RenderJob {
             id: new_render_id(),
             resume: false,
-            holder: Holder::new(&context.env, "rmx bench").to_string(),
             keep_segments: false,
             output: OutputFile::create(&scratch.path().join("video"), true)?,
             ffmpeg: context.env.find_tool(Tool::Ffmpeg),
@@ -89,7 +88,8 @@ impl Measurement<'_> {
         };
         let mut invocations = Vec::new();
         let began = Instant::now();
-        let outcome = render::render(&request, job, session, |event| {
+        let holder = Holder::new(&context.env, "rmx bench").to_string();
+        let outcome = render::render(&request, job, &holder, session, |event| {
             if let RenderEvent::InvocationEnded(invoked) = &event {
                 invocations.push(*invoked);
             }

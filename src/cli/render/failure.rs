@@ -6,7 +6,7 @@ use crate::render::output::OutputError;
 use crate::render::request::RequestError;
 use crate::render::scheduler::{ChunkFailure, Refused, RenderFailure};
 use crate::render::stitch::StitchError;
-use crate::render::{JoinError, RenderError, ResumeError};
+use crate::render::{ArtifactError, JoinError, RenderError, ResumeError};
 
 use crate::cli::error::{CommandError, CommandErrorKind};
 use crate::cli::foreign::{lines, one_line};
@@ -40,10 +40,13 @@ pub(in crate::cli) fn shown(
                 .cause(error)
                 .hint("leave it to that run: what was rendered here is of use to it")
         }
+        error @ RenderError::Unsure(_) => {
+            resume(CommandError::error("The render may be another run's by now").cause(error))
+        }
+        RenderError::WithoutArtifacts { video, error } => shown(*error, composition, resumable)
+            .detail(format!("The video itself is whole: {}", video.display())),
         RenderError::UnknownComposition { asked, known } => unknown(&asked, &known),
-        RenderError::Artifacts(error) => CommandError::error("Two frames emit the same artifact")
-            .cause(error)
-            .hint("emit it in one frame only, or put the frame into its name"),
+        RenderError::Artifacts(error) => artifacts(error),
         RenderError::Answer => CommandError::error("A worker gave an unexpected answer")
             .cause(RenderError::Answer)
             .hint("run `rmx apply` to deploy the workers of this rmx"),
@@ -286,6 +289,24 @@ impl From<RequestError> for CommandError {
     fn from(error: RequestError) -> Self {
         Self::usage("The render is not possible as asked").cause(error)
     }
+}
+
+fn artifacts(error: ArtifactError) -> CommandError {
+    let (shown, hint) = match &error {
+        ArtifactError::Twice { .. } => (
+            "Two frames emit the same artifact",
+            "emit it in one frame only, or put the frame into its name",
+        ),
+        ArtifactError::Within { .. } => (
+            "An artifact has the name of a folder of another one",
+            "emit one of them under another name",
+        ),
+        ArtifactError::Foreign { .. } => (
+            "The bucket holds an artifact that no worker has left there",
+            "find out who else may write to the bucket; delete the object, and run the command again",
+        ),
+    };
+    CommandError::error(shown).cause(error).hint(hint)
 }
 
 impl From<OutputError> for CommandError {

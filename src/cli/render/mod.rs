@@ -197,7 +197,6 @@ pub(crate) async fn cmd_render(
     let job = RenderJob {
         id: args.resume.clone().unwrap_or_else(new_render_id),
         resume: args.resume.is_some(),
-        holder: Holder::new(&context.env, "rmx render").to_string(),
         keep_segments: args.keep_segments,
         output: OutputFile::create(&path, args.overwrite)?,
         ffmpeg: context.env.find_tool(Tool::Ffmpeg),
@@ -226,7 +225,9 @@ pub(crate) async fn cmd_render(
             cancel: &cancel,
         };
         view.begin(&args.composition, &id, args.resume.is_some());
-        let outcome = render::render(&request, job, session, |event| view.show(&event)).await;
+        let holder = Holder::new(&context.env, "rmx render").to_string();
+        let rendered = render::render(&request, job, &holder, session, |event| view.show(&event));
+        let outcome = rendered.await;
         view.end()?;
         outcome.map_err(|error| failure::shown(error, &args.composition, view.resumable(&id)))
     }

@@ -1,10 +1,12 @@
 //! `launch`: the render itself, from its request to its output in the bucket.
 //!
-//! Lambda repeats the event of a function that dies. What is in the bucket by then is taken up, as by `rmx render --resume`.
+//! Lambda repeats the event of a function that dies, and may deliver any event twice. What is in the bucket by then is taken up,
+//! as by `rmx render --resume`. One invocation at a time has the render's lease, from the first look to what comes after the
+//! last word: so two of them never tell different ends, and none removes what another one works with.
 
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::board::{self, Board, most_expensive};
@@ -19,7 +21,7 @@ use crate::render::chunks::ChunkPlan;
 use crate::render::dispatch::Session;
 use crate::render::output::OutputFile;
 use crate::render::{
-    self, RenderError, RenderEvent, RenderJob, RenderOutput, is_begun, remove_work,
+    self, Lease, RenderError, RenderEvent, RenderJob, RenderOutput, is_begun, remove_work,
 };
 use crate::wire::cost::billed_ms;
 use crate::wire::output::{Place, default_name, disposition};
@@ -60,7 +62,41 @@ pub(super) fn place(farm: &Farm, id: &RenderId, request: &Start) -> Result<Place
 pub(super) async fn launch(farm: &Farm, env: &Env, launch: Launch) -> Result<(), Failure> {
     let id: RenderId = launch.render_id.parse()?;
     let bucket: BucketName = launch.bucket_name.parse()?;
-    let progress = match status::read(farm, &bucket, &id).await {
+    let workers = farm.workers();
+    let cancel = CancellationToken::new();
+    let session = Session {
+        cloud: &farm.cloud,
+        workers: &workers,
+        cancel: &cancel,
+    };
+    let holder = format!("the function {}", farm.function.name);
+    let mut unheard = |_: RenderEvent<'_>| {};
+    let taken = timeout(
+        farm.left(),
+        Lease::take(session, &id, &holder, &mut unheard),
+    );
+    let lease = match taken.await {
+        Err(_) => return Err(Failure::NoTime(farm.timeout_s)),
+        Ok(Err(RenderError::Busy { .. })) => return Ok(()),
+        Ok(taken) => taken?,
+    };
+    let outcome = to_the_end(farm, env, &launch, (&bucket, &id), (session, &lease)).await;
+    lease.release().await;
+    match outcome {
+        Err(Failure::Render(error)) if matches!(*error, RenderError::TakenOver(_)) => Ok(()),
+        outcome => outcome,
+    }
+}
+
+/// The same, for who has the lease.
+async fn to_the_end(
+    farm: &Farm,
+    env: &Env,
+    launch: &Launch,
+    (bucket, id): (&BucketName, &RenderId),
+    (session, lease): (Session<'_>, &Lease),
+) -> Result<(), Failure> {
+    let progress = match status::read(farm, bucket, id).await {
         // Its client has removed it before it began.
         Err(Failure::NoRender { .. }) => return Ok(()),
         read => read?,
@@ -68,11 +104,25 @@ pub(super) async fn launch(farm: &Farm, env: &Env, launch: Launch) -> Result<(),
     let last = match progress.is_over() {
         // The event is repeated because of what should have come after the end.
         true => progress,
-        false => match carry_out(farm, env, &launch, (&bucket, &id), progress).await {
-            Err(failure) if is_of_another(&failure) => return Ok(()),
-            last => last?,
-        },
+        false => {
+            let orchestration = Orchestration {
+                farm,
+                env,
+                launch,
+                id,
+                session,
+                lease,
+            };
+            orchestration.carry_out(bucket, progress).await?
+        }
     };
+    // Not before it is told that the video is there: who finds nothing of a render that goes on begins anew.
+    if last.post_render_data.is_some()
+        && let Err(error) = remove_work(&farm.cloud, &farm.bucket, id).await
+    {
+        // It costs what it weighs until the bucket's rule removes it, and the video is there.
+        tracing::warn!("{error}");
+    }
     if let Err(error) = site::forget_props(farm, &launch.request.input_props).await {
         tracing::warn!("{error}");
     }
@@ -84,67 +134,55 @@ pub(super) async fn launch(farm: &Farm, env: &Env, launch: Launch) -> Result<(),
         };
         let letter = webhook.letter(&last, subject);
         if let Err(reason) = webhook::send(farm, env, &webhook.url, &letter).await {
-            board::note_webhook(farm, &bucket, &id, &reason).await?;
+            board::note_webhook(farm, bucket, id, &reason).await?;
         }
     }
     Ok(())
 }
 
-/// Whether another invocation works on the render, and tells how it ends: Lambda may deliver one event twice.
-fn is_of_another(failure: &Failure) -> bool {
-    matches!(failure, Failure::Render(error) if matches!(**error, RenderError::Busy { .. }))
-}
-
-/// Renders, and returns the last word of the progress document.
-async fn carry_out(
-    farm: &Farm,
-    env: &Env,
-    launch: &Launch,
-    (bucket, id): (&BucketName, &RenderId),
-    mut progress: Progress,
-) -> Result<Progress, Failure> {
-    progress.function_launched = Some(now_ms());
-    progress.timeout_timestamp = farm.deadline_ms;
-    let board = Board::new(farm, bucket, id, progress);
-    let orchestration = Orchestration {
-        farm,
-        env,
-        launch,
-        id,
-        board: &board,
-    };
-    let left = match &launch.request.webhook {
-        None => farm.left(),
-        Some(_) => farm.left().saturating_sub(TELLING),
-    };
-    let error = tokio::select! {
-        ended = orchestration.run() => match ended {
-            Err(failure) if is_of_another(&failure) => return Err(failure),
-            ended => ended.err().map(|failure| failure.info()),
-        },
-        () = sleep(left) => Some(Failure::NoTime(farm.timeout_s).info()),
-    };
-    if let Some(error) = error {
-        board.change(|progress| {
-            progress.fatal_error_timestamp = Some(now_ms());
-            progress.errors.push(error);
-        });
-    }
-    Ok(board.finish().await?)
-}
-
 /// A render that goes on.
+#[derive(Clone, Copy)]
 struct Orchestration<'a> {
     farm: &'a Farm,
     env: &'a Env,
     launch: &'a Launch,
     id: &'a RenderId,
-    board: &'a Board,
+    session: Session<'a>,
+    lease: &'a Lease,
 }
 
 impl Orchestration<'_> {
-    async fn run(&self) -> Result<(), Failure> {
-        let Self { farm, launch, .. } = *self;
+    /// Renders, and returns the last word of the progress document.
+    async fn carry_out(
+        self,
+        bucket: &BucketName,
+        mut progress: Progress,
+    ) -> Result<Progress, Failure> {
+        let farm = self.farm;
+        progress.function_launched = Some(now_ms());
+        progress.timeout_timestamp = farm.deadline_ms;
+        let board = Board::new(farm, bucket, self.id, progress);
+        let left = match &self.launch.request.webhook {
+            None => farm.left(),
+            Some(_) => farm.left().saturating_sub(TELLING),
+        };
+        let ended = tokio::select! {
+            ended = self.run(&board) => ended,
+            () = sleep(left) => Err(Failure::NoTime(farm.timeout_s)),
+        };
+        if let Err(failure) = ended {
+            // Who has lost the render does not tell how it ends.
+            self.lease.check().await?;
+            board.change(|progress| {
+                progress.fatal_error_timestamp = Some(now_ms());
+                progress.errors.push(failure.info());
+            });
+        }
+        Ok(board.finish().await?)
+    }
+
+    async fn run(self, board: &Board) -> Result<(), Failure> {
+        let Self { farm, launch, .. } = self;
         let request = &launch.request;
         let place = place(farm, self.id, request)?;
         let location = site::location(farm, &request.serve_url).await?;
@@ -161,39 +199,36 @@ impl Orchestration<'_> {
         let job = RenderJob {
             id: self.id.clone(),
             resume,
-            holder: format!("the function {}", farm.function.name),
             keep_segments: true,
             output: OutputFile::create(&scratch.path().join("output").join(name), true)?,
             ffmpeg: self.env.find_tool(Tool::Ffmpeg),
             artifacts_folder: scratch.path().join("artifacts"),
-        };
-        let cancel = CancellationToken::new();
-        let session = Session {
-            cloud: &farm.cloud,
-            workers: &farm.workers(),
-            cancel: &cancel,
         };
         let mut plan = None;
         let on_event = |event: RenderEvent<'_>| {
             if let RenderEvent::Planned { chunks, .. } = &event {
                 plan = Some((*chunks).clone());
             }
-            self.board.take(farm, launch, &event);
+            board.take(farm, launch, &event);
         };
+        let (lease, session) = (self.lease, self.session);
         let output = tokio::select! {
-            output = render::render(&render_request, job, session, on_event) => output?,
-            never = self.look_for_cancel(&cancel) => match never {},
+            output = render::render_under(lease, &render_request, job, session, on_event) => output?,
+            never = self.look_for_cancel() => match never {},
         };
         let began_ms = now_ms();
         self.upload(&place, &output, overwrite || resume).await?;
         let behavior = request.download_behavior.as_ref();
         let artifacts = deliver::artifacts(farm, self.id, &output.artifacts, behavior).await?;
         let uploaded_ms = now_ms().saturating_sub(began_ms);
-        if let Err(error) = remove_work(&farm.cloud, &farm.bucket, self.id).await {
-            // It costs what it weighs until the bucket's rule removes it, and the video is there.
-            tracing::warn!("{error}");
-        }
-        self.tell(&place, &output, artifacts, plan.as_ref(), uploaded_ms);
+        self.lease.check().await?;
+        self.tell(
+            board,
+            &place,
+            &output,
+            plan.as_ref(),
+            (artifacts, uploaded_ms),
+        );
         Ok(())
     }
 
@@ -207,12 +242,12 @@ impl Orchestration<'_> {
     }
 
     /// Cancels the render when a client says so. Never returns.
-    async fn look_for_cancel(&self, cancel: &CancellationToken) -> std::convert::Infallible {
+    async fn look_for_cancel(self) -> std::convert::Infallible {
         let key = progress::cancel_key(self.id);
         let (cloud, bucket) = (&self.farm.cloud, &self.farm.bucket);
         while self.launch.request.enable_cancellation == Some(true) {
             if let Ok(Some(_)) = cloud.head_object(bucket, &key).await {
-                cancel.cancel();
+                self.session.cancel.cancel();
                 break;
             }
             sleep(CANCEL_PAUSE).await;
@@ -239,16 +274,16 @@ impl Orchestration<'_> {
 
     /// Tells that the render is done.
     fn tell(
-        &self,
+        self,
+        board: &Board,
         place: &Place,
         output: &RenderOutput,
-        artifacts: Vec<Artifact>,
         plan: Option<&ChunkPlan>,
-        uploaded_ms: u64,
+        (artifacts, uploaded_ms): (Vec<Artifact>, u64),
     ) {
         let rates = self.farm.rates;
         let chunk = |index: u32| plan?.chunks().nth(index as usize);
-        self.board.change(|progress| {
+        board.change(|progress| {
             let end_time = now_ms();
             let start_time = progress.function_launched.unwrap_or(end_time);
             let elapsed_ms = end_time.saturating_sub(start_time);
