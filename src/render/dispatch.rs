@@ -166,6 +166,15 @@ pub(super) async fn run(
     on_event: impl FnMut(DispatchEvent<'_>),
 ) -> Result<Vec<Option<Answer>>, RenderFailure> {
     let texts = Arc::new(Texts::new(session.cloud, &session.workers.bucket));
+    // Before any copy's time runs: a slow line may take minutes for them. What goes wrong with them is told by the copies.
+    if let Some((_, first)) = units.iter().zip(0..).find(|(unit, _)| !unit.done) {
+        let task = task(first, 1);
+        tokio::select! {
+            biased;
+            () = session.cancel.cancelled() => {}
+            _ = texts.payload(&task) => {}
+        }
+    }
     let outcome = drive(session, limits, units, &texts, task, on_event).await;
     texts.remove().await;
     outcome
