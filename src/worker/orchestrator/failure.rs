@@ -112,9 +112,29 @@ impl Failure {
         match self {
             Self::Render(error) => told(error),
             Self::NoTime(_) => timeout_error(&self.to_string()),
-            other => ErrorInfo::fatal("Error", other.to_string()),
+            other => ErrorInfo::fatal("Error", chain(other)),
         }
     }
+}
+
+/// What a full disk is called in every error and by every program.
+const DISK_IS_FULL: &str = "No space left on device";
+
+/// An error with its causes, and what to do where that is known: nobody sees the machine on which it happened.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let reason = error.to_string();
+        if !text.contains(&reason) {
+            text = format!("{text}: {reason}");
+        }
+        cause = error.source();
+    }
+    if text.contains(DISK_IS_FULL) {
+        text += ". Raise `[function] disk_mb` in remotion.toml and run `rmx apply`";
+    }
+    text
 }
 
 fn told(error: &RenderError) -> ErrorInfo {
@@ -132,7 +152,7 @@ fn told(error: &RenderError) -> ErrorInfo {
                     known.join(", ")
                 ),
             ),
-            other => ErrorInfo::fatal("Error", other.to_string()),
+            other => ErrorInfo::fatal("Error", chain(other)),
         };
     };
     match &**failure {
@@ -191,5 +211,41 @@ pub(super) fn of_chunk(chunk: Option<u32>, failure: &ChunkFailure) -> ErrorInfo 
         | ChunkFailure::NeverStarted { .. }
         | ChunkFailure::Silent { .. }
         | ChunkFailure::TooLong { .. } => told,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use crate::render::JoinError;
+
+    #[test]
+    fn what_ends_a_render_is_told_with_its_cause_and_what_helps() {
+        let full = || io::Error::from_raw_os_error(28);
+        let path = || "/tmp/rmx-launch-x/output/out.mp4".into();
+        let output = || OutputError::Io {
+            path: path(),
+            error: full(),
+        };
+        for failure in [
+            Failure::from(RenderError::from(output())),
+            Failure::from(output()),
+            Failure::from(RenderError::WithoutArtifacts {
+                video: path(),
+                error: Box::new(output().into()),
+            }),
+            Failure::from(RenderError::from(JoinError::Scratch {
+                path: path(),
+                error: full(),
+            })),
+        ] {
+            let message = failure.info().message;
+            for part in ["cannot be written", "disk_mb"] {
+                assert!(message.contains(part), "no {part:?} in {message}");
+            }
+            assert_eq!(message.matches(DISK_IS_FULL).count(), 1, "{message}");
+        }
     }
 }

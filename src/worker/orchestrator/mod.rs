@@ -104,10 +104,10 @@ impl Orchestrator {
     ) -> Result<Value, Error> {
         match self.perform(kind, payload, context).await {
             Ok(reply) => Ok(reply),
-            Err(failure) if matches!(kind, "info" | "start" | "compositions" | "still") => {
-                Ok(serde_json::to_value(ErrorReply::new(failure.to_string()))?)
-            }
-            Err(failure) => Err(failure.to_string().into()),
+            Err(failure) if matches!(kind, "info" | "start" | "compositions" | "still") => Ok(
+                serde_json::to_value(ErrorReply::new(failure.info().message))?,
+            ),
+            Err(failure) => Err(failure.info().message.into()),
         }
     }
 
