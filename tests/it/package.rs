@@ -354,6 +354,53 @@ fn serve(listener: TcpListener, content: Vec<u8>, lengths: &[usize]) -> Vec<Stri
 }
 
 #[test]
+fn two_builds_at_once_download_once() {
+    let project = TestProject::new();
+    worker(&project);
+    let content = tgz(&[("a.txt", "a", 0o644)], 0);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/a.tar.gz", listener.local_addr().unwrap());
+    let digest = Digest::of(&content);
+    let source = component(
+        "a",
+        &format!(".url = \"{url}\""),
+        "{ from = \"a.txt\", to = \"a.txt\" }",
+    );
+    project.write(
+        "recipe.toml",
+        &recipe(&[format!("{source}sha256 = \"{digest}\"\n")]),
+    );
+    std::thread::scope(|scope| {
+        let builds = ["one", "two"].map(|name| {
+            let project = &project;
+            scope.spawn(move || build(project, &["--out", name]))
+        });
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.read(&mut [0; 1024]).unwrap();
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n",
+            content.len()
+        );
+        let (first, rest) = content.split_at(content.len() / 2);
+        stream
+            .write_all(&[head.as_bytes(), first].concat())
+            .unwrap();
+        // The other one has time to come as well.
+        std::thread::sleep(std::time::Duration::from_secs(2));
+        stream.write_all(rest).unwrap();
+        for build in builds {
+            let output = build.join().unwrap();
+            assert_eq!(output.status, Some(0), "{output}");
+        }
+    });
+    for name in ["one", "two"] {
+        assert_eq!(project.read(&format!("{name}/a.txt")), "a");
+    }
+    listener.set_nonblocking(true).unwrap();
+    assert!(listener.accept().is_err(), "it was asked for twice");
+}
+
+#[test]
 fn a_download_that_was_cut_off_goes_on() {
     let project = TestProject::new();
     worker(&project);

@@ -2,11 +2,15 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::PackageError;
 use crate::bundle::tree::Entry;
 use crate::digest::Digest;
 use crate::env::Env;
+
+/// How often it is looked whether another process has done with a download.
+const LOOKED_AT_EVERY: Duration = Duration::from_millis(200);
 
 /// The folder of a user's components.
 #[derive(Debug, Clone)]
@@ -35,6 +39,32 @@ impl Cache {
     /// Where a download that was cut off is gone on with.
     pub(super) fn partial(&self, digest: Digest) -> PathBuf {
         self.folder.join(format!("{digest}.partial"))
+    }
+
+    /// Waits until no other process downloads the file with this digest; none begins to while what is returned lives.
+    ///
+    /// # Errors
+    /// The folder cannot be written to.
+    pub(super) async fn alone(&self, digest: Digest) -> Result<fs::File, PackageError> {
+        let path = self.folder.join(format!("{digest}.lock"));
+        let failed = PackageError::writing(&path);
+        let file = fs::File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path);
+        let file = match file {
+            Ok(file) => file,
+            Err(error) => return Err(failed(error)),
+        };
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(file),
+                // Its holder has a bound of its own, and the kernel lets go of it when that dies.
+                Err(fs::TryLockError::WouldBlock) => tokio::time::sleep(LOOKED_AT_EVERY).await,
+                Err(fs::TryLockError::Error(error)) => return Err(failed(error)),
+            }
+        }
     }
 
     /// The folder, made if need be.

@@ -139,6 +139,11 @@ async fn download(
     has_come: impl Fn(u64),
 ) -> Result<PathBuf, PackageError> {
     let (folder, partial) = (cache.folder()?, cache.partial(wanted));
+    // Another build may be at it: two of them would write into one file.
+    let _alone = cache.alone(wanted).await?;
+    if let Some(found) = cache.find(wanted) {
+        return Ok(found);
+    }
     let begun = partial.exists();
     // Fewer than 100 bytes a second for a minute is no download.
     let mut arguments: Vec<String> =
