@@ -69,22 +69,67 @@ pub(crate) async fn connect(context: &Context, config: &Config) -> Result<Farm, 
         ),
         Target::Local => {
             let running = start_local(context, config).await?;
-            let credentials = running.credentials();
-            let connection = Connection {
-                region: config.region.clone(),
-                endpoint_url: Some(running.endpoint_url().to_owned()),
-                credentials: Some(StaticCredentials {
-                    access_key_id: credentials.access_key_id.clone(),
-                    secret_access_key: credentials.secret_access_key.clone(),
-                    session_token: None,
-                }),
-                timeouts: Timeouts::default(),
-            };
+            let connection = embedded(config, running.endpoint_url(), running.credentials());
             (connection, Some(running))
         }
     };
     let cloud = Cloud::connect(&connection).await;
-    let Identity { account, arn } = cloud.identity().await?;
+    let identity = cloud.identity().await?;
+    farm(config, cloud, connection, identity, local)
+}
+
+/// As [`connect`], to a cloud that goes on when this process has ended, and with it what is begun there.
+///
+/// # Errors
+/// As for [`connect`]; and for the target local, nobody serves the embedded cloud.
+pub(crate) async fn connect_lasting(
+    context: &Context,
+    config: &Config,
+) -> Result<Farm, CommandError> {
+    if config.target == Target::Aws {
+        return connect(context, config).await;
+    }
+    let nobody = || {
+        CommandError::error("Nobody would carry on what is begun")
+            .detail(
+                "For the target local, the embedded cloud ends with the command that started it, and its functions with it.",
+            )
+            .hint("run `rmx local serve` in another terminal, then this command again")
+    };
+    let served = local::served(&local_options(context, config).directory);
+    let served = served.map_err(|error| nobody().cause(error))?;
+    let local::Served {
+        endpoint_url,
+        credentials,
+    } = served.ok_or_else(nobody)?;
+    let connection = embedded(config, &endpoint_url, &credentials);
+    let cloud = Cloud::connect(&connection).await;
+    // Who served it may have been killed.
+    let identity = cloud.identity().await.map_err(|_| nobody())?;
+    farm(config, cloud, connection, identity, None)
+}
+
+/// How an embedded cloud is reached.
+fn embedded(config: &Config, endpoint_url: &str, credentials: &local::Credentials) -> Connection {
+    Connection {
+        region: config.region.clone(),
+        endpoint_url: Some(endpoint_url.to_owned()),
+        credentials: Some(StaticCredentials {
+            access_key_id: credentials.access_key_id.clone(),
+            secret_access_key: credentials.secret_access_key.clone(),
+            session_token: None,
+        }),
+        timeouts: Timeouts::default(),
+    }
+}
+
+fn farm(
+    config: &Config,
+    cloud: Cloud,
+    connection: Connection,
+    Identity { account, arn }: Identity,
+    local: Option<Running>,
+) -> Result<Farm, CommandError> {
     guard(config, &account)?;
     Ok(Farm {
         cloud,

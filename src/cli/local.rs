@@ -90,11 +90,15 @@ async fn serve(context: &Context, args: &ServeArgs) -> Result<ExitStatus, Comman
     let listener = TcpListener::bind(args.listen)
         .await
         .map_err(|error| cannot_listen(args.listen, error))?;
-    let running = local::start(options, listener).await.map_err(|error| {
+    let cannot_start = |error: std::io::Error| {
         CommandError::error("Cannot start the embedded cloud")
             .detail(format!("Its data is in {}.", directory.display()))
             .cause(error)
-    })?;
+    };
+    let running = local::start(options, listener)
+        .await
+        .map_err(cannot_start)?;
+    running.announce().map_err(cannot_start)?;
     let variables = variables(&running, &region);
     if context.ui.json() {
         context.ui.print_json(&json!({

@@ -23,6 +23,7 @@ mod init;
 mod interrupt;
 mod local;
 mod lock;
+mod logs;
 mod package;
 mod plan;
 mod planned;
@@ -107,6 +108,7 @@ enum Verb {
     Rollback(rollback::RollbackArgs),
     Render(Box<render::RenderArgs>),
     Renders(renders::RendersArgs),
+    Logs(logs::LogsArgs),
     Still(still::StillArgs),
     Compositions(compositions::CompositionsArgs),
     Bench(Box<bench::BenchArgs>),
@@ -134,6 +136,7 @@ async fn run(context: &Context, verb: &Verb) -> Result<ExitStatus, CommandError>
         Verb::Rollback(args) => rollback::cmd_rollback(context, args).await,
         Verb::Render(args) => render::cmd_render(context, args).await,
         Verb::Renders(args) => renders::cmd_renders(context, args).await,
+        Verb::Logs(args) => logs::cmd_logs(context, args).await,
         Verb::Still(args) => still::cmd_still(context, args).await,
         Verb::Compositions(args) => compositions::cmd_compositions(context, args).await,
         Verb::Bench(args) => bench::cmd_bench(context, args).await,

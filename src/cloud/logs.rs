@@ -27,7 +27,99 @@ pub struct LogGroupContent {
     pub size_bytes: u64,
 }
 
+/// A line of a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogEvent {
+    /// The stream that it is in.
+    pub stream: String,
+    /// Milliseconds since 1970.
+    pub time_ms: u64,
+    /// The line.
+    pub message: String,
+}
+
+/// Pages that are read of one question at most: CloudWatch answers with empty ones while it searches.
+const PAGES_MAX: u32 = 1_000;
+
 impl Cloud {
+    /// The lines of all streams of a log group that hold `phrase`, oldest first, and whether those are all.
+    pub async fn search_log_group(
+        &self,
+        name: &LogGroupName,
+        phrase: &str,
+    ) -> Result<(Vec<LogEvent>, bool), CloudError> {
+        let pattern = format!("\"{}\"", phrase.replace(['\\', '"'], ""));
+        let mut found = Vec::new();
+        let mut token = None;
+        for _ in 0..PAGES_MAX {
+            let page = self
+                .clients
+                .logs
+                .filter_log_events()
+                .log_group_name(name.as_str())
+                .filter_pattern(&pattern)
+                .set_next_token(token)
+                .send()
+                .await
+                .map_err(|error| cloud_error("search the log group", name, &error))?;
+            let events = page.events.unwrap_or_default().into_iter();
+            found.extend(events.map(|event| LogEvent {
+                stream: event.log_stream_name.unwrap_or_default(),
+                time_ms: time_ms(event.timestamp),
+                message: event.message.unwrap_or_default(),
+            }));
+            token = page.next_token;
+            if token.is_none() {
+                found.sort_by_key(|event| event.time_ms);
+                return Ok((found, true));
+            }
+        }
+        Ok((found, false))
+    }
+
+    /// The lines of a log stream from a time on, oldest first, for as long as `wanted` says so.
+    pub async fn read_log_stream(
+        &self,
+        name: &LogGroupName,
+        stream: &str,
+        from_ms: u64,
+        mut wanted: impl FnMut(&str) -> bool,
+    ) -> Result<Vec<LogEvent>, CloudError> {
+        let mut read = Vec::new();
+        let mut token: Option<String> = None;
+        for _ in 0..PAGES_MAX {
+            let page = self
+                .clients
+                .logs
+                .get_log_events()
+                .log_group_name(name.as_str())
+                .log_stream_name(stream)
+                .start_time(i64::try_from(from_ms).unwrap_or(i64::MAX))
+                .start_from_head(true)
+                .set_next_token(token.clone())
+                .send()
+                .await
+                .map_err(|error| cloud_error("read the log stream", stream, &error))?;
+            for event in page.events.unwrap_or_default() {
+                let message = event.message.unwrap_or_default();
+                if !wanted(&message) {
+                    return Ok(read);
+                }
+                read.push(LogEvent {
+                    stream: stream.to_owned(),
+                    time_ms: time_ms(event.timestamp),
+                    message,
+                });
+            }
+            // The token that leads nowhere is the one that was given.
+            if page.next_forward_token == token {
+                break;
+            }
+            token = page.next_forward_token;
+        }
+        Ok(read)
+    }
+
     /// What the log group holds; nothing if there is none.
     pub async fn log_group_content(
         &self,
@@ -173,4 +265,9 @@ impl Cloud {
                 .map_err(|error| cloud_error("delete the log group", name, &error)),
         )
     }
+}
+
+fn time_ms(timestamp: Option<i64>) -> u64 {
+    let time_ms = timestamp.and_then(|timestamp| u64::try_from(timestamp).ok());
+    time_ms.unwrap_or(0)
 }

@@ -51,7 +51,7 @@ pub use function_change::FunctionCode;
 pub use iam::RoleDescription;
 pub use identity::{AccountSettings, Identity};
 pub use invoke::{InvokeEvent, InvokeReply, InvokeStream};
-pub use logs::LogGroupDescription;
+pub use logs::{LogEvent, LogGroupDescription};
 pub use objects::{Object, ObjectInfo, ObjectReader, PutOptions, PutOutcome};
 pub use simulate::{PolicySource, Question, SimulatedAnswer, SimulatedDecision};
 pub use version::{FunctionAlias, LiveAlias, PublishedVersion};

@@ -24,6 +24,7 @@ use super::http::{self as wire, Body};
 use super::isolation::Isolation;
 use super::permission::Permission;
 use super::s3::permissions;
+use super::served;
 use super::services::Services;
 use super::signature::{self, Refusal, Scope};
 use super::store::Store;
@@ -76,8 +77,18 @@ impl Running {
         &self.credentials
     }
 
+    /// Lets other processes find it, see [`super::served`], until it is shut down.
+    ///
+    /// # Errors
+    /// The data folder cannot be written to.
+    pub fn announce(&self) -> io::Result<()> {
+        served::announce(&self.services.store, &self.endpoint_url)
+    }
+
     /// Ends it: no new requests, those under way get a second, no process of a function is left.
     pub async fn shutdown(mut self) {
+        // Who finds it afterwards finds that nobody answers.
+        let _ = served::withdraw(&self.services.store, &self.endpoint_url);
         self.stop.cancel();
         let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, self.accepting.join_next()).await;
         self.services.shutdown().await;

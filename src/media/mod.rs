@@ -87,6 +87,11 @@ pub struct FrameSelection {
 }
 
 impl FrameSelection {
+    /// The first frame, and the last one, included, if it was named.
+    pub fn ends(self) -> (u32, Option<u32>) {
+        (self.first, self.last)
+    }
+
     /// The frames of a composition with `duration_in_frames`; `None` if it does not have them all.
     pub fn within(self, duration_in_frames: u32) -> Option<FrameRange> {
         let end = match self.last {

@@ -94,15 +94,27 @@ pub fn planner_needs(
     needs
 }
 
-/// What `render`, `still` and `compositions` call for this config.
+/// What `render`, `still`, `compositions`, `renders` and `logs` call for this config.
 pub fn renderer_needs(config: &Config, identity: &CloudIdentity) -> Vec<Need> {
     let names = ResourceNames::derive(config, &identity.account, &identity.region);
     let bucket = format!("arn:{}:s3:::{}", partition(&identity.region), names.bucket);
     let renders = format!("{bucket}/{}*", running::PREFIX);
     let objects = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"];
     let mut needs: BTreeSet<Need> = objects.map(|action| (action, renders.clone())).into();
+    // Props of a render that is detached, if they are too large for an event.
+    needs.insert(("s3:PutObject", format!("{bucket}/input-props/*")));
     // Without it S3 answers 403 instead of 404 where there is no object.
     needs.insert(("s3:ListBucket", bucket));
+    let stream = |stream: &str| {
+        let group = &names.log_group;
+        arn(
+            identity,
+            "logs",
+            &format!("log-group:{group}:log-stream:{stream}"),
+        )
+    };
+    needs.insert(("logs:FilterLogEvents", stream("")));
+    needs.insert(("logs:GetLogEvents", stream("*")));
     needs.insert(("lambda:GetAccountSettings", "*".to_owned()));
     // A render pins the version that is live when it begins.
     needs.extend(names.functions.iter().map(|name| {

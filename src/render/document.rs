@@ -91,6 +91,20 @@ fn document_key(id: &RenderId) -> String {
 /// Name of the object that says which run works on a render.
 const LEASE: &str = "lease.json";
 
+/// Names of objects in which whoever orchestrates a render in a Lambda keeps what it was asked for, to take it up again.
+const LAUNCH: &str = "launch.json";
+const PROPS: &str = "input-props.json";
+
+/// Where an orchestrator keeps what a render was asked for, until the render is done.
+pub fn launch_key(id: &RenderId) -> String {
+    format!("{}{LAUNCH}", prefix(id))
+}
+
+/// Where it keeps props that were too large for an event.
+pub fn props_key(id: &RenderId) -> String {
+    format!("{}{PROPS}", prefix(id))
+}
+
 /// Its key.
 pub(super) fn lease_key(id: &RenderId) -> String {
     format!("{}{LEASE}", prefix(id))
@@ -285,7 +299,7 @@ pub fn is_work(id: &RenderId, key: &str) -> bool {
         frame.len() >= 7 && frame.bytes().all(|byte| byte.is_ascii_digit())
     };
     rest == running::DOCUMENT
-        || rest == LEASE
+        || [LEASE, LAUNCH, PROPS].contains(&rest)
         || rest.starts_with("segments/")
         || rest.starts_with("sound/")
         || Container::ALL
@@ -373,6 +387,8 @@ mod tests {
         let artifact = format!("{}0000007/a.txt", artifact_prefix(&id));
         let own = [
             document_key(&id),
+            launch_key(&id),
+            props_key(&id),
             segment_key(&id, frames, None),
             report_key(&id, frames),
             sound_key(&id, Container::M4a),

@@ -66,6 +66,12 @@ pub fn prefix(site: &SiteName) -> String {
     format!("sites/{site}/")
 }
 
+/// The name of the site whose objects have this prefix.
+pub fn name_of(prefix: &str) -> &str {
+    let name = prefix.strip_prefix("sites/").unwrap_or(prefix);
+    name.trim_end_matches('/')
+}
+
 /// The key of a site's manifest.
 pub fn manifest_key(site: &SiteName) -> String {
     format!("{OWN_PREFIX}sites/{site}.json")

@@ -148,6 +148,10 @@ pub struct Launch {
     pub render_id: String,
     /// Where it lies.
     pub bucket_name: String,
+    /// The function that was asked.
+    pub function_name: String,
+    /// Its version: all of a render is rendered by one.
+    pub function_version: String,
     /// What was asked for. Names of sites have become addresses.
     pub request: Start,
 }
@@ -158,6 +162,32 @@ impl Launch {
         let mut payload = serde_json::to_value(self).unwrap_or_default();
         payload["type"] = "launch".into();
         payload
+    }
+
+    /// The same without what may be secret, as it is kept in the bucket: [`Launch::withheld`] names what is not in it.
+    #[must_use]
+    pub fn without_secrets(mut self) -> Self {
+        for value in self.request.env_variables.iter_mut().flatten() {
+            value.1.clear();
+        }
+        if let Some(secret) = self.secret() {
+            secret.clear();
+        }
+        self
+    }
+
+    /// The names of the page's environment variables, whose values were withheld.
+    pub fn withheld(&self) -> impl Iterator<Item = &String> {
+        self.request
+            .env_variables
+            .iter()
+            .flatten()
+            .map(|(name, _)| name)
+    }
+
+    /// What the webhook's body is signed with, if it is signed.
+    pub fn secret(&mut self) -> Option<&mut String> {
+        self.request.webhook.as_mut()?.secret.as_mut()
     }
 }
 
@@ -272,6 +302,12 @@ pub enum FrameRange {
 }
 
 impl FrameRange {
+    /// What `selection` was, or would be.
+    pub fn of(selection: FrameSelection) -> Self {
+        let (first, last) = selection.ends();
+        Self::Range(first, last)
+    }
+
     /// # Errors
     /// The last frame comes before the first.
     pub fn selection(self) -> Result<FrameSelection, String> {
@@ -356,6 +392,8 @@ mod tests {
         let launch = Launch {
             render_id: "abc".to_owned(),
             bucket_name: "bucket".to_owned(),
+            function_name: "function".to_owned(),
+            function_version: "3".to_owned(),
             request: *request,
         };
         let payload = launch.payload();

@@ -11,6 +11,7 @@ use tokio::time::{Instant, interval_at, timeout};
 use tokio_util::task::TaskTracker;
 
 use super::failure::{internal, permanent, retryable, short};
+use super::invocation::{Kept, note_task};
 use super::orchestrator::{Orchestrator, is_streamed};
 use super::task::Worker;
 use super::tools::Tools;
@@ -63,20 +64,26 @@ pub(super) async fn run(env: &Env) -> Result<(), Error> {
                 };
                 // Behind the runtime's own preamble our messages begin on a line of their own.
                 let mut alive = to.send_data("\n".into()).await.is_ok();
+                let mut kept = Kept::default();
                 let last = loop {
                     tokio::select! {
                         biased;
                         Some(message) = queue.recv() => match message {
                             WorkerMessage::Progress { .. } => progress = message,
-                            message => alive &= send(&mut to, &message).await,
+                            message => {
+                                kept.keep(&message);
+                                alive &= send(&mut to, &message).await;
+                            }
                         },
                         _ = heartbeat.tick() => alive &= send(&mut to, &progress).await,
                         last = &mut work => break last,
                     }
                 };
                 while let Ok(message) = queue.try_recv() {
+                    kept.keep(&message);
                     alive &= send(&mut to, &message).await;
                 }
+                kept.keep(&last);
                 if alive {
                     send(&mut to, &last).await;
                 }
@@ -123,14 +130,13 @@ async fn answer(
     messages: mpsc::Sender<WorkerMessage>,
 ) -> WorkerMessage {
     let mut worker = worker.lock().await;
-    let _ = messages.try_send(WorkerMessage::Started {
-        warm: worker.is_some(),
-    });
+    let warm = worker.is_some();
+    let _ = messages.try_send(WorkerMessage::Started { warm });
     let left_ms = deadline_ms
         .saturating_sub(now_ms())
         .saturating_sub(DEADLINE_MARGIN_MS);
     let kind = payload["type"].as_str().unwrap_or_default().to_owned();
-    let work = perform(&mut worker, env, payload, &messages);
+    let work = perform(&mut worker, env, payload, warm, &messages);
     let result = timeout(Duration::from_millis(left_ms.max(1)), work).await;
     let result = result.unwrap_or_else(|_| Err(out_of_time(&kind)));
     match result {
@@ -169,6 +175,7 @@ async fn perform(
     worker: &mut Option<Worker>,
     env: &Env,
     payload: Value,
+    is_warm: bool,
     messages: &mpsc::Sender<WorkerMessage>,
 ) -> Result<Answer, TaskFailure> {
     // What could not be unpacked is tried again.
@@ -183,6 +190,7 @@ async fn perform(
         .as_mut()
         .ok_or_else(|| internal("starting", "no worker"))?;
     let task = worker.read(payload).await?;
+    note_task(&task, is_warm);
     worker.perform(task, messages).await
 }
 

@@ -17,6 +17,7 @@ mod failure;
 mod fetch;
 mod film;
 mod handler;
+mod invocation;
 mod lane;
 mod listen;
 mod media;
@@ -50,10 +51,13 @@ const WRONG_USAGE: u8 = 64;
 /// Runs the Lambda runtime loop until the environment is shut down; outside of Lambda, the command line.
 pub fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_env("RMX_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"))
+        .add_directive(invocation::directive());
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // A log is searched, and colours are characters, too.
+        .with_ansi(false)
         .without_time()
         .init();
     let outcome = Env::read()

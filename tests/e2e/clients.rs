@@ -130,6 +130,123 @@ fn the_official_python_client_renders_on_a_farm_of_rmx() {
     assert_eq!(numbers(&farm.path("python.png")), [7]);
 }
 
+/// The chunks that the progress document of a render names.
+fn chunks_done(farm: &Farm, id: &str) -> Vec<u64> {
+    let files = farm.cloud_files(&format!("{id}%2Fprogress%2Ejson"));
+    let text = files.first().map(std::fs::read).and_then(Result::ok);
+    let document: serde_json::Value =
+        serde_json::from_slice(&text.unwrap_or_default()).unwrap_or_default();
+    let chunks = document["chunks"].as_array().cloned().unwrap_or_default();
+    chunks
+        .iter()
+        .filter_map(serde_json::Value::as_u64)
+        .collect()
+}
+
+#[test]
+fn a_detached_render_is_watched_cancelled_taken_up_and_found_in_the_log() {
+    let site = nasty();
+    let farm = Farm::of(site.path());
+    let serve = Serve::start(&farm);
+    let said = |arguments: &[&str]| {
+        let output = farm.rmx(arguments);
+        String::from_utf8(output.stdout)
+            .unwrap()
+            .trim_end()
+            .to_owned()
+    };
+    std::fs::write(farm.path("page.env"), "TOKEN=in-confidence\n").unwrap();
+    let slow = [
+        "render",
+        "Slow",
+        "film.mp4",
+        "--frames-per-lambda=10",
+        "--detach",
+    ];
+    let id = said(&[&slow[..], &["--env-file", "page.env"]].concat());
+    farm.wait_until("a chunk is done", |farm| !chunks_done(farm, &id).is_empty());
+    let (code, refused) = farm.refused(&["renders", "resume", &id]);
+    assert_eq!(code, 1);
+    assert!(refused.contains("It is running"), "{refused}");
+    farm.rmx(&["renders", "cancel", &id]);
+    let (code, cancelled) = farm.refused(&["renders", "watch", &id]);
+    assert_eq!(code, 1);
+    assert!(
+        cancelled.contains("The render was cancelled"),
+        "{cancelled}"
+    );
+    let before = chunks_done(&farm, &id);
+    let kept = farm.cloud_files(&format!("{id}%2Flaunch%2Ejson"));
+    let kept = std::fs::read_to_string(&kept[0]).unwrap();
+    assert!(
+        kept.contains("TOKEN") && !kept.contains("in-confidence"),
+        "{kept}"
+    );
+
+    let (code, secrets) = farm.refused(&["renders", "resume", &id]);
+    assert_eq!(code, 64);
+    assert!(secrets.contains("TOKEN"), "{secrets}");
+    farm.rmx(&["renders", "resume", &id, "--env-file", "page.env"]);
+    let address = said(&["renders", "watch", &id]);
+    assert!(
+        address.ends_with(&format!("/renders/{id}/film.mp4")),
+        "{address}"
+    );
+    let film = farm.cloud_files(&format!("{id}%2Ffilm%2Emp4"));
+    assert_eq!(numbers(&film[0]), Vec::from_iter(0..80));
+    assert_eq!(
+        farm.cloud_files(&format!("{id}%2Flaunch%2Ejson")),
+        [] as [&std::path::Path; 0]
+    );
+
+    // Each orchestrator, and each chunk that was there before once: it was not rendered again.
+    let log = said(&["logs", "--render", &id]);
+    assert_eq!(
+        log.matches(&format!("method=launch,renderId={id}")).count(),
+        2,
+        "{log}"
+    );
+    assert!(log.contains("The render was cancelled"), "{log}");
+    for chunk in before {
+        let log = said(&[
+            "logs",
+            "--render",
+            &id,
+            "--chunk",
+            &chunk.to_string(),
+            "--json",
+        ]);
+        let lines: Vec<serde_json::Value> = log
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        assert!(lines.iter().all(|line| line["chunk"] == chunk), "{log}");
+        let first = lines
+            .iter()
+            .filter(|line| line["message"].as_str().unwrap().contains("method="));
+        assert_eq!(first.count(), 1, "{log}");
+        assert!(log.contains("REPORT RequestId"), "{log}");
+    }
+
+    // What fails says why, also in the log.
+    let id = said(&["render", "Throws", "--detach", "--json"]);
+    let id: serde_json::Value = serde_json::from_str(&id).unwrap();
+    let id = id["render_id"].as_str().unwrap();
+    let (code, failed) = farm.refused(&["renders", "watch", id]);
+    assert_eq!(code, 1);
+    assert!(failed.contains("no such slide: 17"), "{failed}");
+    let log = said(&["logs", "--render", id, "--chunk", "0"]);
+    assert!(
+        log.contains("frame 17: ") && log.contains("explode.ts:3:3"),
+        "{log}"
+    );
+    drop(serve);
+    let (code, alone) = farm.refused(&["render", "Plain", "--detach"]);
+    assert_eq!(code, 1);
+    assert!(alone.contains("rmx local serve"), "{alone}");
+    farm.assert_quiet();
+}
+
 /// Lambda waits a minute before it repeats the event of a function that died, and so does the embedded cloud.
 #[test]
 fn a_render_whose_orchestrator_is_killed_is_taken_up_and_one_that_stays_dead_is_told() {

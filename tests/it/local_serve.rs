@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use crate::support::{TestProject, eventually};
 
 /// A running `rmx local serve`, killed when dropped.
-struct Serve(Child);
+pub(crate) struct Serve(Child);
 
 impl Drop for Serve {
     fn drop(&mut self) {
@@ -17,7 +17,7 @@ impl Drop for Serve {
 
 impl Serve {
     /// Starts it on a free port, waits for its first lines and gives the address back.
-    fn start(project: &TestProject) -> (Self, String) {
+    pub(crate) fn start(project: &TestProject) -> (Self, String) {
         let mut child = Command::new(env!("CARGO_BIN_EXE_rmx"))
             .args(["-C", project.path().to_str().unwrap()])
             .args(["local", "serve", "--listen", "127.0.0.1:0"])

@@ -244,6 +244,21 @@ async fn the_renderers_policy_is_what_rendering_calls() {
     let render = ["render", "Title", "--frames-per-lambda", "10"];
     drop(aws.rmx(&render).expect_status(0));
     drop(aws.rmx(&["compositions"]).expect_status(0));
+    let resolved = aws.rmx(&["render", "Title", "--json"]).expect_status(0);
+    let begun: Value = serde_json::from_str(resolved.stdout.lines().next().unwrap()).unwrap();
+    let id = begun["render_id"].as_str().unwrap();
+    let logged = aws.rmx(&["logs", "--render", id, "--chunk", "0"]);
+    let logged = logged.expect_status(0).stdout;
+    assert!(
+        logged.contains(&format!("renderId={id},chunk=0,")),
+        "{logged}"
+    );
+    // This worker is no orchestrator: the props are there by then.
+    let props = json!({ "text": "a".repeat(200_000) }).to_string();
+    aws.project.write("props.json", &props);
+    let detached = aws.rmx(&["render", "Title", "--detach", "--props", "props.json"]);
+    let detached = detached.expect_status(1).stderr;
+    assert!(detached.contains("The function refused"), "{detached}");
     exactly(&pairs(&policy), &trace.end());
     // It changes nothing of the farm.
     drop(aws.rmx(&["destroy", "--auto-approve"]).expect_status(1));

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use rmx::cloud::{Cloud, PutOptions};
 use serde_json::{Value, json};
 
+use crate::local_serve::Serve;
 use crate::plan::{apply, project};
 use crate::recovery::behind_its_back;
 use crate::support::TestProject;
@@ -130,6 +131,20 @@ error: no such slide: 17
     assert!(shown.contains("cost         $0.002"), "{shown}");
     let mine = renders(&project, &["show", "mine"], 0);
     assert!(mine.contains("rmx render --resume mine"), "{mine}");
+    let done = project.rmx(&["renders", "watch", "done"]).expect_status(0);
+    assert_eq!(
+        done.stdout,
+        "https://s3.us-east-1.amazonaws.com/b/films/done.mp4\n"
+    );
+    assert!(done.stderr.contains("done        100 %"), "{done}");
+    for (id, says) in [
+        ("failed", "no such slide: 17"),
+        ("dead", "not been heard of"),
+        ("mine", "--resume mine"),
+    ] {
+        let watched = renders(&project, &["watch", id], 1);
+        assert!(watched.contains(says), "{watched}");
+    }
     let absent = renders(&project, &["show", "absent"], 1);
     assert!(absent.contains("rmx renders list"), "{absent}");
     let listed = renders(&project, &["list", "--json"], 0);
@@ -175,4 +190,60 @@ fn only_what_goes_on_is_cancelled_and_only_what_has_ended_is_deleted() {
             ]
         );
     });
+}
+
+#[test]
+fn only_what_an_orchestrator_did_not_finish_is_taken_up_and_by_a_cloud_that_lasts() {
+    let project = farm();
+    let nobody = renders(&project, &["resume", "failed"], 1);
+    assert!(nobody.contains("rmx local serve"), "{nobody}");
+    let detached = project.rmx(&[
+        "render",
+        "Intro",
+        "--detach",
+        "--site",
+        "http://127.0.0.1:1",
+    ]);
+    let detached = detached.expect_status(1).to_string();
+    assert!(detached.contains("rmx local serve"), "{detached}");
+
+    let _serve = Serve::start(&project);
+    for (id, says) in [
+        ("going", "It is running."),
+        ("done", "It is done."),
+        ("mine", "--resume mine"),
+        // As one of an older rmx.
+        ("failed", "is not at s3://"),
+    ] {
+        let refused = renders(&project, &["resume", id], 1);
+        assert!(refused.contains(says), "{id}: {refused}");
+    }
+    behind_its_back(&project, async |cloud| {
+        let launch = json!({
+            "renderId": "failed", "bucketName": BUCKET, "functionName": "rmx-hello", "functionVersion": "77",
+            "request": {
+                "serveUrl": "site", "composition": "Intro", "codec": "h264", "privacy": "no-acl",
+                "inputProps": {"type": "payload", "payload": "{}"}, "envVariables": {"TOKEN": ""},
+                "webhook": {"url": "https://example.com", "secret": ""},
+            },
+        });
+        put(&cloud, "renders/failed/launch.json", launch.to_string()).await;
+    });
+    let told = renders(&project, &["resume", "failed"], 64);
+    assert!(
+        told.contains("variables TOKEN") && told.contains("--env-file"),
+        "{told}"
+    );
+    project.write("page.env", "TOKEN=abc\nOTHER=def\n");
+    let resume = ["resume", "failed", "--env-file", "page.env"];
+    let told = renders(&project, &resume, 64);
+    assert!(told.contains("--webhook-secret"), "{told}");
+    let resume = [&resume[..], &["--webhook-secret", "s"]].concat();
+    let gone = renders(&project, &resume, 1);
+    assert!(
+        gone.contains("version 77 of the function rmx-hello"),
+        "{gone}"
+    );
+    let still = renders(&project, &["show", "failed"], 0);
+    assert!(still.starts_with("failed: failed"), "{still}");
 }

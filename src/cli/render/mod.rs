@@ -1,6 +1,7 @@
 //! `rmx render`: a composition becomes a video on this machine.
 
 pub(super) mod artifacts;
+mod detach;
 mod failure;
 pub(super) mod options;
 mod refused;
@@ -143,6 +144,13 @@ pub(crate) struct RenderArgs {
     /// Take up a render that did not end, with the same options: what it has rendered is not rendered again
     #[arg(long, value_name = "ID")]
     resume: Option<RenderId>,
+    /// Have the function drive the render, and return as soon as it has an id: `rmx renders watch ID` follows it. The file stays
+    /// in the bucket, below renders/ID/, with the files that the page emits; `[function] timeout_s` is all the time there is
+    #[arg(
+        long,
+        conflicts_with_all = ["resume", "keep_segments", "artifacts_folder", "capture_method", "enforce_audio_track"]
+    )]
+    detach: bool,
     #[command(flatten)]
     artifacts: ArtifactArgs,
     /// Leave the segments in the bucket
@@ -192,6 +200,10 @@ pub(crate) async fn cmd_render(
     let deployed = Deployed::load(context, &args.page).await?;
     let format = Format::new(args, &deployed.config.render)?;
     let request = request(context, args, &deployed, format)?;
+    if args.detach {
+        let name = args.out.as_deref().and_then(Path::file_name);
+        return detach::detach(context, &deployed, request.options(), name).await;
+    }
     let path = output_path(context, args, format);
     let shown = shown_path(context, &path);
     let job = RenderJob {

@@ -9,6 +9,7 @@ use crate::cli::context::Context;
 use crate::cli::error::CommandError;
 use crate::cli::recorded::recorded_state;
 use crate::config::Config;
+use crate::env::variable;
 use crate::media::{
     AudioCodec, CaptureMethod, Codec, ColorSpace, Fps, ImageFormat, PixelFormat, ProResProfile,
     X264Preset,
@@ -18,7 +19,7 @@ use crate::protocol::{BrowserSettings, SiteLocation, SiteObjects};
 use crate::render::dispatch::Workers;
 use crate::render::invocation::WorkerFunction;
 use crate::render::request::{Overrides, PageOptions};
-use crate::resource::{Address, FunctionSpec, Resource, ResourceKind, site};
+use crate::resource::{Address, EnvironmentSpec, FunctionSpec, Resource, ResourceKind, site};
 use crate::state::{RecordStatus, State};
 
 use super::refused::RefusedOptions;
@@ -281,7 +282,7 @@ impl Deployed {
                 Some(props) => input_props(context, props)?,
                 None => "{}".to_owned(),
             },
-            environment: page_environment(context, args)?,
+            environment: page_environment(context, args.env_file.as_deref())?,
             timeout_ms: args.timeout.unwrap_or(self.config.render.timeout_ms),
             browser: BrowserSettings {
                 user_agent: args.user_agent.clone(),
@@ -294,6 +295,17 @@ impl Deployed {
 
     pub(in crate::cli) fn retries(&self, args: &PageArgs) -> u32 {
         args.max_retries.unwrap_or(self.config.render.max_retries)
+    }
+
+    /// The version of Remotion that the deployed function claims to be of: what it is asked has to name the same.
+    pub(in crate::cli) fn remotion_version(&self) -> Result<String, CommandError> {
+        let claimed = self.function().and_then(|function| {
+            match function.environment.get(variable::REMOTION_VERSION)? {
+                EnvironmentSpec::Plain(version) => Some(version.clone()),
+                EnvironmentSpec::Secret(_) => None,
+            }
+        });
+        claimed.ok_or_else(|| incomplete(&Address::new(ResourceKind::Function, "worker")))
     }
 
     fn site(&self, asked: Option<&str>) -> Result<SiteLocation, CommandError> {
@@ -417,16 +429,16 @@ fn input_props(context: &Context, given: &str) -> Result<String, CommandError> {
 }
 
 /// What the page's `process.env` holds: our own variables for Remotion, and those of the file, which come first.
-fn page_environment(
+pub(in crate::cli) fn page_environment(
     context: &Context,
-    args: &PageArgs,
+    env_file: Option<&Path>,
 ) -> Result<BTreeMap<String, String>, CommandError> {
     let ours = context.env.variables.iter();
     let mut environment: BTreeMap<String, String> = ours
         .filter(|(name, _)| name.starts_with("REMOTION_"))
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
-    if let Some(path) = &args.env_file {
+    if let Some(path) = env_file {
         environment.extend(self::environment(context, path)?);
     }
     Ok(environment)

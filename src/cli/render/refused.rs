@@ -20,17 +20,19 @@ const REFUSED: &[(&str, &str)] = &[
     ("renderer-function-name", DEPLOYED),
     ("force-bucket-name", DEPLOYED),
     ("privacy", PRIVATE),
-    ("out-name", PRIVATE),
+    (
+        "out-name",
+        "OUT is the file; with --detach its name is that of the object in the bucket",
+    ),
     (
         "delete-after",
         "`[bucket] expire_renders_days` in remotion.toml says how long renders are kept",
     ),
-    (
-        "detach",
-        "rmx drives the workers from here until the video is there",
-    ),
     ("storage-class", NOT_YET),
-    ("enable-cancellation", "Ctrl-C cancels a render, always"),
+    (
+        "enable-cancellation",
+        "Ctrl-C cancels a render, and `rmx renders cancel` one that was detached, always",
+    ),
     ("concurrency-per-lambda", NOT_YET),
     ("prefer-lossless", "use --crf 0 and --audio-codec pcm-16"),
     ("webhook", NOT_YET),

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::board::{self, Board, most_expensive};
 use super::deliver::{self, Wishes};
 use super::failure::Failure;
-use super::{Farm, request, site, status, webhook};
+use super::{Farm, note_invocation, request, site, status, webhook};
 use crate::cloud::PutOptions;
 use crate::env::{Env, Tool, now_ms};
 use crate::media::Codec;
@@ -62,6 +62,7 @@ pub(super) fn place(farm: &Farm, id: &RenderId, request: &Start) -> Result<Place
 pub(super) async fn launch(farm: &Farm, env: &Env, launch: Launch) -> Result<(), Failure> {
     let id: RenderId = launch.render_id.parse()?;
     let bucket: BucketName = launch.bucket_name.parse()?;
+    note_invocation(format_args!("method=launch,renderId={id},"));
     let workers = farm.workers();
     let cancel = CancellationToken::new();
     let session = Session {
@@ -123,9 +124,6 @@ async fn to_the_end(
         // It costs what it weighs until the bucket's rule removes it, and the video is there.
         tracing::warn!("{error}");
     }
-    if let Err(error) = site::forget_props(farm, &launch.request.input_props).await {
-        tracing::warn!("{error}");
-    }
     if let Some(webhook) = &launch.request.webhook {
         let subject = Subject {
             render_id: id.as_str(),
@@ -173,9 +171,11 @@ impl Orchestration<'_> {
         if let Err(failure) = ended {
             // Who has lost the render does not tell how it ends.
             self.lease.check().await?;
+            let error = failure.info();
+            tracing::error!("{}", error.stack);
             board.change(|progress| {
                 progress.fatal_error_timestamp = Some(now_ms());
-                progress.errors.push(failure.info());
+                progress.errors.push(error);
             });
         }
         Ok(board.finish().await?)
@@ -186,7 +186,7 @@ impl Orchestration<'_> {
         let request = &launch.request;
         let place = place(farm, self.id, request)?;
         let location = site::location(farm, &request.serve_url).await?;
-        let props = site::input_props(farm, &request.input_props).await?;
+        let props = site::adopted_props(farm, self.id, &request.input_props).await?;
         let render_request = request::render_request(request, location, props)?;
         let resume = is_begun(&farm.cloud, &farm.bucket, self.id).await?;
         let overwrite = request.overwrite.unwrap_or(false);

@@ -38,6 +38,7 @@ use crate::wire::cost::Rates;
 use crate::wire::request::{Compositions, Request};
 use crate::wire::{CompositionsReply, ErrorReply, InfoReply, VideoConfig};
 
+use super::invocation::note_invocation;
 use failure::Failure;
 
 /// This invocation stops so long before Lambda would end it, to say that it had no time left.

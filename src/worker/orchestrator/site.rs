@@ -2,8 +2,10 @@
 
 use super::Farm;
 use super::failure::Failure;
-use crate::names::SiteName;
+use crate::cloud::PutOptions;
+use crate::names::{BucketName, RenderId, SiteName};
 use crate::protocol::{SiteLocation, SiteObjects};
+use crate::render::props_key;
 use crate::resource::site::{SiteManifest, manifest_key, prefix};
 use crate::wire::output::{expanded, own_site};
 use crate::wire::request::InputProps;
@@ -45,22 +47,57 @@ pub(super) async fn input_props(farm: &Farm, props: &InputProps) -> Result<Strin
     match props {
         InputProps::Payload { payload } => Ok(payload.clone()),
         InputProps::BucketUrl { hash, bucket_name } => {
-            let content = farm
-                .cloud
-                .get_object(&bucket_name.parse()?, &key(hash))
-                .await?;
-            String::from_utf8(content.into()).map_err(|error| Failure::Document {
-                what: format!("the props at {}", key(hash)),
-                reason: error.to_string(),
-            })
+            text(farm, &bucket_name.parse()?, &key(hash)).await
         }
     }
 }
 
-/// Removes props that a client has left in the bucket: the render that they were for has ended.
+async fn text(farm: &Farm, bucket: &BucketName, key: &str) -> Result<String, Failure> {
+    let content = farm.cloud.get_object(bucket, key).await?;
+    String::from_utf8(content.into()).map_err(|error| Failure::Document {
+        what: format!("the props at {key}"),
+        reason: error.to_string(),
+    })
+}
+
+/// Moves props that a client has left in the bucket to what else there is of the render that they are for: so they are there
+/// for as long as it can be taken up, whatever becomes of other renders with the same props.
+pub(super) async fn adopt_props(
+    farm: &Farm,
+    id: &RenderId,
+    props: &InputProps,
+) -> Result<(), Failure> {
+    if let InputProps::BucketUrl { .. } = props {
+        let text = input_props(farm, props).await?;
+        let options = PutOptions::default();
+        farm.cloud
+            .put_object(&farm.bucket, &props_key(id), text.into(), &options)
+            .await?;
+        if let Err(error) = forget_props(farm, props).await {
+            tracing::warn!("{error}");
+        }
+    }
+    Ok(())
+}
+
+/// The props of a render that has adopted them.
+pub(super) async fn adopted_props(
+    farm: &Farm,
+    id: &RenderId,
+    props: &InputProps,
+) -> Result<String, Failure> {
+    match props {
+        InputProps::Payload { payload } => Ok(payload.clone()),
+        InputProps::BucketUrl { .. } => text(farm, &farm.bucket, &props_key(id)).await,
+    }
+}
+
+/// Removes props that a client has left in the bucket and that nobody needs any more. Those that are named by their content stay:
+/// whoever renders with the same ones at the same time has them under the same name.
 pub(super) async fn forget_props(farm: &Farm, props: &InputProps) -> Result<(), Failure> {
     match props {
         InputProps::Payload { .. } => Ok(()),
+        InputProps::BucketUrl { hash, .. } if is_digest(hash) => Ok(()),
         InputProps::BucketUrl { hash, bucket_name } => {
             let bucket = bucket_name.parse()?;
             Ok(farm.cloud.delete_objects(&bucket, &[key(hash)]).await?)
@@ -70,4 +107,10 @@ pub(super) async fn forget_props(farm: &Farm, props: &InputProps) -> Result<(), 
 
 fn key(hash: &str) -> String {
     format!("{PROPS_PREFIX}{hash}.json")
+}
+
+/// Whether props are named by the SHA-256 of their content, as by the clients in Python, Go, PHP and Ruby. In JavaScript their
+/// names are random.
+fn is_digest(hash: &str) -> bool {
+    hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit())
 }

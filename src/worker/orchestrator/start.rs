@@ -2,12 +2,14 @@
 
 use bytes::Bytes;
 
-use super::Farm;
 use super::board::put;
 use super::failure::Failure;
 use super::launch::{place, wishes};
+use super::{Farm, note_invocation};
 use super::{request, site};
-use crate::render::new_render_id;
+use crate::cloud::PutOptions;
+use crate::names::RenderId;
+use crate::render::{launch_key, new_render_id};
 use crate::wire::StartReply;
 use crate::wire::output::expanded;
 use crate::wire::progress::Progress;
@@ -56,9 +58,12 @@ async fn begin(farm: &Farm, request: Start) -> Result<StartReply, Failure> {
         request.enable_cancellation.unwrap_or(false),
         farm.deadline_ms,
     );
+    let props = request.input_props.clone();
     let launch = Launch {
         render_id: id.to_string(),
         bucket_name: bucket.to_string(),
+        function_name: farm.function.name.to_string(),
+        function_version: farm.function.version.clone(),
         request,
     };
     let payload = launch.payload().to_string();
@@ -69,11 +74,28 @@ async fn begin(farm: &Farm, request: Start) -> Result<StartReply, Failure> {
         );
         return Err(Failure::option("inputProps", reason));
     }
-    // In this order: whoever is answered finds the document.
-    put(farm, bucket, &id, &progress).await?;
+    note_invocation(format_args!("method=start,renderId={id},"));
+    site::adopt_props(farm, &id, &props).await?;
+    // In this order: whoever is answered finds the documents.
+    tokio::try_join!(
+        put(farm, bucket, &id, &progress),
+        keep(farm, &id, launch.without_secrets())
+    )?;
     let (name, version) = (&farm.function.name, &farm.function.version);
     farm.cloud
         .invoke_event(name, version, Bytes::from(payload).into())
         .await?;
     Ok(StartReply::new(bucket.as_str(), id.as_str()))
+}
+
+/// Keeps what is rendered in the bucket: whoever takes the render up again asks for the same.
+async fn keep(farm: &Farm, id: &RenderId, launch: Launch) -> Result<(), Failure> {
+    let content = launch.payload().to_string().into();
+    let options = PutOptions {
+        content_type: Some("application/json".to_owned()),
+        ..PutOptions::default()
+    };
+    let key = launch_key(id);
+    let put = farm.cloud.put_object(&farm.bucket, &key, content, &options);
+    Ok(put.await.map(drop)?)
 }

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::deliver::{self, Wishes};
 use super::failure::Failure;
-use super::{Farm, board, request, site};
+use super::{Farm, board, note_invocation, request, site};
 use crate::cloud::PutOptions;
 use crate::env::{Env, now_ms};
 use crate::media::{StillFormat, device_pixels};
@@ -72,6 +72,7 @@ async fn within(
     request: &Still,
 ) -> Result<StillReply, Failure> {
     let began_ms = now_ms();
+    note_invocation(format_args!("method=still,renderId={id},"));
     let rendered = timeout(farm.left(), render(farm, env, id, request)).await;
     let forgotten = site::forget_props(farm, &request.input_props).await;
     if let Err(error) = forgotten {

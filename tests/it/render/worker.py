@@ -3,7 +3,7 @@
 
 The input props say what to do: {"faults": {"CHUNK:ATTEMPT": "crash"}, "marker": "/a/file"}. Segments are made by ffmpeg.
 """
-import datetime, hashlib, hmac, http.client, json, os, subprocess, time, urllib.parse
+import datetime, hashlib, hmac, http.client, json, os, subprocess, sys, time, urllib.parse
 
 API = os.environ["AWS_LAMBDA_RUNTIME_API"]
 PREFIX = "/2018-06-01/runtime/invocation/"
@@ -70,6 +70,8 @@ def failure(kind, message, frame=None):
 
 def chunk(task, reply):
     start, end = task["frames"]
+    whose = f"renderId={task['render_id']},chunk={task['chunk']},attempt={task['attempt']}"
+    print(f" INFO invocation: method=renderer,{whose},isWarm=false", file=sys.stderr, flush=True)
     props = json.loads(task["input_props"])
     fault = props.get("faults", {}).get(f"{task['chunk']}:{task['attempt']}")
     if fault and (marker := props.get("marker")):

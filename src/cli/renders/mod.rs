@@ -1,5 +1,8 @@
 //! `rmx renders`: what the farm's bucket tells of its renders.
 
+mod resume;
+mod watch;
+
 use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -9,16 +12,20 @@ use time::OffsetDateTime;
 use crate::cloud::Cloud;
 use crate::env::{now_ms, timestamp};
 use crate::names::{BucketName, RenderId};
+use crate::render::dispatch::Workers;
 use crate::render::is_begun;
 use crate::wire::output::Place;
 use crate::wire::progress::{self, MediaKind, Progress};
 use crate::wire::status::{is_dead, overall_progress};
 
-use super::context::Context;
-use super::error::{CommandError, ExitStatus};
-use super::farm::{self, Farm};
-use super::foreign::one_line;
-use super::render::options::Deployed;
+use resume::{ResumeArgs, resume};
+use watch::watch;
+
+use crate::cli::context::Context;
+use crate::cli::error::{CommandError, ExitStatus};
+use crate::cli::farm::{self, Farm};
+use crate::cli::foreign::one_line;
+use crate::cli::render::options::Deployed;
 
 /// At most a thousand times as many renders are listed.
 const PAGES_MAX: usize = 10;
@@ -29,10 +36,10 @@ const READS_IN_FLIGHT: usize = 16;
 /// The folder in the bucket.
 const RENDERS: &str = "renders/";
 
-/// List renders in the farm's bucket, look at one, cancel or delete it
+/// List renders in the farm's bucket, look at one, follow, resume, cancel or delete it
 ///
-/// Those that clients of Remotion Lambda began, and those of `rmx render` that were not finished. What `rmx render` finished leaves
-/// nothing in the bucket.
+/// Those that `rmx render --detach` and clients of Remotion Lambda began, and those of `rmx render` that were not finished. What
+/// `rmx render` finished leaves nothing in the bucket.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct RendersArgs {
     #[command(subcommand)]
@@ -48,7 +55,19 @@ enum RendersVerb {
         /// Its id
         id: RenderId,
     },
-    /// End a render that a client began with `enableCancellation`
+    /// Follow a render to its end
+    ///
+    /// A line for each change. Fails if the render does. Where the output lies is printed at the end.
+    Watch {
+        /// Its id
+        id: RenderId,
+    },
+    /// Render what is missing of a render that failed, was cancelled, or whose orchestrator died
+    ///
+    /// Of one that `rmx render --detach` or a client of Remotion Lambda began, on the version of the function on which it was
+    /// begun. Returns as soon as it goes on. What `rmx render` itself did not finish, the same command with --resume ID does.
+    Resume(ResumeArgs),
+    /// End a render that was begun with --detach, or by a client with `enableCancellation`
     Cancel {
         /// Its id
         id: RenderId,
@@ -70,12 +89,19 @@ pub(crate) async fn cmd_renders(
     args: &RendersArgs,
 ) -> Result<ExitStatus, CommandError> {
     let deployed = Deployed::recorded(context).await?;
-    let bucket = deployed.workers(1)?.bucket;
-    let farm = farm::connect(context, &deployed.config).await?;
+    let Workers {
+        bucket, timeout_s, ..
+    } = deployed.workers(1)?;
+    let farm = match &args.verb {
+        RendersVerb::Resume(_) => farm::connect_lasting(context, &deployed.config).await?,
+        _ => farm::connect(context, &deployed.config).await?,
+    };
     // Nothing in this block returns before the embedded cloud has been shut down.
     let outcome = match &args.verb {
         RendersVerb::List => list(context, &farm, &bucket).await,
         RendersVerb::Show { id } => show(context, &farm, &bucket, id).await,
+        RendersVerb::Watch { id } => watch(context, &farm, &bucket, id).await,
+        RendersVerb::Resume(args) => resume(context, &farm, &bucket, timeout_s, args).await,
         RendersVerb::Cancel { id } => cancel(context, &farm, &bucket, id).await,
         RendersVerb::Delete { id, auto_approve } => {
             delete(context, &farm, &bucket, id, *auto_approve).await
@@ -194,6 +220,43 @@ impl Found {
         errors.collect()
     }
 
+    /// On one line, with the id in so many columns.
+    fn line(&self, width: usize) -> String {
+        let percent = self
+            .percent()
+            .map_or_else(|| "-".to_owned(), |percent| format!("{percent} %"));
+        format!(
+            "{:<width$}  {:<10}  {percent:>5}  {:<20}  {}",
+            self.id.as_str(),
+            self.status(),
+            self.begun_at().as_deref().unwrap_or("-"),
+            self.composition().map_or_else(|| "-".into(), one_line),
+        )
+    }
+
+    fn fatal_message(&self) -> Option<String> {
+        let mut errors = self.progress.as_ref()?.errors.iter();
+        Some(one_line(&errors.rfind(|error| error.is_fatal)?.message))
+    }
+
+    /// The output's address, once it is there.
+    fn output(&self) -> Option<&str> {
+        let done = self.progress.as_ref()?.post_render_data.as_ref()?;
+        Some(&done.output_file)
+    }
+
+    /// What is said of a render that an `rmx render` drives, or drove, and whose options are known there alone.
+    fn of_a_client(&self, what: &str) -> CommandError {
+        let id = &self.id;
+        CommandError::error(format!("The render {id} cannot be {what} from here"))
+            .detail(
+                "It was begun by `rmx render`, which drives it itself and alone knows its options.",
+            )
+            .hint(format!(
+                "if that has ended, run the same command again with --resume {id}"
+            ))
+    }
+
     fn to_json(&self) -> Value {
         let progress = self.progress.as_ref();
         let done = progress.and_then(|progress| progress.post_render_data.as_ref());
@@ -203,7 +266,7 @@ impl Found {
             "composition": self.composition(),
             "percent": self.percent(),
             "begun_at": self.begun_at(),
-            "output": done.map(|done| &done.output_file),
+            "output": self.output(),
             "size_bytes": done.map(|done| done.output_size),
             "cost_usd": done.map(|done| done.cost.estimated_cost),
             "errors": self.errors(),
@@ -242,16 +305,7 @@ async fn list(context: &Context, farm: &Farm, bucket: &BucketName) -> Result<(),
     let width = found.iter().map(|render| render.id.as_str().len()).max();
     let width = width.unwrap_or(0);
     for render in &found {
-        let percent = render
-            .percent()
-            .map_or_else(|| "-".to_owned(), |percent| format!("{percent} %"));
-        context.ui.print(format_args!(
-            "{:<width$}  {:<10}  {percent:>5}  {:<20}  {}",
-            render.id.as_str(),
-            render.status(),
-            render.begun_at().as_deref().unwrap_or("-"),
-            render.composition().map_or_else(|| "-".into(), one_line),
-        ))?;
+        context.ui.print(render.line(width))?;
     }
     Ok(())
 }
