@@ -74,5 +74,6 @@ fn lifecycle(spec: &BucketSpec) -> BucketLifecycle {
     BucketLifecycle {
         expire_renders_days: spec.expire_renders_days,
         abort_uploads_days: spec.abort_uploads_days,
+        expire_days: spec.expire_days.clone(),
     }
 }

@@ -1,5 +1,7 @@
 //! S3 buckets and those of their settings that rmx stands for.
 
+use std::collections::BTreeMap;
+
 use aws_sdk_s3::types::{
     AbortIncompleteMultipartUpload, BucketLifecycleConfiguration, BucketLocationConstraint,
     CreateBucketConfiguration, ExpirationStatus, LifecycleExpiration, LifecycleRule,
@@ -11,6 +13,7 @@ use super::error::cloud_error;
 use super::iam::gone_is_fine;
 use super::{Cloud, CloudError, CloudErrorKind, Tags};
 use crate::names::BucketName;
+use crate::resource::expiry;
 
 /// Our lifecycle rules. Rules with other ids are somebody else's and stay as they are.
 const EXPIRE_RULE: &str = "rmx-expire-renders";
@@ -36,12 +39,14 @@ pub struct BucketDescription {
 }
 
 /// Those lifecycle rules of a bucket that are rmx's.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BucketLifecycle {
     /// Objects below `renders/` expire after so many days.
     pub expire_renders_days: Option<u32>,
     /// Parts of abandoned multipart uploads are removed after so many days.
     pub abort_uploads_days: Option<u32>,
+    /// Objects below these key prefixes expire after so many days; all are of [`crate::resource::expiry`].
+    pub expire_days: BTreeMap<String, u32>,
 }
 
 /// What is found under a bucket's name. Names are shared by all AWS accounts.
@@ -270,8 +275,16 @@ impl Cloud {
     ) -> Result<(), CloudError> {
         let operation = "set the lifecycle of bucket";
         let mut rules = self.lifecycle_rules(name).await?;
-        rules.retain(|rule| !matches!(rule.id(), Some(EXPIRE_RULE | ABORT_RULE)));
-        let ours = lifecycle_of(wanted).map_err(|error| invalid(operation, name, &error))?;
+        let by_prefix = expiry::expire_days();
+        let by_prefix: Vec<String> = by_prefix
+            .keys()
+            .map(|prefix| expiry::rule_id(prefix))
+            .collect();
+        let is_ours = |id: &str| {
+            matches!(id, EXPIRE_RULE | ABORT_RULE) || by_prefix.iter().any(|ours| ours == id)
+        };
+        rules.retain(|rule| !rule.id().is_some_and(is_ours));
+        let ours = lifecycle_of(&wanted).map_err(|error| invalid(operation, name, &error))?;
         rules.extend(ours);
         let s3 = &self.clients.s3;
         if rules.is_empty() {
@@ -338,11 +351,18 @@ fn lifecycle(rules: &[LifecycleRule]) -> BucketLifecycle {
                 .and_then(|rule| rule.abort_incomplete_multipart_upload())
                 .and_then(AbortIncompleteMultipartUpload::days_after_initiation),
         ),
+        expire_days: expiry::expire_days()
+            .into_keys()
+            .filter_map(|prefix| {
+                let rule = ours(&expiry::rule_id(&prefix), &prefix)?;
+                Some((prefix, days(rule.expiration()?.days())?))
+            })
+            .collect(),
     }
 }
 
 fn lifecycle_of(
-    wanted: BucketLifecycle,
+    wanted: &BucketLifecycle,
 ) -> Result<Vec<LifecycleRule>, aws_sdk_s3::error::BuildError> {
     let days = |days: u32| i32::try_from(days).unwrap_or(i32::MAX);
     let rule = |id: &str, prefix: &str| {
@@ -351,11 +371,18 @@ fn lifecycle_of(
             .status(ExpirationStatus::Enabled)
             .filter(LifecycleRuleFilter::builder().prefix(prefix).build())
     };
-    let expire = wanted.expire_renders_days.map(|after| {
-        rule(EXPIRE_RULE, RENDERS_PREFIX)
+    let expiring = |id: &str, prefix: &str, after: u32| {
+        rule(id, prefix)
             .expiration(LifecycleExpiration::builder().days(days(after)).build())
             .build()
-    });
+    };
+    let expire = wanted
+        .expire_renders_days
+        .map(|after| expiring(EXPIRE_RULE, RENDERS_PREFIX, after));
+    let by_prefix = wanted
+        .expire_days
+        .iter()
+        .map(|(prefix, after)| expiring(&expiry::rule_id(prefix), prefix, *after));
     let abort = wanted.abort_uploads_days.map(|after| {
         rule(ABORT_RULE, "")
             .abort_incomplete_multipart_upload(
@@ -365,7 +392,7 @@ fn lifecycle_of(
             )
             .build()
     });
-    expire.into_iter().chain(abort).collect()
+    expire.into_iter().chain(abort).chain(by_prefix).collect()
 }
 
 /// Settings that were never made answer 404, and so does a bucket that is not there.

@@ -341,7 +341,8 @@ static BUCKET: TableRule = TableRule {
             name: "expire_renders_days",
             kind: Kind::Whole { min: 1, max: 3_650 },
             default: Default::Words("kept for ever", "30"),
-            doc: "Objects below `renders/` are deleted after so many days.",
+            doc: "Objects below `renders/` are deleted after so many days; sooner where a client of Remotion Lambda says so by \
+                  `deleteAfter`.",
         },
         Key {
             name: "force_destroy",

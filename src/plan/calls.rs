@@ -4,6 +4,8 @@
 //! resources are spelled as IAM's policies spell them ("Actions, resources, and condition keys", service authorization
 //! reference), so a call may need more than one: a function that is made with a role needs `iam:PassRole` on it.
 
+use std::collections::BTreeMap;
+
 use super::change::{Action, Change};
 use crate::names::{BucketName, LogGroupName};
 use crate::protocol::running;
@@ -205,7 +207,7 @@ impl List<'_> {
                     "s3:PutBucketOwnershipControls",
                 ];
                 self.add(actions, &arn);
-                if lifecycle(spec) != (None, None) {
+                if lifecycle(spec) != (None, None, &BTreeMap::new()) {
                     self.add(["s3:PutLifecycleConfiguration"], &arn);
                 }
             }
@@ -423,6 +425,10 @@ struct SiteArns {
     manifest: String,
 }
 
-fn lifecycle(spec: &BucketSpec) -> (Option<u32>, Option<u32>) {
-    (spec.expire_renders_days, spec.abort_uploads_days)
+fn lifecycle(spec: &BucketSpec) -> (Option<u32>, Option<u32>, &BTreeMap<String, u32>) {
+    (
+        spec.expire_renders_days,
+        spec.abort_uploads_days,
+        &spec.expire_days,
+    )
 }

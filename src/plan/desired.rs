@@ -10,6 +10,7 @@ use crate::config::{Config, EnvironmentValue, LogsConfig, ResourceNames, RoleCon
 use crate::digest::Digest;
 use crate::env::variable;
 use crate::names::SiteName;
+use crate::resource::expiry;
 use crate::resource::role::{self, WorkerAccess};
 use crate::resource::{
     Address, BucketSpec, EnvironmentSpec, FunctionSpec, LogGroupSpec, Resource, ResourceKind,
@@ -199,6 +200,7 @@ fn bucket(config: &Config, names: &ResourceNames) -> Resource {
         name: names.bucket.clone(),
         expire_renders_days: config.bucket.expire_renders_days,
         abort_uploads_days: Some(ABORT_UPLOADS_DAYS),
+        expire_days: expiry::expire_days(),
         block_public_access: true,
         owner_enforced: true,
     })

@@ -84,6 +84,7 @@ fn resource(address: &Address, Variant { name, other }: Variant) -> Resource {
             name: named.parse().unwrap(),
             expire_renders_days: Some(other.into()),
             abort_uploads_days: None,
+            expire_days: BTreeMap::new(),
             block_public_access: true,
             owner_enforced: true,
         }),

@@ -244,6 +244,7 @@ impl Observer<'_> {
             name: name.clone(),
             expire_renders_days: found.lifecycle.expire_renders_days,
             abort_uploads_days: found.lifecycle.abort_uploads_days,
+            expire_days: found.lifecycle.expire_days,
             block_public_access: found.block_public_access,
             owner_enforced: found.owner_enforced,
         });

@@ -213,6 +213,7 @@ fn otherwise(resource: &Resource) -> Resource {
         Resource::Bucket(spec) => {
             spec.expire_renders_days = None;
             spec.abort_uploads_days = None;
+            spec.expire_days.clear();
             spec.block_public_access = false;
             spec.owner_enforced = false;
         }

@@ -27,6 +27,7 @@ fn farm(suffix: &str) -> BTreeMap<Address, Resource> {
         name: name.parse().unwrap(),
         expire_renders_days: None,
         abort_uploads_days: Some(1),
+        expire_days: BTreeMap::new(),
         block_public_access: true,
         owner_enforced: true,
     });

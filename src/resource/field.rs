@@ -174,15 +174,22 @@ fn fields(resource: &Resource) -> Vec<Field> {
             name,
             expire_renders_days,
             abort_uploads_days,
+            expire_days,
             block_public_access,
             owner_enforced,
-        }) => vec![
-            field("name", name.as_str()).fixed(),
-            field("expire_renders_days", *expire_renders_days),
-            field("abort_uploads_days", *abort_uploads_days),
-            field("block_public_access", *block_public_access),
-            field("owner_enforced", *owner_enforced),
-        ],
+        }) => {
+            let whole = [
+                field("name", name.as_str()).fixed(),
+                field("expire_renders_days", *expire_renders_days),
+                field("abort_uploads_days", *abort_uploads_days),
+                field("block_public_access", *block_public_access),
+                field("owner_enforced", *owner_enforced),
+            ];
+            let expire = expire_days.iter();
+            let expire =
+                expire.map(|(prefix, days)| field(&format!("expire_days.{prefix}"), *days));
+            whole.into_iter().chain(expire).collect()
+        }
         Resource::Function(spec) => function_fields(spec),
         Resource::Site(SiteSpec {
             name,
@@ -285,6 +292,32 @@ mod tests {
             code_sha256: Digest::of("zip"),
             published: true,
         }
+    }
+
+    #[test]
+    fn a_bucket_that_was_recorded_without_rules_gets_them_in_place() {
+        let recorded = json!({ "bucket": {
+            "name": "rmx-hello", "expire_renders_days": null, "abort_uploads_days": 1,
+            "block_public_access": true, "owner_enforced": true,
+        }});
+        let before: Resource = serde_json::from_value(recorded).unwrap();
+        let mut after = before.clone();
+        if let Resource::Bucket(spec) = &mut after {
+            spec.expire_days = crate::resource::expiry::expire_days();
+        }
+        let changes = changed_fields(Some(&before), Some(&after));
+        let paths: Vec<&str> = changes.iter().map(|change| change.path.as_str()).collect();
+        assert_eq!(
+            paths,
+            [
+                "expire_days.input-props/",
+                "expire_days.renders/1-day",
+                "expire_days.renders/3-days",
+                "expire_days.renders/30-days",
+                "expire_days.renders/7-days",
+            ]
+        );
+        assert!(changes.iter().all(|change| !change.forces_replacement));
     }
 
     /// The paths that differ after `change`; `!` marks those that force a replacement.

@@ -1,5 +1,6 @@
 //! What rmx can own: a closed enum of specs. Pure data; a spec is complete, with every default filled in.
 
+pub mod expiry;
 mod field;
 pub mod function;
 pub mod policy;
@@ -197,6 +198,9 @@ pub struct BucketSpec {
     pub expire_renders_days: Option<u32>,
     /// Parts of abandoned multipart uploads are removed after so many days.
     pub abort_uploads_days: Option<u32>,
+    /// Objects below these key prefixes expire after so many days, see [`expiry`].
+    #[serde(default)]
+    pub expire_days: BTreeMap<String, u32>,
     /// All four public access blocks are on.
     pub block_public_access: bool,
     /// ACLs are off (`BucketOwnerEnforced`).

@@ -95,6 +95,7 @@ const SCENARIOS: [Scenario; 13] = [
             edit(farm, "bucket.main", |resource| match resource {
                 Resource::Bucket(spec) => {
                     spec.expire_renders_days = None;
+                    spec.expire_days.clear();
                     spec.block_public_access = false;
                     spec.owner_enforced = false;
                 }

@@ -249,8 +249,21 @@ async fn a_bucket_keeps_what_others_set() {
     let wanted = BucketLifecycle {
         expire_renders_days: Some(7),
         abort_uploads_days: Some(1),
+        expire_days: rmx::resource::expiry::expire_days(),
     };
-    cloud.set_lifecycle(&bucket, wanted).await.unwrap();
+    let mut fewer = wanted.clone();
+    fewer.expire_days.remove("renders/7-days");
+    for lifecycle in [&fewer, &wanted] {
+        cloud
+            .set_lifecycle(&bucket, lifecycle.clone())
+            .await
+            .unwrap();
+        let BucketPresence::Present(found) = cloud.bucket(&bucket).await.unwrap() else {
+            panic!("the bucket was made");
+        };
+        assert_eq!(found.lifecycle, *lifecycle);
+    }
+    cloud.set_lifecycle(&bucket, wanted.clone()).await.unwrap();
     cloud.set_block_public_access(&bucket, true).await.unwrap();
     cloud.set_owner_enforced(&bucket, true).await.unwrap();
     let BucketPresence::Present(found) = cloud.bucket(&bucket).await.unwrap() else {

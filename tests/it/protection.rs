@@ -17,19 +17,25 @@ fn refused(project: &TestProject, arguments: &[&str], lines: &[&str]) {
     assert!(output.stdout.contains("Plan: "), "{output}");
 }
 
+/// Names and values with one space between them: how wide a column is depends on its longest name.
+fn unpadded(text: &str) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words.join(" ")
+}
+
 #[test]
 fn protection_outlives_its_block_and_is_lifted_by_an_apply() {
     let project = project();
     let protected = CONFIG.replace("folder = \"page\"", "folder = \"page\"\nprotect = true")
         + "[bucket]\nprotect = true\n[logs]\nprotect = true\n";
     project.write("remotion.toml", &protected);
-    assert!(changes(&project).contains("      + protect             = true\n"));
+    assert!(unpadded(&changes(&project)).contains("+ protect = true"));
     apply(&project);
     let shown = project
         .rmx(&["state", "show", "bucket.main"])
         .expect_status(0);
     assert!(
-        shown.stdout.contains("protect             = true\n"),
+        unpadded(&shown.stdout).contains("protect = true"),
         "{shown}"
     );
 

@@ -537,6 +537,7 @@ pub(crate) async fn deployed_project() -> TestProject {
         name: workers.bucket.clone(),
         expire_renders_days: None,
         abort_uploads_days: None,
+        expire_days: BTreeMap::new(),
         block_public_access: true,
         owner_enforced: true,
     });

@@ -308,3 +308,25 @@ fn drift_can_be_recorded_and_a_resource_replaced_on_request() {
             .expect_status(64),
     );
 }
+
+/// As Remotion Lambda's `sites rm` does without a bucket's name: it deletes all rules of the bucket.
+#[test]
+fn rules_of_the_bucket_that_somebody_deleted_are_drift_and_come_back() {
+    let project = project();
+    apply(&project);
+    behind_its_back(&project, async |cloud| {
+        let bucket = "rmx-hello-000000000000-us-east-1".parse().unwrap();
+        let none = rmx::cloud::BucketLifecycle::default();
+        cloud.set_lifecycle(&bucket, none).await.unwrap();
+    });
+    let planned = project.rmx(&["plan"]).expect_status(0);
+    for part in [
+        "outside of rmx",
+        "expire_days.renders/30-days",
+        "expire_days.input-props/",
+        "Plan: 0 to add, 1 to change, 0 to destroy.",
+    ] {
+        assert!(planned.stdout.contains(part), "{part}: {planned}");
+    }
+    apply(&project);
+}

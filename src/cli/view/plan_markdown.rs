@@ -278,6 +278,7 @@ mod tests {
             name: "bucket".parse().unwrap(),
             expire_renders_days: None,
             abort_uploads_days: None,
+            expire_days: BTreeMap::new(),
             block_public_access: true,
             owner_enforced: true,
         });

@@ -7,7 +7,8 @@ use super::failure::Failure;
 use crate::cloud::{PutOptions, PutOutcome};
 use crate::env::Env;
 use crate::names::{BucketName, RenderId};
-use crate::render::{ArtifactFile, is_work};
+use crate::render::{ArtifactFile, is_work, new_render_id};
+use crate::resource::expiry;
 use crate::wire::output::{Place, disposition};
 use crate::wire::progress::{self, Artifact};
 use crate::wire::request::{DownloadBehavior, OutName, Privacy};
@@ -44,16 +45,26 @@ impl Wishes<'_> {
             );
             return Err(Failure::option("forceBucketName", reason));
         }
-        if self.delete_after.is_some() {
-            return Err(Failure::not_yet(
-                "deleteAfter",
-                "set `[bucket] expire_renders_days` in remotion.toml, which counts for all renders",
-            ));
+        if let Some(age) = self.delete_after
+            && !expiry::ages().any(|known| known == age)
+        {
+            let known: Vec<&str> = expiry::ages().collect();
+            let reason = format!("`{age}` is none of {}", known.join(", "));
+            return Err(Failure::option("deleteAfter", reason));
         }
         if self.storage_class.is_some() {
             return Err(Failure::not_yet("storageClass", "leave it out"));
         }
         Ok(())
+    }
+
+    /// The id of a render with these wishes, once they are checked: the bucket's rules know by its beginning when it goes.
+    pub(super) fn render_id(&self) -> RenderId {
+        let id = new_render_id();
+        match self.delete_after {
+            None => id,
+            Some(age) => format!("{age}-{id}").parse().unwrap_or(id),
+        }
     }
 
     /// Where the output goes, `default_name` being that of a file nobody has named.

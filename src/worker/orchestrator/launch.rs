@@ -315,7 +315,7 @@ impl Orchestration<'_> {
                 retries_info: progress.retries.clone(),
                 most_expensive_frame_ranges: most_expensive(progress, chunk),
                 estimated_billing_duration_in_milliseconds: billed,
-                delete_after: None,
+                delete_after: self.launch.request.delete_after.clone(),
                 artifact_progress: artifacts,
             });
         });

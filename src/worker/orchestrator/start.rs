@@ -9,7 +9,7 @@ use super::{Farm, note_invocation};
 use super::{request, site};
 use crate::cloud::PutOptions;
 use crate::names::RenderId;
-use crate::render::{launch_key, new_render_id};
+use crate::render::launch_key;
 use crate::wire::StartReply;
 use crate::wire::output::expanded;
 use crate::wire::progress::Progress;
@@ -51,7 +51,7 @@ async fn begin(farm: &Farm, request: Start) -> Result<StartReply, Failure> {
         ));
     }
     wishes(&request).check(&farm.bucket)?;
-    let id = new_render_id();
+    let id = wishes(&request).render_id();
     place(farm, &id, &request)?;
     let bucket = &farm.bucket;
     let progress = Progress::begun(

@@ -14,7 +14,7 @@ use crate::media::{StillFormat, device_pixels};
 use crate::names::RenderId;
 use crate::render::dispatch::Session;
 use crate::render::output::OutputFile;
-use crate::render::{self, StillOutput, new_render_id};
+use crate::render::{self, StillOutput};
 use crate::wire::output::{disposition, expanded};
 use crate::wire::progress::{Dimensions, MediaKind, Progress, RenderMetadata};
 use crate::wire::request::{DownloadBehavior, Privacy, Still};
@@ -36,7 +36,7 @@ pub(super) async fn streamed(
     request: &Still,
     to: &mut Sender,
 ) -> Result<(), lambda_runtime::Error> {
-    let render_id = new_render_id();
+    let render_id = wishes(request).render_id();
     let begun = StillMessage::Begun {
         render_id: render_id.to_string(),
     };
@@ -61,7 +61,8 @@ pub(super) fn failed(failure: &Failure) -> StillMessage {
 
 /// Renders, for clients that take one answer.
 pub(super) async fn buffered(farm: &Farm, env: &Env, request: &Still) -> Result<Value, Failure> {
-    super::reply(within(farm, env, &new_render_id(), request).await?)
+    let id = wishes(request).render_id();
+    super::reply(within(farm, env, &id, request).await?)
 }
 
 /// Renders within the time that is left.

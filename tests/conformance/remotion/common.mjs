@@ -35,7 +35,7 @@ export const ended = async ({renderId, bucketName}) => {
   throw new Error("the render does not end");
 };
 
-const s3 = getAwsClient({region, service: "s3"});
+export const s3 = getAwsClient({region, service: "s3"});
 // The keys below a prefix, without it.
 export const keys = async (Bucket, Prefix) => {
   const listed = await s3.client.send(new s3.sdk.ListObjectsV2Command({Bucket, Prefix}));

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import {writeFileSync} from "node:fs";
 import {
+  LambdaClientInternals,
   cancelRenderOnLambda,
   deleteRender,
   getCompositionsOnLambda,
@@ -10,7 +11,7 @@ import {
   presignUrl,
   renderMediaOnLambda,
 } from "@remotion/lambda-client";
-import {common, ended, invoke, keys, place, region, step} from "./common.mjs";
+import {common, ended, invoke, keys, place, region, s3, step} from "./common.mjs";
 
 const refused = async (options, pattern) => {
   await assert.rejects(renderMediaOnLambda({...common, composition: "Plain", ...options}), pattern);
@@ -117,13 +118,29 @@ step("a composition that is not there");
 const unknown = await ended(await renderMediaOnLambda({...common, composition: "Plan"}));
 assert.match(unknown.errors[0].message, /No composition with the ID Plan found.*Plain/);
 
+step("one that goes by itself, by the bucket's rules");
+const short = await renderMediaOnLambda({...common, composition: "Plain", frameRange: [0, 1], deleteAfter: "1-day"});
+assert.match(short.renderId, /^1-day-[a-z0-9]{10}$/);
+const shortly = await ended(short);
+assert.deepEqual(shortly.errors, []);
+assert.equal(shortly.outKey, `renders/${short.renderId}/out.mp4`);
+assert.equal(shortly.renderMetadata.deleteAfter, "1-day");
+const {Rules: rules} = await s3.client.send(
+  new s3.sdk.GetBucketLifecycleConfigurationCommand({Bucket: short.bucketName}),
+);
+const found = rules.map(({ID, Status, Filter, Expiration}) => [ID, Status, Filter.Prefix, Expiration?.Days]);
+for (const rule of LambdaClientInternals.getLifeCycleRules()) {
+  const official = [rule.ID, rule.Status, rule.Filter?.Prefix ?? rule.Prefix, rule.Expiration.Days];
+  assert.ok(found.some((ours) => JSON.stringify(ours) === JSON.stringify(official)), `${official} is in ${JSON.stringify(found)}`);
+}
+
 step("what is refused is refused in the answer to start, with what decides");
 await refused({privacy: "public"}, /blocks public access.*privacy: "private"/s);
 await refused({serveUrl: "elsewhere"}, /`elsewhere` is not deployed/);
 await refused({outName: "a b.mp4"}, /outName/);
 await refused({outName: "a.mp4", framesPerLambda: 10, concurrency: 2}, /framesPerLambda/);
 await refused({forceBucketName: "another-bucket"}, /the farm's bucket/);
-await refused({deleteAfter: "1-day"}, /expire_renders_days/);
+await refused({deleteAfter: "2-days"}, /deleteAfter: `2-days` is none of 1-day/);
 
 step("another version, and what is no routine");
 const other = await invoke({type: "status", version: "4.0.1", renderId: "a", bucketName: render.bucketName});

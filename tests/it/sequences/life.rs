@@ -393,6 +393,7 @@ impl<'a> Life<'a> {
                 let other = BucketLifecycle {
                     expire_renders_days: Some(99),
                     abort_uploads_days: None,
+                    expire_days: [("renders/1-day".to_owned(), 2)].into(),
                 };
                 sdk.set_lifecycle(&bucket_name, other).await.unwrap();
             }

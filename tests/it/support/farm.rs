@@ -135,6 +135,7 @@ impl Farm {
                 name: bucket.clone(),
                 expire_renders_days: Some(30),
                 abort_uploads_days: Some(1),
+                expire_days: rmx::resource::expiry::expire_days(),
                 block_public_access: true,
                 owner_enforced: true,
             }),
