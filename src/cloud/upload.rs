@@ -81,6 +81,33 @@ impl Cloud {
             .await
     }
 
+    /// Asks S3 whether an object may be written there: an upload is begun and given up, and nothing is there afterwards.
+    ///
+    /// # Errors
+    /// It may not: `AccessDenied` or `NotFound`.
+    pub async fn check_writable(&self, bucket: &BucketName, key: &str) -> Result<(), CloudError> {
+        let begun = self.clients.s3.create_multipart_upload();
+        let begun = begun.bucket(bucket.as_str()).key(key).send().await;
+        let begun = begun.map_err(|error| cloud_error(OPERATION, subject(bucket, key), &error))?;
+        let upload_id = begun.upload_id.unwrap_or_default();
+        self.give_up(bucket, key, &upload_id).await;
+        Ok(())
+    }
+
+    /// Removes the parts of an upload. The bucket's lifecycle removes what this cannot, so its failure hides nothing else.
+    async fn give_up(&self, bucket: &BucketName, key: &str, upload_id: &str) {
+        let aborted = self.clients.s3.abort_multipart_upload();
+        let aborted = aborted
+            .bucket(bucket.as_str())
+            .key(key)
+            .upload_id(upload_id)
+            .send()
+            .await;
+        if let Err(error) = aborted {
+            tracing::debug!(%bucket, key, %error, "could not remove the parts of a failed upload");
+        }
+    }
+
     async fn put_in_parts(&self, upload: Upload<'_>) -> Result<Option<String>, CloudError> {
         let Upload {
             bucket,
@@ -106,17 +133,7 @@ impl Cloud {
             .unwrap_or_default();
         let etag = self.send_parts(upload, &upload_id).await;
         if !matches!(etag, Ok(Some(_))) {
-            // The bucket's lifecycle removes what this cannot, so its failure does not hide the first one.
-            let aborted = s3
-                .abort_multipart_upload()
-                .bucket(bucket.as_str())
-                .key(key)
-                .upload_id(&upload_id)
-                .send()
-                .await;
-            if let Err(error) = aborted {
-                tracing::debug!(%bucket, key, %error, "could not remove the parts of a failed upload");
-            }
+            self.give_up(bucket, key, &upload_id).await;
         }
         etag
     }

@@ -121,9 +121,13 @@ pub struct Start {
     pub download_behavior: Option<DownloadBehavior>,
     pub muted: Option<bool>,
     pub overwrite: Option<bool>,
+    #[serde(default, deserialize_with = "rate::read")]
     pub audio_bitrate: Option<String>,
+    #[serde(default, deserialize_with = "rate::read")]
     pub video_bitrate: Option<String>,
+    #[serde(default, deserialize_with = "rate::read")]
     pub encoding_max_rate: Option<String>,
+    #[serde(default, deserialize_with = "rate::read")]
     pub encoding_buffer_size: Option<String>,
     pub webhook: Option<Webhook>,
     pub force_height: Option<u32>,
@@ -365,6 +369,31 @@ pub struct Webhook {
     pub custom_data: Option<Value>,
 }
 
+/// Bit rates as ffmpeg writes them. The Python client has them as numbers of bits a second, all others as texts such as `512K`.
+mod rate {
+    use serde::{Deserialize, Deserializer, de};
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Rate {
+        Text(String),
+        Number(u64),
+    }
+
+    pub(super) fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+        match Option::<Rate>::deserialize(from)? {
+            None => Ok(None),
+            Some(Rate::Text(text)) => Ok(Some(text)),
+            Some(Rate::Number(number)) if number > 0 && number.is_multiple_of(1_000) => {
+                Ok(Some(format!("{}K", number / 1_000)))
+            }
+            Some(Rate::Number(number)) => Err(de::Error::custom(format!(
+                "a bit rate of {number}: as a number it is in bits a second, whole thousands of them"
+            ))),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -418,6 +447,24 @@ mod tests {
             Request::parse("info", json!({"type": "info"}), "4.0.527"),
             Ok(Request::Info)
         );
+    }
+
+    #[test]
+    fn bit_rates_are_texts_or_numbers() {
+        let rates = |payload: Value| match Request::parse("start", payload, "4.0.527") {
+            Ok(Request::Start(start)) => Ok((start.audio_bitrate, start.encoding_max_rate)),
+            Ok(_) => panic!("not a start"),
+            Err(error) => Err(error.to_string()),
+        };
+        let mut payload = start();
+        assert_eq!(rates(payload.clone()), Ok((None, None)));
+        payload["audioBitrate"] = json!(128_000);
+        payload["encodingMaxRate"] = json!("5M");
+        let text = |text: &str| Some(text.to_owned());
+        assert_eq!(rates(payload.clone()), Ok((text("128K"), text("5M"))));
+        payload["audioBitrate"] = json!(128);
+        let error = rates(payload).unwrap_err();
+        assert!(error.contains("bits a second"), "{error}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::failure::Failure;
 use crate::cloud::{PutOptions, PutOutcome};
 use crate::env::Env;
 use crate::names::{BucketName, RenderId};
+use crate::protocol::running;
 use crate::render::{ArtifactFile, is_work, new_render_id};
 use crate::resource::expiry;
 use crate::wire::output::{Place, disposition};
@@ -87,6 +88,19 @@ impl Wishes<'_> {
     }
 }
 
+/// Requires that the function may write to `place`, before anything is rendered for it. Below `renders/` of the farm's bucket it
+/// always may.
+///
+/// # Errors
+/// It may not.
+pub(super) async fn check(farm: &Farm, place: &Place) -> Result<(), Failure> {
+    if place.bucket == farm.bucket && place.key.starts_with(running::PREFIX) {
+        return Ok(());
+    }
+    let checked = farm.cloud.check_writable(&place.bucket, &place.key);
+    checked.await.map_err(Failure::at(place))
+}
+
 /// A folder for what is on its way.
 ///
 /// # Errors
@@ -115,7 +129,7 @@ pub(super) async fn output(
     let written = farm
         .cloud
         .put_object_file(&place.bucket, &place.key, file, &options);
-    match written.await? {
+    match written.await.map_err(Failure::at(place))? {
         PutOutcome::Written => Ok(()),
         PutOutcome::AlreadyThere => Err(Failure::Exists(place.clone())),
     }

@@ -1,6 +1,6 @@
 //! What a routine fails with, and how a failed render is told in its progress document.
 
-use crate::cloud::CloudError;
+use crate::cloud::{CloudError, CloudErrorKind};
 use crate::names::{BucketName, NameError, RenderId};
 use crate::protocol::FailureKind;
 use crate::render::request::RequestError;
@@ -67,6 +67,16 @@ pub(super) enum Failure {
     /// The output's folder.
     #[error(transparent)]
     Output(#[from] OutputError),
+    /// The function may not write there.
+    #[error(
+        "outName: the function's role may not write to s3://{}/{}: {error}. The role that rmx makes may write below `renders/` of the \
+         farm's bucket; choose an `outName` there, or give the function a role of your own with `[role] arn` in remotion.toml",
+        .place.bucket, .place.key
+    )]
+    Denied {
+        place: Place,
+        error: Box<CloudError>,
+    },
     /// Lambda would end the function soon.
     #[error(
         "The main function had no time left after {0} s. Raise `[function] timeout_s` in remotion.toml and run `rmx apply`, or \
@@ -99,6 +109,17 @@ impl Failure {
         Self::Option {
             option,
             reason: reason.into(),
+        }
+    }
+
+    /// What is made of the cloud's refusal to write to `place`.
+    pub(super) fn at(place: &Place) -> impl FnOnce(CloudError) -> Self {
+        |error| match error.kind {
+            CloudErrorKind::AccessDenied => Self::Denied {
+                place: place.clone(),
+                error: Box::new(error),
+            },
+            _ => error.into(),
         }
     }
 

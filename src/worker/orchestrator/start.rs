@@ -5,8 +5,7 @@ use bytes::Bytes;
 use super::board::put;
 use super::failure::Failure;
 use super::launch::{place, wishes};
-use super::{Farm, note_invocation};
-use super::{request, site};
+use super::{Farm, deliver, note_invocation, request, site};
 use crate::cloud::PutOptions;
 use crate::names::RenderId;
 use crate::render::launch_key;
@@ -52,7 +51,7 @@ async fn begin(farm: &Farm, request: Start) -> Result<StartReply, Failure> {
     }
     wishes(&request).check(&farm.bucket)?;
     let id = wishes(&request).render_id();
-    place(farm, &id, &request)?;
+    deliver::check(farm, &place(farm, &id, &request)?).await?;
     let bucket = &farm.bucket;
     let progress = Progress::begun(
         request.enable_cancellation.unwrap_or(false),

@@ -99,6 +99,7 @@ async fn render(
     let wishes = wishes(request);
     wishes.check(&farm.bucket)?;
     let place = wishes.place(farm, id, &format!("out.{format}"))?;
+    deliver::check(farm, &place).await?;
     let serve_url = expanded(&request.serve_url, &farm.bucket, farm.region());
     let location = site::location(farm, &serve_url).await?;
     let props = site::input_props(farm, &request.input_props).await?;

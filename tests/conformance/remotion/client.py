@@ -29,7 +29,7 @@ def ended(render):
 
 
 print("- a render until it is done")
-render = media(composition="Plain", input_props={"title": "é"})
+render = media(composition="Plain", input_props={"title": "é"}, video_bitrate=400_000, audio_bitrate=96_000)
 done = ended(render)
 assert done.done and done.errors == [], done.errors
 assert done.overallProgress == 1
