@@ -201,6 +201,7 @@ pub(super) fn config(
 
 fn function(table: &Table, target: Target, directory: &Path) -> FunctionConfig {
     FunctionConfig {
+        name: table.parsed("name"),
         memory_mb: table.whole("memory_mb").unwrap_or(2_048),
         timeout_s: table.whole("timeout_s").unwrap_or(240),
         disk_mb: table.whole("disk_mb").unwrap_or(2_048),

@@ -4,12 +4,13 @@
 //! table, so they cannot disagree.
 
 use super::local::LOCAL;
+use super::names::FUNCTION_LENGTH_MAX;
 use super::policy::POLICY;
 use super::rule::{Default, FOLDER, Key, Kind, TableRule, TextRule, arn};
 use super::state::STATE;
 use super::vpc::VPC;
 use crate::media::{Codec, ImageFormat, PixelFormat, X264Preset};
-use crate::names::{AccountId, BucketName, ProjectName, Region, SiteName};
+use crate::names::{AccountId, BucketName, FunctionName, ProjectName, Region, SiteName};
 
 /// The whole file.
 pub(super) static ROOT: TableRule = TableRule {
@@ -130,6 +131,19 @@ static SHARED: &[Key] = &[
 
 static FUNCTION: TableRule = TableRule {
     groups: &[&[
+        Key {
+            name: "name",
+            kind: Kind::Text(&TextRule {
+                what: "a function's name",
+                rule: "1 to 61 letters, digits, `-` and `_`",
+                valid: |text| {
+                    text.len() <= FUNCTION_LENGTH_MAX && text.parse::<FunctionName>().is_ok()
+                },
+            }),
+            default: Default::Words("derived from project and stage", "\"my-renderer\""),
+            doc: "The function's name; further replicas have `_2`, `_3` and so on behind it. Remotion Lambda's own tools find \
+                  functions that are called as they call them, see docs/WIRE.md.",
+        },
         Key {
             name: "memory_mb",
             kind: Kind::Whole {

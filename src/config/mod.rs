@@ -96,6 +96,8 @@ pub enum Target {
 /// `[function]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FunctionConfig {
+    /// Its name; `None` derives one.
+    pub name: Option<FunctionName>,
     /// Memory, 512 to 10 240 MB (AWS: 128 to 10 240; Chromium does not start below 512).
     pub memory_mb: u32,
     /// Timeout, 1 to 900 s.

@@ -8,6 +8,9 @@ use crate::names::{AccountId, BucketName, FunctionName, LogGroupName, Region, Ro
 
 use super::{Config, ResourceNames};
 
+/// The longest configured name of a function: a replica's has `_` and two digits behind it.
+pub(super) const FUNCTION_LENGTH_MAX: usize = 61;
+
 /// Longest name of a role, IAM API reference, `CreateRole`.
 const ROLE_LENGTH_MAX: usize = 64;
 /// Longest name of a bucket, S3 user guide, "Bucket naming rules".
@@ -20,14 +23,16 @@ impl ResourceNames {
             Some(stage) => format!("rmx-{}--{stage}", config.project),
             None => format!("rmx-{}", config.project),
         };
+        let named = config.function.name.as_ref();
+        let function = named.map_or(&base[..], FunctionName::as_str);
         let functions: Vec<FunctionName> = (1..=config.function.replicas.max(1))
             .map(|number| match number {
-                1 => base.clone(),
-                _ => format!("{base}_{number}"),
+                1 => function.to_owned(),
+                _ => format!("{function}_{number}"),
             })
             .map(|name| {
                 name.parse()
-                    .expect("at most 4 + 32 + 2 + 16 + 3 letters, digits, `-` and `_`")
+                    .expect("at most 61 + 3 letters, digits, `-` and `_`")
             })
             .collect();
         let role: RoleName = shortened(&base, &format!("-{region}"), ROLE_LENGTH_MAX)
@@ -89,6 +94,22 @@ mod tests {
             "rmx-hello--prod-123456789012-eu-central-1"
         );
         assert_eq!(names.log_group.as_str(), "/aws/lambda/rmx-hello--prod");
+    }
+
+    #[test]
+    fn a_function_may_have_a_name_of_its_own() {
+        let name = "remotion-render-4-0-527-mem2048mb-disk2048mb-240sec";
+        let text = format!("project = \"hello\"\n[function]\nreplicas = 2\nname = \"{name}\"\n");
+        let config = parse_for_tests(&text, None);
+        let (account, region) = (
+            "123456789012".parse().unwrap(),
+            "us-east-1".parse().unwrap(),
+        );
+        let names = ResourceNames::derive(&config, &account, &region);
+        assert_eq!(names.functions[0].as_str(), name);
+        assert_eq!(names.functions[1].as_str(), format!("{name}_2"));
+        assert_eq!(names.log_group.as_str(), format!("/aws/lambda/{name}"));
+        assert_eq!(names.role.as_str(), "rmx-hello-us-east-1");
     }
 
     const REGIONS: [&str; 5] = [
