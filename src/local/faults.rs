@@ -68,6 +68,9 @@ struct Schedule {
     calls: u64,
     faults: Vec<Fault>,
     role_refusals: u64,
+    /// Every so many invocations are refused; none if 0.
+    throttled_every: u64,
+    invocations: u64,
     quotas: Quotas,
     /// Method, and part of the address, of a request that is to be held.
     awaited: Option<(&'static str, String)>,
@@ -94,6 +97,30 @@ impl Faults {
     /// How often a role is going to be refused yet.
     pub fn role_refusals_left(&self) -> u64 {
         self.lock().role_refusals
+    }
+
+    /// From now on Lambda refuses every `every`-th invocation whose answer is waited for (429); 0: none.
+    pub fn throttle_invocations(&self, every: u64) {
+        let mut schedule = self.lock();
+        schedule.throttled_every = every;
+        schedule.invocations = 0;
+    }
+
+    /// Counts an invocation, and says whether it is refused.
+    pub(super) fn throttles_invocation(&self) -> bool {
+        let mut schedule = self.lock();
+        schedule.invocations += 1;
+        let Schedule {
+            throttled_every,
+            invocations,
+            ..
+        } = *schedule;
+        throttled_every > 0 && invocations.is_multiple_of(throttled_every)
+    }
+
+    /// Invocations since [`Faults::throttle_invocations`], refused ones included.
+    pub fn invocations(&self) -> u64 {
+        self.lock().invocations
     }
 
     /// Gives the account other quotas than AWS's defaults.

@@ -11,14 +11,14 @@ use crate::farm::Farm;
 use crate::peer;
 
 /// `rmx local serve` over a farm's project.
-struct Serve {
+pub(crate) struct Serve {
     child: Child,
     /// What it tells its clients to set.
     variables: BTreeMap<String, String>,
 }
 
 impl Serve {
-    fn start(farm: &Farm) -> Self {
+    pub(crate) fn start(farm: &Farm) -> Self {
         let mut child = farm
             .command(&["local", "serve", "--listen", "127.0.0.1:0", "--json"])
             .stdout(Stdio::piped())
@@ -90,6 +90,39 @@ fn the_official_javascript_client_renders_on_a_farm_of_rmx() {
 }
 
 #[test]
+fn the_official_javascript_client_gets_every_codec() {
+    let site = nasty();
+    let farm = Farm::of(site.path());
+    let serve = Serve::start(&farm);
+    node(&farm, &serve, "codecs.mjs");
+    for (file, codec, frames) in [
+        ("h264.mp4", "h264", "10"),
+        ("h264.mkv", "h264", "10"),
+        ("h265.mp4", "hevc", "10"),
+        ("vp8.webm", "vp8", "10"),
+        ("vp9.webm", "vp9", "10"),
+        ("prores.mov", "prores", "10"),
+        ("gif.gif", "gif", "10"),
+        ("mp3.mp3", "mp3", ""),
+        ("aac.aac", "aac", ""),
+        ("wav.wav", "pcm_s16le", ""),
+    ] {
+        let probed = peer::run(
+            Command::new("ffprobe")
+                .args(["-v", "error", "-count_frames", "-select_streams"])
+                .arg(if frames.is_empty() { "a:0" } else { "v:0" })
+                .args(["-show_entries", "stream=codec_name,nb_read_frames"])
+                .args(["-of", "csv=p=0"])
+                .arg(farm.path(file)),
+        );
+        let probed = String::from_utf8_lossy(&probed.stdout);
+        let (found, count) = probed.trim().split_once(',').unwrap();
+        assert_eq!(found, codec, "{file}");
+        assert!(frames.is_empty() || count == frames, "{file}: {probed}");
+    }
+}
+
+#[test]
 fn props_too_large_for_an_event_reach_the_page_and_leave_nothing_behind() {
     let site = nasty();
     let farm = Farm::of(site.path());
@@ -131,9 +164,9 @@ fn the_official_python_client_renders_on_a_farm_of_rmx() {
 }
 
 /// The chunks that the progress document of a render names.
-fn chunks_done(farm: &Farm, id: &str) -> Vec<u64> {
-    let files = farm.cloud_files(&format!("{id}%2Fprogress%2Ejson"));
-    let text = files.first().map(std::fs::read).and_then(Result::ok);
+pub(crate) fn chunks_done(farm: &Farm, id: &str) -> Vec<u64> {
+    let file = farm.cloud_object(&format!("{id}%2Fprogress%2Ejson"));
+    let text = file.map(std::fs::read).and_then(Result::ok);
     let document: serde_json::Value =
         serde_json::from_slice(&text.unwrap_or_default()).unwrap_or_default();
     let chunks = document["chunks"].as_array().cloned().unwrap_or_default();
@@ -176,8 +209,8 @@ fn a_detached_render_is_watched_cancelled_taken_up_and_found_in_the_log() {
         "{cancelled}"
     );
     let before = chunks_done(&farm, &id);
-    let kept = farm.cloud_files(&format!("{id}%2Flaunch%2Ejson"));
-    let kept = std::fs::read_to_string(&kept[0]).unwrap();
+    let kept = farm.cloud_object(&format!("{id}%2Flaunch%2Ejson")).unwrap();
+    let kept = std::fs::read_to_string(kept).unwrap();
     assert!(
         kept.contains("TOKEN") && !kept.contains("in-confidence"),
         "{kept}"
@@ -192,8 +225,8 @@ fn a_detached_render_is_watched_cancelled_taken_up_and_found_in_the_log() {
         address.ends_with(&format!("/renders/{id}/film.mp4")),
         "{address}"
     );
-    let film = farm.cloud_files(&format!("{id}%2Ffilm%2Emp4"));
-    assert_eq!(numbers(&film[0]), Vec::from_iter(0..80));
+    let film = farm.cloud_object(&format!("{id}%2Ffilm%2Emp4")).unwrap();
+    assert_eq!(numbers(&film), Vec::from_iter(0..80));
     assert_eq!(
         farm.cloud_files(&format!("{id}%2Flaunch%2Ejson")),
         [] as [&std::path::Path; 0]
@@ -235,7 +268,7 @@ fn a_detached_render_is_watched_cancelled_taken_up_and_found_in_the_log() {
     let (code, failed) = farm.refused(&["renders", "watch", id]);
     assert_eq!(code, 1);
     assert!(failed.contains("no such slide: 17"), "{failed}");
-    let log = said(&["logs", "--render", id, "--chunk", "0"]);
+    let log = said(&["logs", "--render", id]);
     assert!(
         log.contains("frame 17: ") && log.contains("explode.ts:3:3"),
         "{log}"

@@ -64,6 +64,15 @@ impl Farm {
             .collect()
     }
 
+    /// The content of the one object whose file has `part` in its name, see [`Farm::cloud_files`]; nothing if there is none.
+    pub(crate) fn cloud_object(&self, part: &str) -> Option<PathBuf> {
+        let record = std::fs::read(self.cloud_files(part).first()?).ok()?;
+        let record: serde_json::Value = serde_json::from_slice(&record).ok()?;
+        let blob = record["blob"].as_str()?;
+        let mut files = self.all_cloud_files().into_iter();
+        files.find(|path| path.ends_with(blob))
+    }
+
     fn all_cloud_files(&self) -> Vec<PathBuf> {
         let mut folders = vec![self.path(".rmx/local/s3")];
         let mut files = Vec::new();

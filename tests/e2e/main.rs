@@ -18,6 +18,7 @@ mod hard;
 mod lanes;
 mod limits;
 mod options;
+mod orchestrator;
 mod package;
 mod peer;
 mod reach;

@@ -269,6 +269,9 @@ impl LambdaService {
     }
 
     fn admit(&self, prepared: &Prepared) -> Result<Permit, ServiceError> {
+        if self.neighbours.faults.throttles_invocation() {
+            return Err(throttled("CallerRateLimitExceeded", "Rate Exceeded."));
+        }
         self.executor
             .admit(&prepared.invocation.target, prepared.limit)
             .map_err(|limit| {
