@@ -54,12 +54,18 @@ fn node(farm: &Farm, serve: &Serve, script: &str) {
     run(farm, serve, Command::new("node").arg(folder.join(script)));
 }
 
+/// As Remotion Lambda's own tools would call them, which find nothing else.
+const OFFICIAL_NAMES: (&str, &str) = (
+    "remotion-render-4-0-527-mem2048mb-disk2048mb-240sec",
+    "remotionlambda-useast1-abcdefghij",
+);
+
 fn run(farm: &Farm, serve: &Serve, command: &mut Command) {
     peer::run(
         command
             .current_dir(farm.path("."))
-            .env("FUNCTION", "rmx-farm:live")
-            .env("BUCKET", "rmx-farm-000000000000-us-east-1")
+            .env("FUNCTION", farm.names.0)
+            .env("BUCKET", farm.names.1)
             .envs(&serve.variables),
     );
 }
@@ -87,6 +93,16 @@ fn the_official_javascript_client_renders_on_a_farm_of_rmx() {
     assert_eq!(String::from_utf8_lossy(&tracks.stdout), "h264\naac\n");
     drop(serve);
     farm.assert_quiet();
+}
+
+#[test]
+fn the_official_command_line_finds_and_drives_a_farm_with_names_like_its_own() {
+    let site = nasty();
+    let farm = Farm::called(site.path(), OFFICIAL_NAMES);
+    let serve = Serve::start(&farm);
+    node(&farm, &serve, "cli.mjs");
+    assert_eq!(numbers(&farm.path("cli.mp4")), Vec::from_iter(0..10));
+    assert_eq!(numbers(&farm.path("cli.png")), [5]);
 }
 
 #[test]

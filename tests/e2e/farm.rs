@@ -9,6 +9,8 @@ use crate::peer;
 /// A deployed project in a folder of its own.
 pub(crate) struct Farm {
     folder: tempfile::TempDir,
+    /// What clients call its function and its bucket.
+    pub(crate) names: (&'static str, &'static str),
 }
 
 impl Farm {
@@ -27,6 +29,15 @@ impl Farm {
         Self::with_workers(site, &format!("function.timeout_s = {timeout_s}\n"))
     }
 
+    /// As [`Farm::of`], with names of its own for function and bucket.
+    pub(crate) fn called(site: &Path, names: (&'static str, &'static str)) -> Self {
+        let (function, bucket) = names;
+        let config = format!("function.name = {function:?}\nbucket.name = {bucket:?}\n");
+        let mut farm = Self::with_workers(site, &config);
+        farm.names = names;
+        farm
+    }
+
     fn with_workers(site: &Path, function: &str) -> Self {
         let folder = peer::folder();
         let config = format!(
@@ -34,7 +45,10 @@ impl Farm {
             site.to_str().unwrap()
         );
         std::fs::write(folder.path().join("remotion.toml"), config).unwrap();
-        let farm = Self { folder };
+        let farm = Self {
+            folder,
+            names: ("rmx-farm:live", "rmx-farm-000000000000-us-east-1"),
+        };
         farm.rmx(&["apply", "--auto-approve"]);
         farm
     }
