@@ -501,7 +501,7 @@ static RENDER: TableRule = TableRule {
         Key {
             name: "scale",
             kind: Kind::Number {
-                min: 0.5,
+                min: 0.001,
                 max: 16.0,
             },
             default: Default::Value("1"),

@@ -389,6 +389,9 @@ pub fn device_pixels(side: u32, scale: f64) -> u32 {
     pixels
 }
 
+/// The least and the largest scale: device pixels to a CSS pixel.
+pub const SCALES: std::ops::RangeInclusive<f64> = 0.001..=16.0;
+
 words! {
     /// libx264's speed presets, fastest first.
     X264Preset, X264PresetError {

@@ -188,7 +188,7 @@ pub struct CaptureSettings {
     pub image_format: ImageFormat,
     /// JPEG quality, 0 to 100. Remotion's default is 80.
     pub jpeg_quality: u8,
-    /// Device scale factor, 0.5 (Chromium's own least) to 16. The output is `width * scale` pixels wide.
+    /// Device scale factor, more than 0 and at most 16. The output is `width * scale` pixels wide.
     pub scale: f64,
     /// Whether sound is left out.
     pub muted: bool,

@@ -3,23 +3,32 @@
 use crate::media::{CaptureMethod, ImageFormat, PixelFormat};
 use crate::protocol::{Captured, FRAMEBUFFER_PIXELS_MIN};
 
+/// A browser's own least scale: below it, pages are shown smaller than the browser draws them.
+const BROWSER_SCALE_MIN: f64 = 0.5;
+
 /// Settles the method of a whole render, and why it is not the fast one.
 pub(super) fn method(
     asked: Option<CaptureMethod>,
     image_format: ImageFormat,
     pixel_format: Option<PixelFormat>,
     sides: [f64; 2],
+    scale: f64,
 ) -> (CaptureMethod, Option<&'static str>) {
     let why_not = match (asked, image_format, pixel_format) {
         (Some(CaptureMethod::Screenshot), _, _) => "screenshots were asked for",
         (_, ImageFormat::Png, _) => "PNG frames were asked for",
         (_, ImageFormat::Jpeg, Some(PixelFormat::Yuv420p)) => {
+            // What a test picture looks like at another scale is not known pixel by pixel.
             let is_even = |side: &f64| (side / 2.0 - (side / 2.0).round()).abs() < 1e-6;
             let is_small = sides[0] * sides[1] < f64::from(FRAMEBUFFER_PIXELS_MIN);
-            match sides.iter().all(is_even) {
-                true if is_small => "the frames are too small to be found in the browser's memory",
-                true => return (CaptureMethod::Framebuffer, None),
-                false => "frames of the framebuffer need an even width and height",
+            if !sides.iter().all(is_even) {
+                "frames of the framebuffer need an even width and height"
+            } else if is_small {
+                "the frames are too small to be found in the browser's memory"
+            } else if scale < BROWSER_SCALE_MIN {
+                "frames of the framebuffer need a scale of 0.5 or more"
+            } else {
+                return (CaptureMethod::Framebuffer, None);
             }
         }
         (_, ImageFormat::Jpeg, None) => "a GIF is made of screenshots",
@@ -89,13 +98,21 @@ mod tests {
             (None, Jpeg, Yuv444p, Screenshot),
             (None, Jpeg, Yuv422p10, Screenshot),
         ] {
-            let (method, why_not) = method(asked, image, Some(pixels), [1280.0, 720.0]);
+            let (method, why_not) = method(asked, image, Some(pixels), [1280.0, 720.0], 1.0);
             assert_eq!(method, settled, "{asked:?} {image} {pixels}");
             assert_eq!(why_not.is_some(), settled == Screenshot);
         }
-        let (odd, why_not) = method(None, Jpeg, Some(Yuv420p), [1281.0, 720.0]);
-        assert_eq!((odd, why_not.is_some()), (Screenshot, true));
-        let (small, why_not) = method(None, Jpeg, Some(Yuv420p), [120.0, 90.0]);
+        for (sides, scale, settled) in [
+            ([1281.0, 720.0], 1.0, Screenshot),
+            ([640.0, 360.0], 0.5, Framebuffer),
+            ([678.4, 381.6], 0.53, Screenshot),
+            ([320.0, 180.0], 0.25, Screenshot),
+        ] {
+            let (found, why_not) = method(None, Jpeg, Some(Yuv420p), sides, scale);
+            assert_eq!(found, settled, "{sides:?} at {scale}");
+            assert_eq!(why_not.is_some(), settled == Screenshot);
+        }
+        let (small, why_not) = method(None, Jpeg, Some(Yuv420p), [120.0, 90.0], 1.0);
         assert_eq!(small, Screenshot);
         assert!(why_not.unwrap().contains("too small"), "{why_not:?}");
     }

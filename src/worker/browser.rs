@@ -106,8 +106,7 @@ pub(super) struct Browser {
 }
 
 impl Browser {
-    /// Starts a browser and waits until it answers. `scale` is its pixels per CSS pixel: pictures of a frame have the
-    /// browser's own scale, whatever a page emulates.
+    /// Starts a browser and waits until it answers. `scale` is its device pixels to a CSS pixel, 0.5 at least.
     pub(super) async fn launch(
         tools: &Tools,
         scale: f64,

@@ -30,9 +30,9 @@ impl Yuv {
 /// ffmpeg's filter from the frames that come to what is encoded. It says itself what comes out: what an encoder is told
 /// beside it, versions of ffmpeg weigh differently.
 pub(super) fn filter(settings: &EncodeSettings, input: Input) -> String {
-    let is_jpeg = matches!(input, Input::Images(ImageFormat::Jpeg, _));
+    let is_jpeg = matches!(input, Input::Images(ImageFormat::Jpeg));
     let is_full =
-        !matches!(input, Input::Images(ImageFormat::Png, _)) && settings.codec != Codec::ProRes;
+        !matches!(input, Input::Images(ImageFormat::Png)) && settings.codec != Codec::ProRes;
     let (scale, space) = match settings.color_space {
         ColorSpace::Default | ColorSpace::Bt601 if is_full => (
             "in_range=full:out_range=full",
@@ -58,10 +58,7 @@ pub(super) fn filter(settings: &EncodeSettings, input: Input) -> String {
     // JPEGs say that pixels are square, planes say nothing: an encoder writes either into its configuration, and chunks join only if
     // theirs are one.
     match input {
-        Input::Images(_, None) => format!("scale={scale},setparams={space},setsar=1"),
-        Input::Images(_, Some((width, height))) => {
-            format!("crop={width}:{height}:0:0:exact=1,scale={scale},setparams={space},setsar=1")
-        }
+        Input::Images(_) => format!("scale={scale},setparams={space},setsar=1"),
         Input::Planes(..) => format!("setparams={space},setsar=1"),
     }
 }
@@ -69,13 +66,6 @@ pub(super) fn filter(settings: &EncodeSettings, input: Input) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn of_larger_images_the_part_that_counts_is_cut_out_first() {
-        let settings = EncodeSettings::default();
-        let input = Input::Images(ImageFormat::Jpeg, Some((102, 56)));
-        assert!(filter(&settings, input).starts_with("crop=102:56:0:0:exact=1,scale="));
-    }
 
     #[test]
     fn planes_come_in_the_range_that_the_file_names() {

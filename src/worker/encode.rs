@@ -14,12 +14,8 @@ use super::colour;
 use super::failure::{TaskResult, internal, permanent, retryable};
 use super::tools::Tools;
 use super::words::words_of;
-use crate::media::{
-    Codec, Container, Fps, ImageFormat, Pictures, PixelFormat, ProResProfile, device_pixels,
-};
-use crate::protocol::{
-    CaptureSettings, Composition, EncodeSettings, FailureKind, Quality, TaskFailure,
-};
+use crate::media::{Codec, Container, Fps, ImageFormat, Pictures, PixelFormat, ProResProfile};
+use crate::protocol::{EncodeSettings, FailureKind, Quality, TaskFailure};
 
 /// Frames that wait for the encoder; beyond that the capture waits.
 const FRAMES_WAITING_MAX: usize = 8;
@@ -40,31 +36,21 @@ pub(super) struct Encoder {
 /// What frames look like when they come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Input {
-    /// Compressed images; width and height of the part of them that counts, if they are larger.
-    Images(ImageFormat, Option<(u32, u32)>),
+    /// Compressed images.
+    Images(ImageFormat),
     /// I420, in the range and by the matrix of [`colour::Yuv::of_planes`]; width and height.
     Planes(u32, u32),
 }
 
 impl Input {
-    /// Screenshots of a composition. Where its sides are not whole at that scale, the browser's pictures go on to the next
-    /// whole pixel.
-    pub(super) fn screenshots(composition: &Composition, capture: &CaptureSettings) -> Self {
-        let sides = [composition.width, composition.height];
-        let is_whole = |side: u32| (f64::from(side) * capture.scale).fract() == 0.0;
-        let [width, height] = sides.map(|side| device_pixels(side, capture.scale));
-        let part = (!sides.into_iter().all(is_whole)).then_some((width, height));
-        Self::Images(capture.image_format, part)
-    }
-
     /// What ffmpeg is told of it. Raw frames need no probing, and images of a known kind next to none: by default
     /// ffmpeg would read megabytes of them before it begins.
     fn arguments(self) -> String {
         match self {
-            Self::Images(ImageFormat::Jpeg, _) => {
+            Self::Images(ImageFormat::Jpeg) => {
                 "-probesize 32 -analyzeduration 0 -f image2pipe -vcodec mjpeg".to_owned()
             }
-            Self::Images(ImageFormat::Png, _) => {
+            Self::Images(ImageFormat::Png) => {
                 "-probesize 32 -analyzeduration 0 -f image2pipe -vcodec png".to_owned()
             }
             Self::Planes(width, height) => {
@@ -321,7 +307,7 @@ mod tests {
         let encoder = Encoder::start(
             &tools,
             &settings,
-            Input::Images(ImageFormat::Jpeg, None),
+            Input::Images(ImageFormat::Jpeg),
             fps,
             output,
         )
@@ -353,7 +339,7 @@ mod tests {
             };
             let mut configurations = Vec::new();
             for (input, picture) in [
-                (Input::Images(ImageFormat::Jpeg, None), &jpeg.stdout),
+                (Input::Images(ImageFormat::Jpeg), &jpeg.stdout),
                 (Input::Planes(64, 48), &planes),
             ] {
                 let output = folder.path().join("segment.mp4");

@@ -317,7 +317,7 @@ impl Worker {
         let started = Instant::now();
         let (composition, capture) = (&task.composition, &task.capture);
         let input = match method {
-            CaptureMethod::Screenshot => Input::screenshots(composition, capture),
+            CaptureMethod::Screenshot => Input::Images(capture.image_format),
             CaptureMethod::Framebuffer => Input::Planes(
                 device_pixels(composition.width, capture.scale),
                 device_pixels(composition.height, capture.scale),

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use crate::digest::Digest;
 use crate::media::{
     CaptureMethod, Codec, Container, Fps, FrameRange, FrameSelection, ImageFormat, PixelFormat,
+    SCALES,
 };
 use crate::protocol::texts::TEXT_BYTES_MAX;
 use crate::protocol::{
@@ -26,7 +27,7 @@ use super::stitch::Header;
 use super::tags;
 pub use encode::EncodeOptions;
 pub use overrides::Overrides;
-use size::{check_size, check_whole, make_even, takes_even_sides};
+use size::{check_size, make_even, takes_even_sides};
 pub(super) use sound::Sound;
 pub use sound::SoundOptions;
 pub use still::{StillOptions, StillRequest};
@@ -88,7 +89,7 @@ pub struct CaptureOptions {
     pub image_format: Option<ImageFormat>,
     /// JPEG quality, 0 to 100.
     pub jpeg_quality: u8,
-    /// Device scale factor, 0.5 (Chromium's own least) to 16.
+    /// Device scale factor, of [`SCALES`].
     pub scale: f64,
     /// Whether sound is left out.
     pub muted: bool,
@@ -103,11 +104,11 @@ impl CaptureOptions {
                 allowed: "0 to 100",
             });
         }
-        if !(0.5..=16.0).contains(&self.scale) {
+        if !SCALES.contains(&self.scale) {
             return Err(RequestError::OutOfRange {
                 what: "scale",
                 found: self.scale.to_string(),
-                allowed: "0.5 to 16",
+                allowed: "0.001 to 16",
             });
         }
         Ok(())
@@ -204,9 +205,9 @@ pub enum RequestError {
     )]
     Size {
         /// Pixels.
-        width: f64,
+        width: u32,
         /// Pixels.
-        height: f64,
+        height: u32,
         /// The composition's width.
         base_width: u32,
         /// The composition's height.
@@ -325,11 +326,7 @@ impl RenderRequest {
                 let pixels = encode.pixel_format.unwrap_or(PixelFormat::Yuv444p);
                 check_size(&composition, scale, pixels)?;
             }
-            Some(encode) if encode.codec != Codec::Gif => {
-                check_size(&composition, scale, PixelFormat::Yuv444p)?;
-            }
-            // Images as the browser makes them.
-            Some(_) | None => check_whole(&composition, scale)?,
+            Some(_) | None => check_size(&composition, scale, PixelFormat::Yuv444p)?,
         }
         let wished = composition.defaults.image_format.as_deref();
         let wished = wished.and_then(|text| text.parse().ok());
@@ -343,6 +340,7 @@ impl RenderRequest {
                 image_format,
                 encode.pixel_format,
                 [composition.width, composition.height].map(|side| f64::from(side) * scale),
+                scale,
             ),
         };
         let audio_codec = options.encode.audio_codec(options.sound.codec)?;

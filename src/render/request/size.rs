@@ -39,44 +39,18 @@ pub(super) fn check_size(
         (2, _) if !width.is_multiple_of(2) => "yuv422p needs an even width",
         _ => return Ok(()),
     };
-    Err(refused(
-        composition,
-        scale,
-        (width.into(), height.into()),
-        rule,
-    ))
-}
-
-/// As [`check_size`], where images stay as the browser makes them: nothing rounds their sides.
-pub(super) fn check_whole(composition: &Composition, scale: f64) -> Result<(), RequestError> {
-    let sides = [composition.width, composition.height].map(|side| f64::from(side) * scale);
-    let is_whole = |side: &f64| (side - side.round()).abs() < 1e-6;
-    if sides.iter().all(is_whole) {
-        return check_size(composition, scale, PixelFormat::Yuv444p);
-    }
-    let [width, height] = sides.map(|side| (side * 100.0).round() / 100.0);
-    let rule = "both must be whole numbers: choose another scale";
-    Err(refused(composition, scale, (width, height), rule))
-}
-
-const SIDES: &str = "each side must be between 1 and 16384 pixels";
-
-fn in_range(side: u32) -> bool {
-    (1..=SIDE_MAX).contains(&side)
-}
-
-fn refused(
-    composition: &Composition,
-    scale: f64,
-    (width, height): (f64, f64),
-    rule: &'static str,
-) -> RequestError {
-    RequestError::Size {
+    Err(RequestError::Size {
         width,
         height,
         base_width: composition.width,
         base_height: composition.height,
         scale,
         rule,
-    }
+    })
+}
+
+const SIDES: &str = "each side must be between 1 and 16384 pixels";
+
+fn in_range(side: u32) -> bool {
+    (1..=SIDE_MAX).contains(&side)
 }

@@ -1,7 +1,7 @@
 //! One frame, as an image.
 
-use super::{CaptureOptions, Overrides, PageOptions, RequestError, check_task_size, check_whole};
-use crate::media::{CaptureMethod, ImageFormat, StillFormat};
+use super::{CaptureOptions, Overrides, PageOptions, RequestError, check_size, check_task_size};
+use crate::media::{CaptureMethod, ImageFormat, PixelFormat, StillFormat};
 use crate::protocol::{CaptureSettings, Composition, SAMPLE_RATE_DEFAULT};
 
 /// One frame to be rendered into an image.
@@ -66,7 +66,7 @@ impl StillRequest {
                 last: composition.duration_in_frames.saturating_sub(1),
                 asked: format!("frame {}", options.frame),
             })?;
-        check_whole(&composition, options.capture.scale)?;
+        check_size(&composition, options.capture.scale, PixelFormat::Yuv444p)?;
         let capture = options.capture.settle(
             CaptureMethod::Screenshot,
             ImageFormat::Png,

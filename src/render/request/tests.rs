@@ -89,11 +89,11 @@ fn what_is_out_of_range_is_refused() {
         ),
         (
             refused(|o| o.capture.scale = 0.0),
-            "a scale of 0 is out of range: 0.5 to 16 is possible",
+            "a scale of 0 is out of range: 0.001 to 16 is possible",
         ),
         (
             refused(|o| o.capture.scale = f64::NAN),
-            "a scale of NaN is out of range: 0.5 to 16 is possible",
+            "a scale of NaN is out of range: 0.001 to 16 is possible",
         ),
         (
             refused(|o| o.page.timeout_ms = 0),
@@ -109,11 +109,11 @@ fn what_is_out_of_range_is_refused() {
         ),
         (
             refused(|o| {
-                o.capture.scale = 0.53;
-                (o.encode.codec, o.encode.container) = (Codec::Gif, Container::Gif);
+                o.capture.scale = 0.001;
+                (o.encode.codec, o.encode.container) = (Codec::Vp8, Container::Webm);
+                o.overrides.height = Some(499);
             }),
-            "the video would be 678.4 x 381.6 pixels (1280 x 720 at scale 0.53); \
-             both must be whole numbers: choose another scale",
+            "the video would be 1 x 0 pixels (1280 x 499 at scale 0.001); each side must be between 1 and 16384 pixels",
         ),
         (
             refused(|o| o.capture.scale = 13.01),
@@ -356,6 +356,8 @@ fn a_column_or_row_too_many_is_left_out_where_the_encoder_takes_none() {
         (Codec::H264, Container::Mp4, (321, 181), 2.0, (321, 181)),
         (Codec::H264, Container::Mp4, (322, 182), 0.5, (320, 180)),
         (Codec::H264, Container::Mp4, (192, 108), 0.53, (192, 106)),
+        (Codec::H264, Container::Mp4, (192, 108), 0.25, (192, 105)),
+        (Codec::Gif, Container::Gif, (192, 108), 0.53, (192, 108)),
         (Codec::H265, Container::Mp4, (321, 180), 1.0, (320, 180)),
         (Codec::Vp8, Container::Webm, (321, 181), 1.0, (321, 181)),
         (Codec::ProRes, Container::Mov, (321, 181), 1.0, (321, 181)),

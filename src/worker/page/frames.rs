@@ -1,6 +1,8 @@
 //! The frame loop: the page is set to a frame, the browser draws it when asked, and the page itself says of that very
 //! picture whether it counts. While the browser still works on a picture, the page is set to the frame that follows.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -8,6 +10,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::events::{Asset, State};
+use super::window::Window;
 use super::{Capture, PUMP_INTERVAL, Page, SIGNAL_TIMEOUT};
 use crate::media::ImageFormat;
 use crate::protocol::FailureKind;
@@ -41,6 +44,7 @@ impl Page {
         frame: u32,
         next: Option<u32>,
     ) -> TaskResult<Drawn> {
+        let next = next.filter(|_| !self.is_taken_afterwards());
         if self.set != Some((self.request, frame)) {
             self.request += 1;
             let script = self.set_script(self.request, frame, composition, attempt);
@@ -107,8 +111,8 @@ impl Page {
                 State::Ready { assets, .. } => {
                     self.server.check()?;
                     self.read_framebuffer()?;
-                    if self.setup.capture == Capture::Pdf {
-                        self.picture = Some(self.print().await?);
+                    if self.is_taken_afterwards() {
+                        self.picture = Some(self.take().await?);
                     }
                     return Ok((self.picture.clone(), assets));
                 }
@@ -159,11 +163,9 @@ impl Page {
     /// to `following` at once, whether the picture has arrived or not.
     async fn draw(&mut self, request: u64, following: Option<&str>) -> TaskResult<State> {
         let parameters = match self.setup.capture {
-            Capture::Screenshots(format, quality) => {
-                json!({"screenshot": screenshot(format, quality)})
-            }
-            Capture::Webp(quality) => {
-                json!({"screenshot": {"format": "webp", "quality": quality, "optimizeForSpeed": true}})
+            _ if self.is_taken_afterwards() => json!({}),
+            Capture::Screenshots(..) | Capture::Webp(_) => {
+                json!({"screenshot": screenshot(self.setup.capture)})
             }
             Capture::Framebuffer(_) | Capture::Pdf | Capture::Nothing => json!({}),
         };
@@ -246,21 +248,65 @@ impl Page {
         Ok(())
     }
 
+    /// Whether the browser is asked for a picture once the page is ready, because those of its own frames are not what is wanted.
+    fn is_taken_afterwards(&self) -> bool {
+        match self.setup.capture {
+            Capture::Screenshots(..) | Capture::Webp(_) => {
+                !Window::of(self.setup.viewport).is_exact
+            }
+            Capture::Pdf => true,
+            Capture::Framebuffer(_) | Capture::Nothing => false,
+        }
+    }
+
+    /// The picture of a page that is ready.
+    async fn take(&self) -> TaskResult<Bytes> {
+        let (method, taken) = match self.setup.capture {
+            Capture::Pdf => ("Page.printToPDF", self.print().await?),
+            capture => ("Page.captureScreenshot", self.shoot(capture).await?),
+        };
+        let data = taken["data"].as_str().unwrap_or_default();
+        let picture = STANDARD.decode(data).map_err(|_| {
+            let message = format!("drawing: what {method} answers is not base64");
+            retryable(FailureKind::Browser, message)
+        })?;
+        Ok(picture.into())
+    }
+
+    /// The page as an image of just its own size, as the official renderer takes it. The browser draws it more than once
+    /// meanwhile, and only when it is asked to.
+    async fn shoot(&self, capture: Capture) -> TaskResult<Value> {
+        let (width, height, _) = self.setup.viewport;
+        let mut parameters = screenshot(capture);
+        parameters["clip"] = json!({"x": 0, "y": 0, "width": width, "height": height, "scale": 1});
+        parameters["captureBeyondViewport"] = true.into();
+        let is_taken = AtomicBool::new(false);
+        let shooting = async {
+            let taken = self.call("Page.captureScreenshot", parameters).await;
+            is_taken.store(true, Ordering::Relaxed);
+            taken
+        };
+        let drawing = async {
+            while !is_taken.load(Ordering::Relaxed) {
+                self.call("HeadlessExperimental.beginFrame", json!({}))
+                    .await?;
+                sleep(PUMP_INTERVAL).await;
+            }
+            Ok(())
+        };
+        let (taken, drawn) = tokio::join!(shooting, drawing);
+        drawn.and(taken)
+    }
+
     /// The page as a PDF of one page of its own size, as the official renderer has it printed. A CSS inch has 96 pixels.
-    async fn print(&self) -> TaskResult<Bytes> {
+    async fn print(&self) -> TaskResult<Value> {
         let (width, height, _) = self.setup.viewport;
         let parameters = json!({
             "paperWidth": f64::from(width) / 96.0, "paperHeight": f64::from(height) / 96.0,
             "marginTop": 0, "marginBottom": 0, "marginLeft": 0, "marginRight": 0,
             "scale": 1, "printBackground": true,
         });
-        let printed = self.call("Page.printToPDF", parameters).await?;
-        let data = printed["data"].as_str().unwrap_or_default();
-        let document = STANDARD.decode(data).map_err(|_| {
-            let message = "drawing: the browser's PDF is not base64";
-            retryable(FailureKind::Browser, message)
-        })?;
-        Ok(document.into())
+        self.call("Page.printToPDF", parameters).await
     }
 
     /// What is heard during a frame, and the files that it emits.
@@ -302,12 +348,16 @@ impl Page {
     }
 }
 
-fn screenshot(format: ImageFormat, quality: u8) -> Value {
-    match format {
-        ImageFormat::Jpeg => {
+/// What the browser is told of an image.
+fn screenshot(capture: Capture) -> Value {
+    match capture {
+        Capture::Screenshots(ImageFormat::Jpeg, quality) => {
             json!({"format": "jpeg", "quality": quality, "optimizeForSpeed": true})
         }
-        ImageFormat::Png => json!({"format": "png", "optimizeForSpeed": true}),
+        Capture::Webp(quality) => {
+            json!({"format": "webp", "quality": quality, "optimizeForSpeed": true})
+        }
+        _ => json!({"format": "png", "optimizeForSpeed": true}),
     }
 }
 

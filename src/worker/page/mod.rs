@@ -8,6 +8,7 @@ mod events;
 mod framebuffer;
 mod frames;
 mod test_picture;
+mod window;
 mod yuv;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use tokio::time::{Instant, sleep};
 use self::events::Events;
 use self::framebuffer::Framebuffer;
 pub(super) use self::frames::Drawn;
+use self::window::Window;
 use super::browser::Browser;
 use super::cdp::CdpError;
 use super::colour::Yuv;
@@ -135,11 +137,11 @@ impl Page {
     pub(super) async fn open(tools: &Tools, site: &Site, setup: &Setup) -> TaskResult<Self> {
         let started = std::time::Instant::now();
         let server = Server::start(tools, site.clone()).await?;
-        let (width, height, scale) = setup.viewport;
-        let browser = Browser::launch(tools, scale, &setup.browser).await?;
+        let window = Window::of(setup.viewport);
+        let browser = Browser::launch(tools, window.browser_scale, &setup.browser).await?;
         let launch_ms = milliseconds(started);
         let session = browser
-            .open_page(width, height)
+            .open_page(window.width, window.height)
             .await
             .map_err(|error| browser.failure("opening a page", &error))?;
         let mut page = Self {
@@ -262,6 +264,7 @@ impl Page {
         let (width, height, scale) = self.setup.viewport;
         let metrics = json!({
             "mobile": false, "width": width, "height": height, "deviceScaleFactor": scale,
+            "scale": Window::of(self.setup.viewport).page_scale, "dontSetVisibleSize": true,
             "screenOrientation": {"angle": 0, "type": "portraitPrimary"},
         });
         self.call("Emulation.setDeviceMetricsOverride", metrics)
