@@ -238,6 +238,22 @@ async fn crashes_stalls_and_lost_answers_are_survived() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_dies_uploading_leaves_nothing_and_the_first_goes_on() {
+    let scene = Scene::new(WORKER).await;
+    let faults = json!({
+        "faults": { "2:1": "waits for its twin", "2:2": "dies uploading" },
+        "twin": scene.folder.path().join("twin"),
+    });
+    let id = new_render_id();
+    let output = scene.render("Title", faults, &id, false).await.unwrap();
+    assert!(scene.folder.path().join("twin").exists(), "there was one");
+    assert_eq!(frame_count(&scene.output()), "30");
+    assert_eq!((output.frame_count, output.chunks), (30, 3));
+    assert!(output.backups >= 1, "{output:?}");
+    assert_eq!(scene.objects().await, [] as [&str; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_render_is_taken_up_where_it_failed() {
     let scene = Scene::new(WORKER).await;
     let props = json!({

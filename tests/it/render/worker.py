@@ -29,8 +29,8 @@ class Reply:
         self.connection.getresponse().read()
 
 
-def put(bucket, key, body):
-    """Writes an object unless there is one; a Signature Version 4 of its own, so that nothing must be installed."""
+def put(bucket, key, body, dies=False):
+    """Writes an object unless there is one, or dies half-way; a Signature Version 4 of its own, so that nothing must be installed."""
     host = urllib.parse.urlparse(os.environ["AWS_ENDPOINT_URL"]).netloc
     now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
     region, digest = os.environ["AWS_REGION"], hashlib.sha256(body).hexdigest()
@@ -49,6 +49,9 @@ def put(bucket, key, body):
     credential = f"{os.environ['AWS_ACCESS_KEY_ID']}/{scope}"
     headers["authorization"] = f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders={signed}, Signature={secret.hex()}"
     connection = http.client.HTTPConnection(host)
+    if dies:
+        connection.request("PUT", path, body[: len(body) // 2], headers | {"content-length": str(len(body))})
+        os._exit(3)
     connection.request("PUT", path, body, headers)
     status = connection.getresponse().status
     assert status in (200, 412), status
@@ -89,6 +92,11 @@ def chunk(task, reply):
         os._exit(3)
     if fault == "stall":
         time.sleep(60)
+    twin = props.get("twin")
+    for _ in range(1200 if fault == "waits for its twin" else 0):
+        if os.path.exists(twin):
+            break
+        time.sleep(0.05)
     source = f"testsrc2=size=160x120:rate=30,trim=start_frame={start}:end_frame={end},setpts=PTS-STARTPTS"
     path = f"{os.environ.get('TMPDIR', '/tmp')}/segment-{os.getpid()}.mp4"
     subprocess.run(
@@ -99,7 +107,9 @@ def chunk(task, reply):
     with open(path, "rb") as file:
         body = file.read()
     os.remove(path)
-    already_there = put(task["bucket"], task["segment_key"], body)
+    if fault == "dies uploading":
+        open(twin, "w").close()
+    already_there = put(task["bucket"], task["segment_key"], body, dies=fault == "dies uploading")
     reply.say(type="progress", rendered=end - start, encoded=end - start)
     if fault == "lost answer":
         return
