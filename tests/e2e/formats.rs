@@ -9,198 +9,160 @@ use crate::failures::nasty;
 use crate::farm::Farm;
 use crate::peer;
 
-/// A format: the options that both renderers are given.
-struct Format {
-    file: &'static str,
-    options: &'static [&'static str],
-    /// How alike the pictures must be, in dB, each of them.
-    psnr_min: f64,
-}
+/// A file, the options that both renderers are given for it, and how alike each of its pictures must be, in dB.
+type Format = (&'static str, &'static [&'static str], f64);
 
 /// Of every kind one.
 const FAST: &[Format] = &[
-    Format {
-        file: "h265.mp4",
-        options: &["--codec=h265"],
-        psnr_min: 36.0,
-    },
-    Format {
-        file: "vp8.webm",
-        options: &[],
-        psnr_min: 36.0,
-    },
-    Format {
-        file: "vp9-alpha.webm",
-        options: &[
+    ("h265.mp4", &["--codec=h265"], 36.0),
+    ("vp8.webm", &[], 36.0),
+    (
+        "vp9-alpha.webm",
+        &[
             "--codec=vp9",
             "--pixel-format=yuva420p",
             "--image-format=png",
         ],
-        psnr_min: 30.0,
-    },
-    Format {
-        file: "prores.mov",
-        options: &[],
-        psnr_min: 40.0,
-    },
-    Format {
-        file: "709.mp4",
-        options: &["--color-space=bt709", "--x264-preset=medium"],
-        psnr_min: 36.0,
-    },
-    Format {
-        file: "picture.gif",
-        options: &[],
-        psnr_min: 30.0,
-    },
+        30.0,
+    ),
+    ("prores.mov", &[], 40.0),
+    (
+        "709.mp4",
+        &["--color-space=bt709", "--x264-preset=medium"],
+        36.0,
+    ),
+    ("picture.gif", &[], 30.0),
 ];
 
 const FULL: &[Format] = &[
-    Format {
-        file: "709-png.mp4",
-        options: &[
+    (
+        "709-png.mp4",
+        &[
             "--color-space=bt709",
             "--image-format=png",
             "--x264-preset=medium",
         ],
-        psnr_min: 36.0,
-    },
-    Format {
-        file: "2020.mp4",
-        options: &["--color-space=bt2020-ncl", "--x264-preset=medium"],
-        psnr_min: 34.0,
-    },
-    Format {
-        file: "709.webm",
-        options: &["--codec=vp9", "--color-space=bt709"],
-        psnr_min: 30.0,
-    },
-    Format {
-        file: "709.mov",
-        options: &["--color-space=bt709"],
-        psnr_min: 36.0,
-    },
-    Format {
-        file: "601-png.mp4",
-        options: &[
+        36.0,
+    ),
+    (
+        "2020.mp4",
+        &["--color-space=bt2020-ncl", "--x264-preset=medium"],
+        34.0,
+    ),
+    ("709.webm", &["--codec=vp9", "--color-space=bt709"], 30.0),
+    ("709.mov", &["--color-space=bt709"], 36.0),
+    (
+        "601-png.mp4",
+        &[
             "--color-space=bt601",
             "--image-format=png",
             "--x264-preset=medium",
         ],
-        psnr_min: 36.0,
-    },
-    Format {
-        file: "loops.gif",
-        options: &[
+        36.0,
+    ),
+    (
+        "loops.gif",
+        &[
             "--every-nth-frame=2",
             "--number-of-gif-loops=3",
             "--image-format=png",
         ],
-        psnr_min: 30.0,
-    },
-    Format {
-        file: "every-second.mp4",
-        options: &["--every-nth-frame=2", "--x264-preset=medium"],
-        psnr_min: 36.0,
-    },
-    Format {
-        file: "h264.mp4",
-        options: &["--crf=18", "--x264-preset=medium"],
-        psnr_min: 36.0,
-    },
-    Format {
-        file: "h264.mkv",
-        options: &["--x264-preset=medium"],
-        psnr_min: 36.0,
-    },
-    Format {
-        file: "h264.mov",
-        options: &["--codec=h264", "--x264-preset=medium"],
-        psnr_min: 36.0,
-    },
-    Format {
-        file: "h264-444.mp4",
-        options: &["--pixel-format=yuv444p", "--x264-preset=medium"],
-        psnr_min: 36.0,
-    },
-    Format {
-        file: "h264-10.mp4",
-        options: &["--pixel-format=yuv420p10le", "--x264-preset=medium"],
-        psnr_min: 36.0,
-    },
-    Format {
-        file: "h264-bitrate.mp4",
-        options: &[
+        30.0,
+    ),
+    (
+        "every-second.mp4",
+        &["--every-nth-frame=2", "--x264-preset=medium"],
+        36.0,
+    ),
+    ("h264.mp4", &["--crf=18", "--x264-preset=medium"], 36.0),
+    ("h264.mkv", &["--x264-preset=medium"], 36.0),
+    ("h264.mov", &["--codec=h264", "--x264-preset=medium"], 36.0),
+    (
+        "h264-444.mp4",
+        &["--pixel-format=yuv444p", "--x264-preset=medium"],
+        36.0,
+    ),
+    (
+        "h264-10.mp4",
+        &["--pixel-format=yuv420p10le", "--x264-preset=medium"],
+        36.0,
+    ),
+    (
+        "h264-bitrate.mp4",
+        &[
             "--video-bitrate=2M",
             "--buffer-size=4M",
             "--max-rate=3M",
             "--gop=4",
         ],
-        psnr_min: 32.0,
-    },
-    Format {
-        file: "h265.mkv",
-        options: &["--codec=h265"],
-        psnr_min: 36.0,
-    },
-    Format {
-        file: "vp8-alpha.webm",
-        options: &[
+        32.0,
+    ),
+    ("h265.mkv", &["--codec=h265"], 36.0),
+    (
+        "vp8-alpha.webm",
+        &[
             "--codec=vp8",
             "--pixel-format=yuva420p",
             "--image-format=png",
         ],
-        psnr_min: 30.0,
-    },
-    Format {
-        file: "vp9.webm",
-        options: &["--codec=vp9"],
-        psnr_min: 30.0,
-    },
-    Format {
-        file: "vp9-444.webm",
-        options: &["--codec=vp9", "--pixel-format=yuv444p"],
-        psnr_min: 30.0,
-    },
-    Format {
-        file: "proxy.mov",
-        options: &["--prores-profile=proxy"],
-        psnr_min: 36.0,
-    },
-    Format {
-        file: "light.mov",
-        options: &["--prores-profile=light"],
-        psnr_min: 36.0,
-    },
-    Format {
-        file: "standard.mov",
-        options: &["--prores-profile=standard"],
-        psnr_min: 40.0,
-    },
-    Format {
-        file: "4444.mov",
-        options: &["--prores-profile=4444"],
-        psnr_min: 40.0,
-    },
-    Format {
-        file: "4444-alpha.mov",
-        options: &[
+        30.0,
+    ),
+    ("vp9.webm", &["--codec=vp9"], 30.0),
+    (
+        "vp9-444.webm",
+        &["--codec=vp9", "--pixel-format=yuv444p"],
+        30.0,
+    ),
+    ("proxy.mov", &["--prores-profile=proxy"], 36.0),
+    ("light.mov", &["--prores-profile=light"], 36.0),
+    ("standard.mov", &["--prores-profile=standard"], 40.0),
+    ("4444.mov", &["--prores-profile=4444"], 40.0),
+    (
+        "4444-alpha.mov",
+        &[
             "--prores-profile=4444",
             "--pixel-format=yuva444p10le",
             "--image-format=png",
         ],
-        psnr_min: 40.0,
-    },
-    Format {
-        file: "4444-xq.mov",
-        options: &["--prores-profile=4444-xq"],
-        psnr_min: 40.0,
-    },
-    Format {
-        file: "prores.mkv",
-        options: &["--codec=prores"],
-        psnr_min: 40.0,
-    },
+        40.0,
+    ),
+    ("4444-xq.mov", &["--prores-profile=4444-xq"], 40.0),
+    ("prores.mkv", &["--codec=prores"], 40.0),
+    (
+        "h264-422.mp4",
+        &["--pixel-format=yuv422p", "--x264-preset=medium"],
+        36.0,
+    ),
+    (
+        "h264-422-10.mp4",
+        &["--pixel-format=yuv422p10le", "--x264-preset=medium"],
+        36.0,
+    ),
+    (
+        "h264-444-10.mp4",
+        &["--pixel-format=yuv444p10le", "--x264-preset=medium"],
+        36.0,
+    ),
+    (
+        "h264-fast.mp4",
+        &["--x264-preset=ultrafast", "--crf=23"],
+        36.0,
+    ),
+    (
+        "h264-twice.mp4",
+        &["--scale=2", "--x264-preset=medium"],
+        36.0,
+    ),
+    (
+        "h265-yuv422p.mp4",
+        &["--codec=h265", "--pixel-format=yuv422p"],
+        36.0,
+    ),
+    (
+        "h265-yuv444p.mp4",
+        &["--codec=h265", "--pixel-format=yuv444p"],
+        36.0,
+    ),
 ];
 
 #[test]
@@ -251,33 +213,34 @@ fn every_format_is_that_of_the_official_renderer() {
     let farm = Farm::of(site.path());
     let full = FULL.iter().filter(|_| peer::is_full());
     for format in FAST.iter().chain(full) {
+        let (file, _, psnr_min) = *format;
         let (theirs, ours) = both(&farm, site.path(), format);
-        check_streams(format.file, &theirs, &ours);
+        check_streams(file, &theirs, &ours);
         let alike = psnr_by_frame(&theirs, &ours);
         let worst = alike.iter().copied().fold(f64::INFINITY, f64::min);
-        eprintln!("{}: {worst:.1} dB in the worst frame", format.file);
-        assert_eq!(alike.len(), 9, "{}", format.file);
-        assert!(worst >= format.psnr_min, "{}: {alike:?}", format.file);
+        eprintln!("{file}: {worst:.1} dB in the worst frame");
+        assert_eq!(alike.len(), 9, "{file}");
+        assert!(worst >= psnr_min, "{file}: {alike:?}");
     }
     farm.assert_quiet();
 }
 
 /// The official renderer's file and ours, in two chunks.
-fn both(farm: &Farm, site: &Path, format: &Format) -> (PathBuf, PathBuf) {
-    let theirs = farm.path(&format!("theirs-{}", format.file));
+fn both(farm: &Farm, site: &Path, (file, options, _): &Format) -> (PathBuf, PathBuf) {
+    let theirs = farm.path(&format!("theirs-{file}"));
     // Nine frames are shown, always.
-    let is_thinned = format.options.contains(&"--every-nth-frame=2");
+    let is_thinned = options.contains(&"--every-nth-frame=2");
     let frames = if is_thinned {
         "--frames=0-17"
     } else {
         "--frames=0-8"
     };
-    let options = [&[frames], format.options].concat();
+    let options = [&[frames], *options].concat();
     peer::official_render(site, "Sticker", &theirs, &options);
-    let cut = ["render", "Sticker", format.file, "--frames-per-lambda=5"];
+    let cut = ["render", "Sticker", file, "--frames-per-lambda=5"];
     farm.rmx(&[&cut[..], &options].concat());
-    let ours = farm.path(format.file);
-    assert!(!farm.path(&format!("{}.rmx-segments", format.file)).exists());
+    let ours = farm.path(file);
+    assert!(!farm.path(&format!("{file}.rmx-segments")).exists());
     (theirs, ours)
 }
 

@@ -9,6 +9,7 @@
 )]
 
 mod artifacts;
+mod asked;
 mod clients;
 mod compare;
 mod failures;

@@ -180,14 +180,21 @@ pub(crate) fn is_full() -> bool {
 
 /// The official renderer's picture of one frame, lossless.
 pub(crate) fn official_still(site: &Path, composition: &str, frame: u32, scale: f64, out: &Path) {
-    official(&[
-        "still",
-        site.to_str().unwrap(),
-        composition,
-        out.to_str().unwrap(),
-        &format!("--frame={frame}"),
-        &format!("--scale={scale}"),
-    ]);
+    let options = [format!("--frame={frame}"), format!("--scale={scale}")];
+    official_still_with(site, composition, out, &[&options[0], &options[1]]);
+}
+
+/// The official renderer's picture of a frame, as these options have it.
+pub(crate) fn official_still_with(site: &Path, composition: &str, out: &Path, options: &[&str]) {
+    let (site, out) = (site.to_str().unwrap(), out.to_str().unwrap());
+    official(&[&["still", site, composition, out], options].concat());
+}
+
+/// Renders a whole composition with the official renderer, called in `project`.
+pub(crate) fn official_render_in(project: &Path, site: &Path, composition: &str) {
+    let arguments = ["render", site.to_str().unwrap(), composition, "out.mp4"];
+    let mut command = official_command(&arguments, Path::new(&chromium()));
+    run(command.current_dir(project));
 }
 
 /// The images of a folder, in the order of their names.

@@ -169,7 +169,9 @@
   scene("Tells", (container) => {
     const dark = matchMedia("(prefers-color-scheme: dark)").matches;
     const variables = JSON.parse(window.remotion_envVariables);
-    console.error(`told: ${navigator.userAgent} / ${dark} / ${variables.NAME} / ${variables.REMOTION_NAME}`);
+    const told = `${navigator.userAgent} / ${dark} / ${variables.NAME} / ${variables.REMOTION_NAME}`;
+    console.error(`told: ${told}`);
+    below(container, "div").textContent = told;
     return numbered(container);
   }, {durationInFrames: 2});
 

@@ -121,6 +121,7 @@
     });
   hears("HearsNothing", "missing.mp3");
   hears("HearsNoise", "broken.mp3");
+  hears("HearsSecond", "two.mkv", {audioStreamIndex: 1});
   hears("HearsNoNumber", "broken.mp3", {playbackRate: NaN});
 
   // Waits in each frame, whatever the machine: two browsers are twice as fast.
