@@ -56,9 +56,9 @@ async fn what_cannot_be_rendered_is_refused_by_name() {
         (&["Title", "--frames", "30-"], 64, &["frames 0-29", "30-"]),
         (&["Title", "--frames", "9-3"], 64, &["the last frame, 3"]),
         (
-            &["Title", "--scale", "0.4"],
+            &["Title", "--scale", "0"],
             64,
-            &["scale of 0.4", "0.5 to 16"],
+            &["scale of 0", "0.001 to 16"],
         ),
         (&["Title", "--crf", "52"], 64, &["0 to 51"]),
         (
@@ -66,7 +66,6 @@ async fn what_cannot_be_rendered_is_refused_by_name() {
             64,
             &["does not do this yet", "h264"],
         ),
-        (&["Title", "--detach"], 64, &["--detach"]),
         (&["Title", "--site", "absent"], 1, &["`absent`"]),
         (&["Title", "/dev/null"], 1, &["`/dev/null` is not a file"]),
         (&["Title", "."], 1, &["is a folder"]),
