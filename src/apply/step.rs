@@ -76,7 +76,8 @@ impl<S: AsyncFnMut(&mut State) -> Result<(), SaveError>> Step<'_, S> {
     /// Creates or updates, whichever it takes, until the object is as `after` says.
     async fn write(&mut self, action: Action, after: &Resource) -> Result<Progress, ChangeError> {
         let address = &self.change.address;
-        let claim = Claim::of(self.state.records.get(address));
+        let before = self.state.records.get(address).cloned();
+        let claim = Claim::of(before.as_ref());
         if let (Action::Create, Some(gone)) = (action, self.state.records.get_mut(address)) {
             // What was released, and seen, was of an object that is no more.
             gone.releases.clear();
@@ -99,6 +100,14 @@ impl<S: AsyncFnMut(&mut State) -> Result<(), SaveError>> Step<'_, S> {
         {
             smoke::remember_failure(&mut record.outputs, version);
             // That it did not pass is what has to be told, also where it cannot be recorded.
+            drop(self.save_state().await);
+        }
+        if matches!(written, Err(ChangeError::Foreign { .. })) && !self.wrote.anything() {
+            // Somebody was first, and nothing was begun: what is there must not pass for it.
+            match before {
+                Some(before) => drop(self.state.records.insert(address.clone(), before)),
+                None => drop(self.state.records.remove(address)),
+            }
             drop(self.save_state().await);
         }
         match written? {

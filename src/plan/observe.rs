@@ -28,7 +28,7 @@ use crate::resource::{
     Address, BucketSpec, EnvironmentSpec, FunctionSpec, LogGroupSpec, Resource, RoleReference,
     RoleSpec, role,
 };
-use crate::state::{Claim, CloudIdentity, Record, State};
+use crate::state::{ARN_OUTPUT, Claim, CloudIdentity, Record, State};
 
 /// Pages of a bucket's listing, a thousand objects each, that are looked at to tell what would be lost.
 const LOSS_PAGES_MAX: usize = 10;
@@ -248,12 +248,14 @@ impl Observer<'_> {
             block_public_access: found.block_public_access,
             owner_enforced: found.owner_enforced,
         });
-        let outputs = outputs([
-            ("arn", self.bucket_arn(name)),
+        let mut outputs = outputs([
+            (ARN_OUTPUT, self.bucket_arn(name)),
             ("region", self.identity.region.to_string()),
         ]);
-        // A bucket gets its tags after its creation. One without any, whose creation we began, is ours.
+        // A bucket gets its tags after its creation. One without any, whose creation we began, is ours, and only that:
+        // as long as nobody records its ARN.
         if claim == Claim::Begun && found.tags.is_empty() {
+            outputs.remove(ARN_OUTPUT);
             return Ok(present(spec, outputs, Precondition::None));
         }
         Ok(self.owned(&found.tags, spec, outputs, Precondition::None))

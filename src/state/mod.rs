@@ -102,9 +102,9 @@ pub enum RecordStatus {
 pub enum Claim {
     /// Nothing.
     None,
-    /// It was there.
+    /// It was there, and was marked as ours.
     Seen,
-    /// Its creation was begun, and nobody saw it end.
+    /// Its creation was begun, and nobody saw it end: there is no ARN yet.
     Begun,
 }
 
@@ -113,13 +113,8 @@ impl Claim {
     pub fn of(record: Option<&Record>) -> Self {
         match record {
             None => Self::None,
-            Some(record) if record.status == RecordStatus::Pending => {
-                match record.outputs.contains_key(ARN_OUTPUT) {
-                    true => Self::Seen,
-                    false => Self::Begun,
-                }
-            }
-            Some(_) => Self::Seen,
+            Some(record) if record.outputs.contains_key(ARN_OUTPUT) => Self::Seen,
+            Some(_) => Self::Begun,
         }
     }
 }

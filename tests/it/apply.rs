@@ -216,6 +216,23 @@ async fn a_bucket_without_tags_is_ours_only_while_it_is_made() {
     let record = farm.state.records.get_mut(&address).unwrap();
     record.outputs.clear();
     assert!(is_ours(&farm).await, "nobody else is known to have made it");
+    // Recorded as it is, and its deletion cut off: it has no tag for it.
+    farm.state.records.get_mut(&address).unwrap().status = RecordStatus::Complete;
+    assert!(is_ours(&farm).await);
+    let desired = std::mem::take(&mut farm.desired);
+    let options = PutOptions::default();
+    let put = farm
+        .cloud
+        .put_object(&bucket, "renders/a", "video".into(), &options);
+    let _ = put.await.unwrap();
+    let plan = farm.plan().await;
+    let error = farm.apply_plan(&plan, usize::MAX).await.unwrap_err();
+    assert!(
+        matches!(error.cause, ChangeError::BucketNotEmpty { .. }),
+        "{error:?}"
+    );
+    assert!(is_ours(&farm).await, "its deletion was refused");
+    farm.desired = desired;
     let other = Tags::from([("owner".to_owned(), "them".to_owned())]);
     farm.cloud.tag_bucket(&bucket, &other).await.unwrap();
     assert!(!is_ours(&farm).await, "somebody marked it");
@@ -244,6 +261,7 @@ async fn what_is_not_ours_is_seen_and_refused() {
     );
     assert!(error.done.is_empty());
     assert_eq!(error.remaining.len(), 4);
+    assert!(farm.state.records.is_empty(), "nothing was begun");
 }
 
 #[tokio::test]
