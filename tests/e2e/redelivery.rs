@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use rmx::cloud::{Cloud, Connection, StaticCredentials};
 use rmx::local::{Faults, LocalOptions, Running};
 use rmx::names::{BucketName, FunctionName, Region};
+use rmx::render::launch_key;
 use serde_json::{Value, json};
 
 use crate::failures::{kill, nasty};
@@ -87,6 +88,8 @@ impl Scene {
     /// Begins a render; returns its id and the event of its orchestrator.
     async fn start(&self) -> (String, Value) {
         let request = json!({
+            "type": "start",
+            "version": self.version,
             "serveUrl": "site",
             "composition": "Plain",
             "inputProps": { "type": "payload", "payload": "{}" },
@@ -94,19 +97,15 @@ impl Scene {
             "privacy": "private",
             "webhook": { "url": self.receiver, "secret": null },
         });
-        let mut start = request.clone();
-        start["type"] = "start".into();
-        start["version"] = self.version.clone().into();
-        let id = self.ask(start).await["renderId"]
+        let id = self.ask(request).await["renderId"]
             .as_str()
             .unwrap()
             .to_owned();
-        let launch = json!({
-            "type": "launch",
-            "renderId": id,
-            "bucketName": self.bucket.as_str(),
-            "request": request,
-        });
+        // What it was asked for is kept, and nothing of it is a secret here.
+        let key = launch_key(&id.parse().unwrap());
+        let kept = self.cloud.get_object(&self.bucket, &key).await.unwrap();
+        let mut launch: Value = serde_json::from_slice(&kept).unwrap();
+        launch["type"] = "launch".into();
         (id, launch)
     }
 
