@@ -84,9 +84,8 @@ impl<S: AsyncFnMut(&mut State) -> Result<(), SaveError>> Step<'_, S> {
             gone.outputs.remove(ARN_OUTPUT);
         }
         let earlier = self.state.records.get(address);
-        let outputs = earlier.map(|record| record.outputs.clone());
-        self.record(after, outputs.unwrap_or_default(), RecordStatus::Pending)
-            .await?;
+        let outputs = earlier.map_or_else(Outputs::new, |record| record.outputs.clone());
+        self.record(after, outputs, RecordStatus::Pending).await?;
         let executor = self.executor();
         // On the heap: a call of the SDK is a large future, and these nest.
         let work = Box::pin(self.wrote.watch(executor.converge(action, after, claim)));

@@ -104,8 +104,7 @@ impl List<'_> {
     }
 
     fn bucket_arn(&self, bucket: &BucketName) -> String {
-        let partition = partition(&self.surroundings.identity.region);
-        format!("arn:{partition}:s3:::{bucket}")
+        role::bucket_arn(&self.surroundings.identity.region, bucket)
     }
 
     fn log_group_arn(&self, name: &LogGroupName) -> String {

@@ -174,7 +174,7 @@ fn state_arns(config: &Config, identity: &CloudIdentity) -> Option<(String, Stri
     };
     let default_key = || StateStore::default_key(&config.project, config.stage.as_ref());
     let key = key.clone().unwrap_or_else(default_key);
-    let bucket = format!("arn:{}:s3:::{bucket}", role::partition(&identity.region));
+    let bucket = role::bucket_arn(&identity.region, bucket);
     let object = format!("{bucket}/{key}");
     Some((bucket, object))
 }

@@ -234,7 +234,7 @@ impl Observer<'_> {
             BucketPresence::Absent => return Ok(Observation::Absent),
             BucketPresence::Denied => {
                 return Ok(Observation::Foreign {
-                    id: self.bucket_arn(name),
+                    id: role::bucket_arn(&self.identity.region, name),
                     owner: None,
                 });
             }
@@ -249,7 +249,7 @@ impl Observer<'_> {
             owner_enforced: found.owner_enforced,
         });
         let mut outputs = outputs([
-            (ARN_OUTPUT, self.bucket_arn(name)),
+            (ARN_OUTPUT, role::bucket_arn(&self.identity.region, name)),
             ("region", self.identity.region.to_string()),
         ]);
         // A bucket gets its tags after its creation. One without any, whose creation we began, is ours, and only that:
@@ -259,10 +259,6 @@ impl Observer<'_> {
             return Ok(present(spec, outputs, Precondition::None));
         }
         Ok(self.owned(&found.tags, spec, outputs, Precondition::None))
-    }
-
-    fn bucket_arn(&self, name: &BucketName) -> String {
-        format!("arn:{}:s3:::{name}", role::partition(&self.identity.region))
     }
 
     async fn function(

@@ -15,7 +15,7 @@ use crate::bundle::SiteBundle;
 use crate::config::{Config, EnvironmentValue, ResourceNames, RoleConfig};
 use crate::digest::Digest;
 use crate::protocol::running;
-use crate::resource::role::partition;
+use crate::resource::role::bucket_arn;
 use crate::resource::site::{self, code_key};
 use crate::resource::{Address, Resource, changed_fields};
 use crate::state::CloudIdentity;
@@ -97,7 +97,7 @@ pub fn planner_needs(
 /// What `render`, `still`, `compositions`, `renders` and `logs` call for this config.
 pub fn renderer_needs(config: &Config, identity: &CloudIdentity) -> Vec<Need> {
     let names = ResourceNames::derive(config, &identity.account, &identity.region);
-    let bucket = format!("arn:{}:s3:::{}", partition(&identity.region), names.bucket);
+    let bucket = bucket_arn(&identity.region, &names.bucket);
     let renders = format!("{bucket}/{}*", running::PREFIX);
     let objects = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"];
     let mut needs: BTreeSet<Need> = objects.map(|action| (action, renders.clone())).into();

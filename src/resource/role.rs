@@ -46,7 +46,7 @@ pub fn policy_document(access: &WorkerAccess<'_>) -> Value {
         in_vpc,
     } = access;
     let partition = partition(region);
-    let bucket_arn = format!("arn:{partition}:s3:::{bucket}");
+    let bucket_arn = bucket_arn(region, bucket);
     let log_group_arn = format!("arn:{partition}:logs:{region}:{account}:log-group:{log_group}");
     let function_arns: Vec<String> = functions
         .iter()
@@ -110,7 +110,7 @@ pub fn worker_needs(access: &WorkerAccess<'_>) -> Vec<(&'static str, String)> {
         in_vpc,
     } = access;
     let partition = partition(region);
-    let bucket = format!("arn:{partition}:s3:::{bucket}");
+    let bucket = bucket_arn(region, bucket);
     let stream = |stream: &str| {
         format!("arn:{partition}:logs:{region}:{account}:log-group:{log_group}:log-stream:{stream}")
     };
@@ -158,6 +158,11 @@ pub fn trust_policy() -> Value {
 /// The ARN that a role of this name and path has or will have.
 pub fn role_arn(region: &Region, account: &AccountId, path: &str, name: &RoleName) -> String {
     format!("arn:{}:iam::{account}:role{path}{name}", partition(region))
+}
+
+/// The ARN of a bucket.
+pub fn bucket_arn(region: &Region, bucket: &BucketName) -> String {
+    format!("arn:{}:s3:::{bucket}", partition(region))
 }
 
 /// The partition a region belongs to: the second word of every ARN.

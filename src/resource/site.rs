@@ -61,20 +61,23 @@ pub fn code_key(code_sha256: &Digest) -> String {
     format!("{CODE_PREFIX}{code_sha256}.zip")
 }
 
+/// Where sites lie.
+const SITES: &str = "sites/";
+
 /// The prefix of a site's objects: `sites/NAME/`.
 pub fn prefix(site: &SiteName) -> String {
-    format!("sites/{site}/")
+    format!("{SITES}{site}/")
 }
 
 /// The name of the site whose objects have this prefix.
 pub fn name_of(prefix: &str) -> &str {
-    let name = prefix.strip_prefix("sites/").unwrap_or(prefix);
+    let name = prefix.strip_prefix(SITES).unwrap_or(prefix);
     name.trim_end_matches('/')
 }
 
 /// The key of a site's manifest.
 pub fn manifest_key(site: &SiteName) -> String {
-    format!("{OWN_PREFIX}sites/{site}.json")
+    format!("{OWN_PREFIX}{SITES}{site}.json")
 }
 
 impl SiteManifest {
