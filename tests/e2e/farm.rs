@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use rmx::local::{Faults, LocalOptions, Running};
+
 use crate::peer;
 
 /// A deployed project in a folder of its own.
@@ -17,6 +19,23 @@ impl Farm {
     /// Applies a project whose only site is the folder `site`.
     pub(crate) fn of(site: &Path) -> Self {
         Self::with_workers(site, "")
+    }
+
+    /// The farm's embedded cloud within this process, with `faults`.
+    pub(crate) async fn cloud(&self, faults: &Faults) -> Running {
+        let passed_on = |name: &str| name == "PATH" || name == "HOME" || name.starts_with("RMX_");
+        let options = LocalOptions {
+            directory: self.path(".rmx/local"),
+            account: "000000000000".parse().unwrap(),
+            region: "us-east-1".parse().unwrap(),
+            worker_environment: std::env::vars()
+                .filter(|(name, _)| passed_on(name))
+                .collect(),
+            isolation: None,
+            faults: faults.clone(),
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        rmx::local::start(options, listener).await.unwrap()
     }
 
     /// As [`Farm::of`], with workers of two browsers each.

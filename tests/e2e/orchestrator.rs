@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use rmx::local::{Faults, LocalOptions};
+use rmx::local::Faults;
 
 use crate::clients::{Serve, chunks_done};
 use crate::failures::{kill, nasty, numbers};
@@ -117,19 +117,7 @@ async fn a_render_of_which_every_third_invocation_is_refused_is_finished() {
     let site = nasty();
     let farm = Farm::of(site.path());
     let faults = Faults::default();
-    let passed_on = |name: &str| name == "PATH" || name == "HOME" || name.starts_with("RMX_");
-    let options = LocalOptions {
-        directory: farm.path(".rmx/local"),
-        account: "000000000000".parse().unwrap(),
-        region: "us-east-1".parse().unwrap(),
-        worker_environment: std::env::vars()
-            .filter(|(name, _)| passed_on(name))
-            .collect(),
-        isolation: None,
-        faults: faults.clone(),
-    };
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let running = rmx::local::start(options, listener).await.unwrap();
+    let running = farm.cloud(&faults).await;
     running.announce().unwrap();
     let id = detached(&farm, &[]);
     faults.throttle_invocations(3);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rmx::cloud::{Cloud, Connection, StaticCredentials};
-use rmx::local::{Faults, LocalOptions, Running};
+use rmx::local::{Faults, Running};
 use rmx::names::{BucketName, FunctionName, Region};
 use rmx::render::launch_key;
 use serde_json::{Value, json};
@@ -34,19 +34,7 @@ impl Scene {
         let farm = Farm::of(site.path());
         let faults = Faults::default();
         let region: Region = "us-east-1".parse().unwrap();
-        let passed_on = |name: &str| name == "PATH" || name == "HOME" || name.starts_with("RMX_");
-        let options = LocalOptions {
-            directory: farm.path(".rmx/local"),
-            account: "000000000000".parse().unwrap(),
-            region: region.clone(),
-            worker_environment: std::env::vars()
-                .filter(|(name, _)| passed_on(name))
-                .collect(),
-            isolation: None,
-            faults: faults.clone(),
-        };
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let running = rmx::local::start(options, listener).await.unwrap();
+        let running = farm.cloud(&faults).await;
         let credentials = running.credentials();
         let cloud = Cloud::connect(&Connection {
             region,

@@ -353,14 +353,11 @@ fn serve(listener: TcpListener, content: Vec<u8>, lengths: &[usize]) -> Vec<Stri
     requests
 }
 
-#[test]
-fn two_builds_at_once_download_once() {
-    let project = TestProject::new();
-    worker(&project);
-    let content = tgz(&[("a.txt", "a", 0o644)], 0);
+/// Writes a recipe whose one component, an archive of `a.txt`, comes from an address; returns who is asked for it.
+fn recipe_by_url(project: &TestProject, content: &[u8]) -> TcpListener {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/a.tar.gz", listener.local_addr().unwrap());
-    let digest = Digest::of(&content);
+    let digest = Digest::of(content);
     let source = component(
         "a",
         &format!(".url = \"{url}\""),
@@ -370,6 +367,15 @@ fn two_builds_at_once_download_once() {
         "recipe.toml",
         &recipe(&[format!("{source}sha256 = \"{digest}\"\n")]),
     );
+    listener
+}
+
+#[test]
+fn two_builds_at_once_download_once() {
+    let project = TestProject::new();
+    worker(&project);
+    let content = tgz(&[("a.txt", "a", 0o644)], 0);
+    let listener = recipe_by_url(&project, &content);
     std::thread::scope(|scope| {
         let builds = ["one", "two"].map(|name| {
             let project = &project;
@@ -406,18 +412,7 @@ fn a_download_that_was_cut_off_goes_on() {
     worker(&project);
     let text = "0123456789".repeat(10_000);
     let content = tgz(&[("a.txt", &text, 0o644)], 0);
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/a.tar.gz", listener.local_addr().unwrap());
-    let digest = Digest::of(&content);
-    let source = component(
-        "a",
-        &format!(".url = \"{url}\""),
-        "{ from = \"a.txt\", to = \"a.txt\" }",
-    );
-    project.write(
-        "recipe.toml",
-        &recipe(&[format!("{source}sha256 = \"{digest}\"\n")]),
-    );
+    let listener = recipe_by_url(&project, &content);
     let half = content.len() / 2;
     let server = std::thread::spawn(move || serve(listener, content, &[half, usize::MAX >> 1]));
     let cut = build(&project, &[]).expect_status(1);

@@ -89,6 +89,16 @@ fn declare(aws: &AwsProject, memory_mb: u32, more: &str) {
     ));
 }
 
+/// The document of a render that may be running.
+async fn put_render(aws: &AwsProject) {
+    let running = json!({ "running": { "functions": {}, "may_run_until_ms": 0 } });
+    let (bucket, body) = (BUCKET.parse().unwrap(), running.to_string().into());
+    let options = PutOptions::default();
+    let cloud = aws.test_cloud.connect().await;
+    let put = cloud.put_object(&bucket, "renders/one/render.json", body, &options);
+    let _ = put.await.unwrap();
+}
+
 /// Becomes a role that may do what `policy` says and nothing else.
 async fn become_allowed(aws: &mut AwsProject, name: &str, policy: &Value) {
     aws.allow(name, policy["Statement"].clone()).await;
@@ -123,12 +133,7 @@ async fn the_deployers_policy_is_what_deploying_calls() {
     let first = run(&aws, APPLY);
     assert!(first.stdout.contains("ok          permissions"), "{first}");
     // A render that may be running is looked at before a version goes.
-    let running = json!({ "running": { "functions": {}, "may_run_until_ms": 0 } });
-    let (bucket, body) = (BUCKET.parse().unwrap(), running.to_string().into());
-    let options = PutOptions::default();
-    let cloud = aws.test_cloud.connect().await;
-    let put = cloud.put_object(&bucket, "renders/one/render.json", body, &options);
-    let _ = put.await.unwrap();
+    put_render(&aws).await;
     // Versions come and go, and `live` moves back.
     for memory_mb in [1024, 3008, 2048] {
         declare(&aws, memory_mb, "");
@@ -194,12 +199,7 @@ async fn the_planners_policy_is_what_planning_calls() {
         declare(&aws, memory_mb, "");
         drop(aws.rmx(&["apply", "--auto-approve"]).expect_status(0));
     }
-    let running = json!({ "running": { "functions": {}, "may_run_until_ms": 0 } });
-    let (bucket, body) = (BUCKET.parse().unwrap(), running.to_string().into());
-    let options = PutOptions::default();
-    let cloud = aws.test_cloud.connect().await;
-    let put = cloud.put_object(&bucket, "renders/one/render.json", body, &options);
-    let _ = put.await.unwrap();
+    put_render(&aws).await;
     aws.test_cloud.grant_more(ROLE).await;
 
     let policy = policy(&aws, &["planner", "--principal", &deploy]);
