@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 
-use crate::failures::{kill, nasty, numbers};
+use crate::failures::{nasty, numbers};
 use crate::farm::Farm;
 use crate::peer;
 
@@ -309,7 +309,7 @@ fn a_render_whose_orchestrator_is_killed_is_taken_up_and_one_that_stays_dead_is_
             assert!(!script.is_finished(), "the render did not begin");
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
-        kill(&farm.processes("bootstrap"));
+        farm.kill_workers();
         std::fs::remove_file(begun).unwrap();
     });
     assert_eq!(numbers(&farm.path("slow.mp4")), Vec::from_iter(0..80));

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use rmx::local::{Faults, LocalOptions, Running};
 
+use crate::failures::kill;
 use crate::peer;
 
 /// A deployed project in a folder of its own.
@@ -170,6 +171,14 @@ impl Farm {
             }
         }
         found
+    }
+
+    /// Kills its environments, and waits until they are gone: whoever asks the function then meets none that is still dying.
+    pub(crate) fn kill_workers(&self) {
+        let killed = self.processes("bootstrap");
+        kill(&killed);
+        let is_gone = |id: &u32| !Path::new("/proc").join(id.to_string()).exists();
+        self.wait_until("they are gone", |_| killed.iter().all(is_gone));
     }
 
     /// Waits until `holds`, a minute at most.

@@ -11,7 +11,7 @@ use rmx::names::{BucketName, FunctionName, Region};
 use rmx::render::launch_key;
 use serde_json::{Value, json};
 
-use crate::failures::{kill, nasty};
+use crate::failures::nasty;
 use crate::farm::Farm;
 
 /// A farm on an embedded cloud of the test's own, and a receiver of its webhooks.
@@ -173,7 +173,7 @@ async fn an_orchestrator_that_dies_after_its_last_word_leaves_a_finished_render(
     let (id, launch) = scene.start().await;
     scene.struck().await;
     let told = scene.progress(&id).await;
-    kill(&scene.farm.processes("bootstrap"));
+    scene.farm.kill_workers();
     assert!(!told["postRenderData"].is_null(), "{told}");
     assert_eq!(scene.letters.load(Ordering::SeqCst), 0);
     scene.ask(launch).await;

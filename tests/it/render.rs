@@ -159,6 +159,12 @@ impl Scene {
         }
     }
 
+    /// Its chunks are rendered one after another: those before a failing one are done then.
+    fn one_at_a_time(mut self) -> Self {
+        self.workers.concurrency_max = 1;
+        self
+    }
+
     fn output(&self) -> PathBuf {
         self.folder.path().join("out.mp4")
     }
@@ -255,20 +261,12 @@ async fn a_copy_that_dies_uploading_leaves_nothing_and_the_first_goes_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_render_is_taken_up_where_it_failed() {
-    let scene = Scene::new(WORKER).await;
+    let scene = Scene::new(WORKER).await.one_at_a_time();
     let props = json!({
         "faults": { "2:1": "page error" },
         "marker": scene.folder.path().join("marker"),
     });
     let id = new_render_id();
-    // One at a time, so that the chunks before the failing one are done.
-    let scene = Scene {
-        workers: Workers {
-            concurrency_max: 1,
-            ..scene.workers.clone()
-        },
-        ..scene
-    };
     let error = scene
         .render("Title", props.clone(), &id, false)
         .await
@@ -387,7 +385,7 @@ async fn a_render_whose_run_died_is_taken_up_and_the_run_cannot_tidy_up_any_more
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_artifact_that_cannot_be_written_costs_no_video() {
-    let scene = Scene::new(WORKER).await;
+    let scene = Scene::new(WORKER).await.one_at_a_time();
     let props = json!({
         "faults": { "2:1": "page error" },
         "marker": scene.folder.path().join("marker"),
