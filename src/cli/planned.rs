@@ -158,7 +158,7 @@ impl GateOptions {
         config: &Config,
         planned: &Planned,
     ) -> Result<(), CommandError> {
-        protection::require_kept(&planned.plan)?;
+        protection::require_kept(&planned.plan, config.stage.as_ref())?;
         let violations = self.violations(config, planned);
         if violations.is_empty() {
             return Ok(());
@@ -351,8 +351,22 @@ fn shape(config: &Config) -> Shape {
     }
 }
 
-/// How to have an object back, or to let go of it.
-fn not_ours_hint(object: &NotOurs, lineage: &Lineage) -> String {
+/// How to have each object back, or to let go of it.
+fn not_ours_hint(objects: &[NotOurs], lineage: &Lineage) -> String {
+    if let [only] = objects {
+        return way_back(only, lineage);
+    }
+    let lines = objects
+        .iter()
+        .map(|object| format!("\n  - {}: {}", object.address, way_back(object, lineage)));
+    format!(
+        "each has to come back or to be let go of:{}",
+        String::from_iter(lines)
+    )
+}
+
+/// The same of one.
+fn way_back(object: &NotOurs, lineage: &Lineage) -> String {
     let NotOurs { address, id, owner } = object;
     let forget = format!("`rmx state rm {address}`");
     let name = id.rsplit(['/', ':']).next().unwrap_or(id);
@@ -406,8 +420,8 @@ impl From<PlanError> for CommandError {
                     true => "A recorded object has lost its tag",
                     false => "A recorded object belongs to somebody else",
                 };
-                let hint = objects.first().map(|object| not_ours_hint(object, lineage));
-                CommandError::error(summary).cause(error).hint(hint.unwrap_or_default())
+                let hint = not_ours_hint(objects, lineage);
+                CommandError::error(summary).cause(error).hint(hint)
             }
             PlanError::OtherCloud { recorded, .. } => {
                 let hint = format!(

@@ -4,17 +4,18 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
+use crate::names::StageName;
 use crate::plan::change::{Action, Plan};
 use crate::plan::gate;
 use crate::resource::ResourceKind;
 
 use super::error::{CommandError, CommandErrorKind};
 
-/// Requires that `plan` deletes and replaces nothing that is protected.
+/// Requires that `plan`, of `stage`, deletes and replaces nothing that is protected.
 ///
 /// # Errors
 /// It does; every resource is named, and how its protection is lifted.
-pub(super) fn require_kept(plan: &Plan) -> Result<(), CommandError> {
+pub(super) fn require_kept(plan: &Plan, stage: Option<&StageName>) -> Result<(), CommandError> {
     let breaches = gate::breaches(plan);
     if breaches.is_empty() {
         return Ok(());
@@ -35,6 +36,10 @@ pub(super) fn require_kept(plan: &Plan) -> Result<(), CommandError> {
         .map(|change| block(change.address.kind))
         .collect();
     let keys: Vec<_> = keys.into_iter().collect();
+    // What the stage's table says goes before what stands outside of it.
+    let overlay = stage.map_or_else(String::new, |stage| {
+        format!(" (or the same within [stage.{stage}])")
+    });
     let error = CommandError::new(
         CommandErrorKind::Policy,
         "The plan is refused: it would destroy what is protected",
@@ -43,7 +48,7 @@ pub(super) fn require_kept(plan: &Plan) -> Result<(), CommandError> {
         .detail(format!("Nothing was done:\n{}", lines.join("\n")))
         .diagnostics(told.collect())
         .hint(format!(
-            "to lift the protection, set `protect = false` under {} and apply that first; a key or a block that is gone has \
+            "to lift the protection, set `protect = false` under {}{overlay} and apply that first; a key or a block that is gone has \
              to be put back for it",
             keys.join(" and ")
         )))

@@ -20,7 +20,7 @@ use crate::env::{self, Env};
 pub struct Holder {
     /// Identity of the lock, a random UUID.
     pub id: String,
-    /// The user.
+    /// The user's name, or `user` and its number where the environment tells no name.
     pub who: String,
     /// The machine.
     pub host: String,
@@ -40,9 +40,11 @@ impl Holder {
         let named = |names: [&str; 2]| names.into_iter().find_map(|name| env.variable(name));
         Self {
             id: uuid::Uuid::new_v4().to_string(),
-            who: named(["USER", "LOGNAME"])
-                .unwrap_or("unknown user")
-                .to_owned(),
+            who: match named(["USER", "LOGNAME"]) {
+                Some(name) => name.to_owned(),
+                // Containers seldom say a name.
+                None => format!("user {}", rustix::process::getuid()),
+            },
             host: hostname(env),
             pid: std::process::id(),
             since: env::timestamp(env::now()),
@@ -183,5 +185,23 @@ impl Drop for Lock {
     fn drop(&mut self) {
         // Nobody holds it any more. That the file cannot be emptied changes nothing: only the kernel's lock counts.
         drop(self.0.set_len(0));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_holder_without_a_name_is_told_by_its_number() {
+        let mut env = Env::read().unwrap();
+        for name in ["USER", "LOGNAME"] {
+            env.variables.remove(name);
+        }
+        let number = Holder::new(&env, "rmx apply").who;
+        let number: u32 = number.strip_prefix("user ").unwrap().parse().unwrap();
+        assert_eq!(number, rustix::process::getuid().as_raw());
+        env.variables.insert("LOGNAME".to_owned(), "ada".to_owned());
+        assert_eq!(Holder::new(&env, "rmx apply").who, "ada");
     }
 }

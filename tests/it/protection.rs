@@ -204,3 +204,20 @@ fn functions_and_their_role_are_protected_too_and_programs_are_told() {
             .expect_status(0),
     );
 }
+
+#[test]
+fn what_a_stage_protects_is_lifted_in_its_table() {
+    let project = project();
+    let staged = format!("{CONFIG}[stage.prod.bucket]\nprotect = true\n");
+    project.write("remotion.toml", &staged);
+    let prod = ["--stage", "prod"];
+    let rmx = |arguments: &[&str]| project.rmx(&[arguments, &prod].concat());
+    drop(rmx(&["apply", "--auto-approve"]).expect_status(0));
+    let destroy = ["destroy", "--auto-approve", "--delete-data"];
+    let refused = rmx(&destroy).expect_status(16);
+    let hint = "set `protect = false` under [bucket] (or the same within [stage.prod])";
+    assert!(refused.stderr.contains(hint), "{refused}");
+    project.write("remotion.toml", &staged.replace("= true", "= false"));
+    drop(rmx(&["apply", "--auto-approve"]).expect_status(0));
+    drop(rmx(&destroy).expect_status(0));
+}

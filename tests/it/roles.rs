@@ -137,12 +137,13 @@ async fn all_that_lost_its_tag_is_told_and_a_saved_plan_is_stale_for_it() {
         }
     }
     assert!(stale.stderr.contains("Nothing was done."), "{stale}");
-    // What the hint says brings it back, with all that is recorded of it.
-    let hint = "put it back, and nothing is lost: `aws iam tag-role --role-name ";
-    assert!(
-        refused.stderr.replace("\n", " ").contains(hint),
-        "{refused}"
-    );
+    // What the hint says brings each back, with all that is recorded of it.
+    for hint in [
+        "- role.main: if somebody took the tag away, put it back, and nothing is lost: `aws iam tag-role --role-name ",
+        "- function.worker: if somebody took the tag away, put it back, and nothing is lost: `aws lambda tag-resource ",
+    ] {
+        assert!(refused.stderr.contains(hint), "{refused}");
+    }
     let pulled = aws.rmx(&["state", "pull"]).expect_status(0);
     let state: Value = serde_json::from_str(&pulled.stdout).unwrap();
     let lineage = state["state"]["lineage"].as_str().unwrap();
