@@ -32,6 +32,9 @@ const FLAGS: &[&str] = &[
     "--remote-debugging-pipe",
     "--enable-begin-frame-control",
     "--run-all-compositor-stages-before-draw",
+    // What may be painted at once. By default it is 512 MB, and what is beyond that stays black: half of a picture of 100 million
+    // pixels did.
+    "--force-gpu-mem-available-mb=4096",
     "--disable-new-content-rendering-timeout",
     "--no-sandbox",
     "--no-zygote",

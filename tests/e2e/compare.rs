@@ -203,9 +203,11 @@ fn stills_are_the_official_renderers_at_every_scale() {
         ("png", 0.5, (640, 360)),
         ("png", 1.5, (1920, 1080)),
         ("png", 0.001, (1, 1)),
+        ("png", 11.0, (14_080, 7_920)),
         ("jpeg", 0.3, (384, 216)),
         ("jpeg", 1.37, (1754, 986)),
         ("webp", 0.53, (678, 382)),
+        ("webp", 1.37, (1754, 986)),
     ];
     let full = full.iter().filter(|_| peer::is_full());
     for (format, scale, size) in fast.iter().chain(full) {
