@@ -123,10 +123,71 @@
     return {assets, sources: fresh};
   };
 
+  // The browser does not paint again what moves by less than about a hundred-thousandth: such a frame shows what was painted
+  // for an earlier one, and looks otherwise where a chunk begins with it. Words on their last way to their place are then
+  // drawn with other edges. The official renderer paints all of each frame; here that is done with what moves so little.
+  const NUMBER = /-?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?/g;
+  // What one moves by, others may multiply: ten times what the browser takes for nothing, in pixels and in degrees.
+  const little = (text) => (/deg|grad|rotate|skew/.test(text) ? 1e-2 : 1e-4);
+  const restyled = new Set();
+  const places = new WeakMap();
+  const note = (records) => records.forEach(({target}) => restyled.add(target));
+  const observer = new MutationObserver(note);
+  observer.observe(document, {subtree: true, attributes: true, attributeFilter: ["style", "transform"]});
+
+  // `style` itself is read with six digits.
+  const exactly = (element) =>
+    Array.from(element.attributeStyleMap?.get("transform") ?? [], (part) =>
+      [part.x, part.y, part.z, part.angle, part.ax, part.ay, part.length]
+        .map((value) => value?.value ?? String(value ?? ""))
+        .concat(part.matrix?.toFloat64Array().join() ?? "")
+        .join(),
+    ).join();
+
+  const movesLittle = (element) => {
+    const {transform = "", translate = "", rotate = "", scale = ""} = element.style ?? {};
+    const own = `${translate};${rotate};${scale}`;
+    const text = `${element.getAttribute("transform") ?? ""};${transform};${own}`;
+    const before = places.get(element);
+    if (text === before?.text) {
+      if (text === ";;;;") return false;
+      // Of these there is nothing more exact to be had.
+      if (own !== ";;") return true;
+      const exact = exactly(element);
+      places.set(element, {text, exact});
+      return exact !== before.exact;
+    }
+    places.set(element, {text});
+    // Nobody knows from where it moves.
+    if (before === undefined) return text !== ";;;;";
+    const [from, to] = [before.text, text].map((text) => (text.match(NUMBER) ?? []).map(Number));
+    const alike = before.text.replace(NUMBER, "") === text.replace(NUMBER, "") && from.length === to.length;
+    return !alike || from.every((number, at) => Math.abs(number - to[at]) < little(text));
+  };
+
+  // What was hidden for a moment is painted anew.
+  const repaint = ({style}) => {
+    const [value, priority] = [style.getPropertyValue("visibility"), style.getPropertyPriority("visibility")];
+    style.setProperty("visibility", "hidden", "important");
+    return () => style.setProperty("visibility", value, priority);
+  };
+  const repaintWhatHardlyMoves = () => {
+    note(observer.takeRecords());
+    const hardly = Array.from(restyled).filter((element) => element.isConnected && movesLittle(element));
+    restyled.clear();
+    if (hardly.length === 0) return;
+    const show = hardly.map(repaint);
+    // Only styles that are asked for are computed.
+    hardly.forEach((element) => getComputedStyle(element).visibility);
+    show.forEach((again) => again());
+    observer.takeRecords();
+  };
+
   const check = (of, describe) => () => {
     if (of !== request) return;
     const error = cancelled();
     if (error !== null) return signal({state: "cancelled", error});
+    repaintWhatHardlyMoves();
     // A font is asked for when words are laid out in it, and that would come after this: have it done now.
     void document.body?.offsetHeight;
     const fonts = document.fonts.status !== "loaded";

@@ -107,6 +107,30 @@ fn captured_frames_are_the_official_renderers_frames() {
     }
 }
 
+/// On its last way to its place, a spring moves words by less than what the browser paints again by itself.
+#[test]
+fn what_hardly_moves_is_painted_as_by_the_official_renderer() {
+    let subject = Subject {
+        site: peer::slides(),
+        composition: "Title",
+        frames: (78, 86),
+    };
+    let folder = peer::folder();
+    let props = r#"--props={"title": "cut", "seconds": 10}"#;
+    let theirs = folder.path().join("theirs");
+    let options = ["--sequence", "--image-format=jpeg", "--frames=78-86", props];
+    peer::official_render(&subject.site, subject.composition, &theirs, &options);
+    let screenshots = [props, "--method=screenshot"];
+    let ours = folder.path().join("ours");
+    let ours = captured_by_rmx(&subject, subject.frames, &screenshots, &ours);
+    let theirs = peer::images(&theirs);
+    assert_eq!((theirs.len(), ours.len()), (9, 9));
+    for (theirs, ours) in theirs.iter().zip(&ours) {
+        let same = std::fs::read(theirs).unwrap() == std::fs::read(ours).unwrap();
+        assert!(same, "{} differs", ours.display());
+    }
+}
+
 /// A frame's planes as BT.601 in full range has them, computed from its pixels (RGB) in floating point.
 fn planes_of(pixels: &[u8], width: usize) -> Vec<f64> {
     let pixel = |x: usize, y: usize| {
@@ -377,6 +401,47 @@ fn cuts_leave_no_trace() {
             (one - seven).abs() <= 0.2,
             "{one} dB in one chunk, {seven} dB in seven"
         );
+    }
+}
+
+#[test]
+fn any_cut_of_300_frames_leaves_no_trace() {
+    if !peer::is_full() {
+        return;
+    }
+    let subject = Subject {
+        site: peer::slides(),
+        composition: "Title",
+        frames: (0, 299),
+    };
+    let folder = peer::folder();
+    // Two cuts into parts of 1 to 60 frames: a linear congruential generator's, the same in each run.
+    let mut state: u32 = 4;
+    let mut part = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        1 + (state >> 16) % 60
+    };
+    for method in ["--method=screenshot", "--method=framebuffer"] {
+        let captured = |range, name: &str| {
+            let folder = folder.path().join(format!("{method}-{name}"));
+            let props = r#"--props={"title": "cut", "seconds": 10}"#;
+            captured_by_rmx(&subject, range, &[method, props], &folder)
+        };
+        let whole = captured(subject.frames, "whole");
+        assert_eq!(whole.len(), 300);
+        for cut in 0..2 {
+            let mut start = 0;
+            while start < 300 {
+                let end = 300.min(start + part());
+                let frames = captured((start, end - 1), &format!("{cut}-{start}"));
+                for (frame, whole) in frames.iter().zip(&whole[start as usize..]) {
+                    let same = std::fs::read(frame).unwrap() == std::fs::read(whole).unwrap();
+                    assert!(same, "{} differs", frame.display());
+                }
+                assert_eq!(frames.len(), (end - start) as usize);
+                start = end;
+            }
+        }
     }
 }
 
