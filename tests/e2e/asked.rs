@@ -126,7 +126,7 @@ fn stills_show_what_was_asked_for() {
         ("Elsewhere", &[&props, "--frame=1"]),
         ("Tells", &told),
     ];
-    let full: &[(&str, &[&str])] = &[("Dot", &[]), ("Huge", &[]), ("Words", &[])];
+    let full: &[(&str, &[&str])] = &[("Dot", &[]), ("Huge", &[]), ("Words", &["--frame=1"])];
     let full = full.iter().filter(|_| peer::is_full());
     for (composition, options) in full.chain(cases) {
         let [theirs, ours] =

@@ -195,12 +195,16 @@ fn cuts_cannot_be_heard() {
     let farm = Farm::of(&peer::slides());
     let every: &[(&str, u32)] = &[("29.97", 44_100), ("30", 48_000)];
     let full: &[(&str, u32)] = &[
+        ("24", 44_100),
         ("24", 48_000),
         ("25", 44_100),
+        ("25", 48_000),
         ("29.97", 44_100),
         ("29.97", 48_000),
+        ("30", 44_100),
         ("30", 48_000),
         ("60", 44_100),
+        ("60", 48_000),
     ];
     for (fps, sample_rate) in if peer::is_full() { full } else { every } {
         let (rate, hertz) = (
