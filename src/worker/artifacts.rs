@@ -112,7 +112,7 @@ impl Artifacts {
             };
             let file = self.folder.join(format!("artifact-{}", self.kept.len()));
             let written = tokio::fs::write(&file, content).await;
-            written.map_err(|error| internal("keeping an artifact", error))?;
+            written.map_err(|error| internal(&format!("keeping the artifact {name}"), error))?;
             self.kept.insert(name, (frame, file));
         }
         Ok(())

@@ -35,7 +35,7 @@ impl Worker {
     ) -> TaskResult<(u64, PutOutcome)> {
         let size_bytes = file
             .metadata()
-            .map_err(|error| internal("reading the result", error))?
+            .map_err(|error| internal(&format!("reading what becomes s3://{bucket}/{key}"), error))?
             .len();
         let options = PutOptions {
             content_type: Some(content_type.to_owned()),

@@ -201,11 +201,11 @@ fn task(
         ),
         FailureKind::Media => (
             "A media file of the page cannot be played",
-            "look at the file or its address; --muted leaves sound out",
+            "look at the file or its address; what is only heard, --muted leaves out",
         ),
         FailureKind::Unsupported => (
             "The page asks for something rmx does not do yet",
-            "see above",
+            "leave what is named above out of the page",
         ),
         FailureKind::PageCrashed => (
             "The page crashed",

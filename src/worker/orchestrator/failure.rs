@@ -141,6 +141,8 @@ impl Failure {
 /// What a full disk is called in every error and by every program.
 const DISK_IS_FULL: &str = "No space left on device";
 
+const RAISE_DISK: &str = "Raise `[function] disk_mb` in remotion.toml and run `rmx apply`";
+
 /// An error with its causes, and what to do where that is known: nobody sees the machine on which it happened.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -153,7 +155,7 @@ fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     if text.contains(DISK_IS_FULL) {
-        text += ". Raise `[function] disk_mb` in remotion.toml and run `rmx apply`";
+        text = format!("{text}. {RAISE_DISK}");
     }
     text
 }
@@ -207,10 +209,14 @@ fn told(error: &RenderError) -> ErrorInfo {
 
 /// How a chunk has failed, or a question that was asked of a worker.
 pub(super) fn of_chunk(chunk: Option<u32>, failure: &ChunkFailure) -> ErrorInfo {
+    let message = match help(failure) {
+        Some(help) => format!("{failure}. {help}"),
+        None => failure.to_string(),
+    };
     let told = ErrorInfo {
         kind: ErrorKind::Renderer,
         chunk,
-        ..ErrorInfo::fatal("Error", failure.to_string())
+        ..ErrorInfo::fatal("Error", message)
     };
     match failure {
         ChunkFailure::Task(task) => ErrorInfo {
@@ -235,11 +241,38 @@ pub(super) fn of_chunk(chunk: Option<u32>, failure: &ChunkFailure) -> ErrorInfo 
     }
 }
 
+/// What to do about it, where the failure does not say so itself. What a page throws is told as it is: programs look at it.
+fn help(failure: &ChunkFailure) -> Option<&'static str> {
+    match failure {
+        ChunkFailure::Task(task) if task.message.contains(DISK_IS_FULL) => Some(RAISE_DISK),
+        ChunkFailure::Task(task) => match task.kind {
+            FailureKind::Browser | FailureKind::Encoder => Some(
+                "`rmx doctor` says whether the function's browser and ffmpeg are found and run",
+            ),
+            _ => None,
+        },
+        ChunkFailure::Crashed { .. } => Some(
+            "Raise `[function] memory_mb` (or `timeout_s`, if it ran out of time) in remotion.toml and run `rmx apply`",
+        ),
+        ChunkFailure::TooLong { .. } => Some(
+            "Raise `[function] timeout_s` in remotion.toml and run `rmx apply`, or render with fewer frames per Lambda",
+        ),
+        ChunkFailure::Protocol(_) => Some(
+            "Run `rmx apply`; if `[function] package` is set, it must hold a worker of the same rmx",
+        ),
+        ChunkFailure::CutOff | ChunkFailure::NeverStarted { .. } | ChunkFailure::Silent { .. } => {
+            Some("Render again; if it stays so, `rmx logs` shows what the function wrote")
+        }
+        ChunkFailure::Cloud { .. } => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::io;
 
     use super::*;
+    use crate::protocol::TaskFailure;
     use crate::render::JoinError;
 
     #[test]
@@ -268,5 +301,41 @@ mod tests {
             }
             assert_eq!(message.matches(DISK_IS_FULL).count(), 1, "{message}");
         }
+    }
+
+    #[test]
+    fn what_ends_a_chunk_is_told_with_what_helps() {
+        let worker = |kind, message: &str| {
+            ChunkFailure::Task(TaskFailure {
+                kind,
+                message: message.to_owned(),
+                frame: Some(7),
+                stack: None,
+                retryable: true,
+            })
+        };
+        let crashed = ChunkFailure::Crashed {
+            code: "Runtime.ExitError".to_owned(),
+            details: None,
+        };
+        for (failure, help) in [
+            (crashed, "memory_mb"),
+            (ChunkFailure::TooLong { waited_ms: 9_000 }, "timeout_s"),
+            (ChunkFailure::CutOff, "rmx logs"),
+            (
+                worker(FailureKind::Internal, &format!("writing: {DISK_IS_FULL}")),
+                "disk_mb",
+            ),
+            (
+                worker(FailureKind::Browser, "starting the browser"),
+                "rmx doctor",
+            ),
+        ] {
+            let told = of_chunk(Some(3), &failure);
+            let (cause, told) = (failure.to_string(), told.message);
+            assert!(told.starts_with(&cause) && told.contains(help), "{told}");
+        }
+        let thrown = of_chunk(None, &worker(FailureKind::PageError, "drawing: Error: no"));
+        assert_eq!(thrown.message, "drawing: Error: no");
     }
 }

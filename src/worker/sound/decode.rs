@@ -144,8 +144,8 @@ impl Decoder {
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .map_err(|error| internal("starting the decoder of a sound", error))?;
-        let missing = || internal("decoding sound", "a pipe is missing");
+            .map_err(|error| internal(&format!("{name}: starting its decoder"), error))?;
+        let missing = || internal(&name, "a pipe of its decoder is missing");
         let stdout = child.stdout.take().ok_or_else(missing)?;
         let stderr = child.stderr.take().ok_or_else(missing)?;
         let mut words = JoinSet::new();
@@ -160,14 +160,15 @@ impl Decoder {
 
     /// Lets the decoder run to its end, into the file at `path`.
     pub(super) async fn store(mut self, path: &Path) -> TaskResult<Self> {
+        let keeping = format!("{}: keeping what was decoded", self.name);
         if let Samples::Running { stdout, .. } = &mut self.samples {
             let kept = keep(stdout, path).await;
-            kept.map_err(|error| internal("keeping decoded sound", error))?;
+            kept.map_err(|error| internal(&keeping, error))?;
         }
         self.end().await?;
         let path = TempPath::try_from_path(path);
         self.samples = Samples::Stored {
-            path: path.map_err(|error| internal("keeping decoded sound", error))?,
+            path: path.map_err(|error| internal(&keeping, error))?,
             read_bytes: 0,
         };
         Ok(self)
@@ -180,7 +181,9 @@ impl Decoder {
             Samples::Stored { path, read_bytes } => part(path, read_bytes, buffer).await,
             Samples::Ended => Ok(0),
         };
-        let filled = read.map_err(|error| internal("reading decoded sound", error))?;
+        let filled = read.map_err(|error| {
+            internal(&format!("{}: reading what was decoded", self.name), error)
+        })?;
         if filled < buffer.len() {
             self.end().await?;
         }
@@ -197,7 +200,8 @@ impl Decoder {
             return Ok(());
         };
         let status = child.wait().await;
-        let status = status.map_err(|error| internal("waiting for a decoder", error))?;
+        let status = status
+            .map_err(|error| internal(&format!("{}: waiting for its decoder", self.name), error))?;
         let words = words.join_all().await.concat();
         if words.contains(NO_STREAM) {
             return Ok(());

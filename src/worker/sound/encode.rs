@@ -93,7 +93,8 @@ impl SoundEncoder {
     pub(super) async fn finish(mut self, mixed: TaskResult<()>) -> TaskResult<PathBuf> {
         drop(self.stdin);
         let status = self.child.wait().await;
-        let status = status.map_err(|error| internal("waiting for the encoder", error))?;
+        let status =
+            status.map_err(|error| internal("waiting for the encoder of the sound", error))?;
         if status.success() {
             return mixed.map(|()| self.path);
         }

@@ -59,7 +59,7 @@ impl Collector {
                 format!("the samples of {id} are for frame {frame}, which is not rendered");
             return Err(permanent(FailureKind::PageContract, message));
         }
-        let writing = |error| internal("keeping the page's own sound", error);
+        let writing = |error| internal(&format!("keeping the samples of {id}"), error);
         let at = self.timeline.before(frame);
         if !self.files.contains_key(&id) {
             let path = self.folder.join(format!("inline-{}", self.files.len()));
