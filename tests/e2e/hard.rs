@@ -132,7 +132,7 @@ fn pages_that_fail_here_fail_with_the_official_renderer() {
         ("Allocates", &small, "Page crashed!"),
     ];
     for (composition, browser, expected) in &full {
-        let said = peer::official_refusal(site.path(), composition, browser, &out);
+        let said = peer::official_refusal(site.path(), composition, browser, &out, &[]);
         assert!(
             said.contains(expected),
             "{composition}: no {expected:?} in\n{said}"
@@ -190,6 +190,30 @@ fn compare(site: &std::path::Path, composition: &str, last: u32, floor: f64) {
             ours.display()
         );
     }
+}
+
+#[test]
+fn fonts_are_loaded_as_by_the_official_renderer() {
+    if !peer::is_full() {
+        return;
+    }
+    let site = peer::slides();
+    compare(&site, "Fonts", 2, 60.0);
+    // Google's servers may not be reachable: no machine has this name.
+    let server = "https://fonts.gstatic.invalid";
+    let props = format!("--props={{\"google\": \"{server}\"}}");
+    let farm = Farm::of(&site);
+    let (browser, out) = (peer::chromium(), farm.path("theirs.mp4"));
+    let theirs = peer::official_refusal(&site, "Fonts", browser.as_ref(), &out, &[&props]);
+    let (code, ours) = farm.refused(&["render", "Fonts", "out.mp4", &props]);
+    let unknown = "connecting to fonts.gstatic.invalid:443 for the page";
+    for (said, cause) in [(&theirs, "ERR_NAME_NOT_RESOLVED"), (&ours, unknown)] {
+        for part in ["Failed to fetch", server, cause] {
+            assert!(said.contains(part), "no {part:?} in\n{said}");
+        }
+    }
+    assert_eq!(code, 1);
+    farm.assert_quiet();
 }
 
 #[test]

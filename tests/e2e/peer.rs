@@ -113,9 +113,11 @@ pub(crate) fn official_refusal(
     composition: &str,
     browser: &Path,
     out: &Path,
+    options: &[&str],
 ) -> String {
     let (site, out) = (site.to_str().unwrap(), out.to_str().unwrap());
     let arguments = ["render", site, composition, out, "--timeout=7000"];
+    let arguments = [&arguments, options].concat();
     let output = run_to_end(&mut official_command(&arguments, browser));
     let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     assert!(!output.status.success(), "{composition} succeeded:\n{said}");

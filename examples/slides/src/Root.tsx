@@ -1,5 +1,6 @@
 import {Composition} from "remotion";
 import {Html5, Media, Offthread} from "./Clips";
+import {Fonts, type FontsProps} from "./Fonts";
 import {Glass} from "./Glass";
 import {Shapes} from "./Shapes";
 import {Slide} from "./Slide";
@@ -18,6 +19,15 @@ export const Root: React.FC = () => (
       defaultProps={{title: "Rendered by rmx", seconds: 2} as TitleProps}
       // The page itself decides how long it is: `--props '{"seconds": 4}'` makes it longer.
       calculateMetadata={({props}) => ({durationInFrames: Math.round(props.seconds * 30)})}
+    />
+    <Composition
+      id="Fonts"
+      component={Fonts}
+      width={640}
+      height={360}
+      fps={30}
+      durationInFrames={30}
+      defaultProps={{google: null} as FontsProps}
     />
     <Composition id="Shapes" component={Shapes} width={1280} height={720} fps={30} durationInFrames={150} />
     <Composition id="Slide" component={Slide} width={1920} height={1080} fps={30} durationInFrames={150} />
