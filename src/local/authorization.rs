@@ -2,14 +2,15 @@
 //!
 //! The one user may do everything. Whoever has assumed a role may do what the role's policies allow.
 
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
+use http::request::Parts;
 
 use super::credentials::Credentials;
 use super::iam::{self, Context};
 use super::permission::Permission;
 use super::query::QueryError;
 use super::sessions::{Session, SessionRefusal};
-use super::signature::Scope;
+use super::signature::{self, Scope};
 use super::store::Store;
 use crate::names::AccountId;
 
@@ -62,7 +63,7 @@ impl Signer {
         store: &Store,
         own: &Credentials,
         scope: Option<&Scope>,
-        headers: &HeaderMap,
+        parts: &Parts,
     ) -> Result<Self, Denial> {
         let user = || Self {
             credentials: own.clone(),
@@ -74,9 +75,8 @@ impl Signer {
         let Some(session) = Session::of(store, &scope.access_key_id)? else {
             return Ok(user());
         };
-        let token = headers.get("x-amz-security-token");
         let query = matches!(scope.service.as_str(), "iam" | "sts");
-        let (code, message) = match session.check(token.and_then(|token| token.to_str().ok())) {
+        let (code, message) = match session.check(signature::security_token(parts).as_deref()) {
             Ok(()) => {
                 return Ok(Self {
                     credentials: session.credentials(&scope.access_key_id),
@@ -107,6 +107,12 @@ impl Signer {
         Err(Denial::new(StatusCode::FORBIDDEN, code, message))
     }
 
+    /// The role of whoever has assumed one.
+    pub(super) fn role(&self) -> Option<&str> {
+        let session = self.session.as_ref()?;
+        Some(&session.role)
+    }
+
     /// Whether whoever signed may do all of `needed`.
     pub(super) fn require(
         &self,
@@ -115,7 +121,7 @@ impl Signer {
         scope: &Scope,
         needed: &[Permission],
     ) -> Result<(), Denial> {
-        let Some(session) = &self.session else {
+        let Some(session) = self.session.as_ref().filter(|_| !needed.is_empty()) else {
             return Ok(());
         };
         let context = Context::default()
@@ -126,13 +132,10 @@ impl Signer {
             )
             // What AWS is spoken to over; here it is loopback.
             .with("aws:SecureTransport", vec!["true".to_owned()]);
-        for permission in needed {
-            let refusal = iam::refusal(store, account, &session.role, permission, &context)?;
-            if let Some(why) = refusal {
-                return Err(denied(account, session, scope, permission, &why));
-            }
+        match iam::refusal(store, account, &session.role, needed, &context)? {
+            Some((permission, why)) => Err(denied(account, session, scope, permission, &why)),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -151,7 +154,7 @@ fn denied(
         _ => "AccessDeniedException",
     };
     let status = match scope.service.as_str() {
-        "logs" => StatusCode::BAD_REQUEST,
+        "logs" | "servicequotas" => StatusCode::BAD_REQUEST,
         _ => StatusCode::FORBIDDEN,
     };
     Denial {

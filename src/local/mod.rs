@@ -1,5 +1,5 @@
-//! The embedded cloud: S3, Lambda (control plane and execution), IAM, STS and CloudWatch Logs over loopback
-//! HTTP in AWS's own wire formats. It knows AWS's contract and does not know rmx.
+//! The embedded cloud: S3, Lambda (control plane and execution), IAM, STS, CloudWatch Logs, and what farms need of Systems Manager
+//! and Service Quotas, over loopback HTTP in AWS's own wire formats. It knows AWS's contract and does not know rmx.
 
 mod authorization;
 mod credentials;
@@ -15,6 +15,7 @@ mod quotas;
 mod s3;
 mod served;
 mod server;
+mod service_quotas;
 mod services;
 mod sessions;
 mod signature;

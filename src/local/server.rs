@@ -277,7 +277,7 @@ impl Call<'_> {
             self.require(&signer, scope, &needed)?;
         }
         let request = Request::from_parts(parts, body);
-        let call = self.services.faults.trace().began(needed);
+        let call = self.services.faults.trace().began(signer.role(), needed);
         let response = self.services.s3(request).await;
         self.services.faults.trace().ended(call).await;
         Ok(response)
@@ -323,7 +323,7 @@ impl Call<'_> {
         };
         let needed = self.services.permissions(&scope.service, &request)?;
         self.require(&signer, scope, &needed)?;
-        let call = self.services.faults.trace().began(needed);
+        let call = self.services.faults.trace().began(signer.role(), needed);
         let response = self.services.handle(&scope.service, request).await;
         self.services.faults.trace().ended(call).await;
         response.ok_or_else(|| {
@@ -332,7 +332,7 @@ impl Call<'_> {
                 StatusCode::NOT_IMPLEMENTED,
                 "NotImplemented",
                 format!(
-                    "the embedded cloud has no service `{service}`: it has s3, lambda, iam, sts, logs and ssm"
+                    "the embedded cloud has no service `{service}`: it has s3, lambda, iam, sts, logs, ssm and servicequotas"
                 ),
             )
         })
@@ -342,7 +342,7 @@ impl Call<'_> {
         let Services {
             store, credentials, ..
         } = self.services;
-        Signer::of(store, credentials, self.scope, &parts.headers)
+        Signer::of(store, credentials, self.scope, parts)
     }
 
     fn require(&self, signer: &Signer, scope: &Scope, needed: &[Permission]) -> Result<(), Denial> {

@@ -17,10 +17,12 @@ use super::logs::{self, LogsHandle, LogsService};
 use super::permission::Permission;
 use super::s3::S3Data;
 use super::server::LocalOptions;
+use super::service_quotas::{self, ServiceQuotas};
+use super::sessions::{Session, SessionCredentials};
 use super::ssm::{self, SsmService};
 use super::store::Store;
 use super::sts::StsService;
-use crate::names::AccountId;
+use crate::names::{AccountId, FunctionName};
 
 /// Every service of one embedded cloud.
 pub(super) struct Services {
@@ -30,6 +32,7 @@ pub(super) struct Services {
     pub(super) store: Store,
     iam: IamService,
     logs: LogsService,
+    service_quotas: ServiceQuotas,
     ssm: SsmService,
     sts: StsService,
     s3: s3s::service::S3Service,
@@ -45,6 +48,7 @@ impl Services {
     ) -> io::Result<Self> {
         let iam = IamService::new(store.clone());
         let logs = LogsService::new(store.clone());
+        let service_quotas = ServiceQuotas::new(store.clone(), options.faults.clone());
         let ssm = SsmService::new(store.clone());
         let sts = StsService::new(store.clone());
         let data = S3Data::new(
@@ -55,20 +59,26 @@ impl Services {
         let settings = ExecutorSettings {
             store: store.clone(),
             address,
-            credentials: credentials.clone(),
+            role_credentials: Box::new({
+                let store = store.clone();
+                move |role, function| role_credentials(&store, role, function)
+            }),
             worker_environment: options.worker_environment.clone(),
             isolation: options.isolation.clone(),
             logs: LogsHandle::new(store.clone()),
         };
         let own_store = store.clone();
         let neighbours = Neighbours {
-            role_is_assumable: Box::new(move |name, arn| iam::role_is_assumable(&store, name, arn)),
+            role_is_assumable: Box::new(move |name, arn| {
+                Ok(iam::role_for_lambda(&store, name, arn)?.is_some())
+            }),
             objects: data.clone(),
             faults: options.faults.clone(),
         };
         Ok(Self {
             iam,
             logs,
+            service_quotas,
             ssm,
             sts,
             s3: data.wire(credentials),
@@ -90,6 +100,7 @@ impl Services {
             "iam" => iam::permissions(&self.store, request)?,
             "logs" => logs::permissions(request),
             "lambda" => lambda::permissions(request),
+            "servicequotas" => service_quotas::permissions(request),
             "ssm" => ssm::permissions(request),
             // Who is calling may be asked by everybody, and who may assume a role is said by the role.
             _ => Vec::new(),
@@ -121,6 +132,7 @@ impl Services {
             "iam" => Some(self.iam.handle(request).await),
             "logs" => Some(self.logs.handle(request).await),
             "lambda" => Some(self.lambda.handle(request).await),
+            "servicequotas" => Some(self.service_quotas.handle(&request)),
             "ssm" => Some(self.ssm.handle(&request)),
             "sts" => Some(self.sts.handle(request).await),
             _ => None,
@@ -130,6 +142,20 @@ impl Services {
     /// Ends every process of a function.
     pub(super) async fn shutdown(&self) {
         self.lambda.shutdown().await;
+    }
+}
+
+/// What a function signs its requests with: credentials of the role with this ARN, in a session that bears the function's name;
+/// nothing where Lambda may not assume the role.
+fn role_credentials(
+    store: &Store,
+    role_arn: &str,
+    function: &FunctionName,
+) -> io::Result<Option<SessionCredentials>> {
+    let name = role_arn.rsplit('/').next().unwrap_or_default();
+    match iam::role_for_lambda(store, name, role_arn)? {
+        Some(role_id) => Session::of_function(store, name, &role_id, function).map(Some),
+        None => Ok(None),
     }
 }
 

@@ -8,8 +8,14 @@ use serde::{Deserialize, Serialize};
 use super::credentials::Credentials;
 use super::store::Store;
 use crate::env;
+use crate::names::FunctionName;
 
 const DOCUMENT: &str = "sessions.json";
+
+/// How long the session of a function lasts, and what of it an environment that begins has to find left: more than one lives. So
+/// the environments of a function share a session, and there are not as many sessions as there were environments.
+const FUNCTION_SESSION_S: u32 = 12 * 60 * 60;
+const FUNCTION_SESSION_LEFT_MS: u64 = 6 * 60 * 60 * 1_000;
 
 /// A role that somebody has assumed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,10 +31,10 @@ pub(super) struct Session {
 
 /// What a client signs its requests with.
 #[derive(Debug)]
-pub(super) struct SessionCredentials {
-    pub(super) access_key_id: String,
-    pub(super) secret_access_key: String,
-    pub(super) token: String,
+pub(crate) struct SessionCredentials {
+    pub(crate) access_key_id: String,
+    pub(crate) secret_access_key: String,
+    pub(crate) token: String,
 }
 
 /// Why a request of a session is refused.
@@ -74,6 +80,30 @@ impl Session {
             Ok::<_, io::Error>(())
         })?;
         Ok((session, credentials))
+    }
+
+    /// What a function signs its requests with: a session of its role, which bears the function's name.
+    pub(super) fn of_function(
+        store: &Store,
+        role: &str,
+        role_id: &str,
+        function: &FunctionName,
+    ) -> io::Result<SessionCredentials> {
+        let sessions: Sessions = store.read(DOCUMENT)?;
+        let lasts_until_ms = env::now_ms() + FUNCTION_SESSION_LEFT_MS;
+        let begun = sessions.into_iter().find(|(_, session)| {
+            (session.role_id.as_str(), session.name.as_str()) == (role_id, function.as_str())
+                && session.expires_ms > lasts_until_ms
+        });
+        match begun {
+            Some((access_key_id, session)) => Ok(SessionCredentials {
+                access_key_id,
+                secret_access_key: session.secret_access_key,
+                token: session.token,
+            }),
+            None => Self::begin(store, role, role_id, function.as_str(), FUNCTION_SESSION_S)
+                .map(|(_, credentials)| credentials),
+        }
     }
 
     /// The session of an access key.

@@ -68,6 +68,16 @@ pub(super) fn scope(parts: &Parts) -> Option<Scope> {
     (words.next() == Some("aws4_request") && words.next().is_none()).then_some(scope)
 }
 
+/// The token that a request of a session has beside its signature: in a header, or in the query of a presigned URL.
+pub(super) fn security_token(parts: &Parts) -> Option<String> {
+    if let Some(token) = parts.headers.get("x-amz-security-token") {
+        return token.to_str().ok().map(str::to_owned);
+    }
+    form_urlencoded::parse(parts.uri.query()?.as_bytes())
+        .find(|(name, _)| name == "X-Amz-Security-Token")
+        .map(|(_, token)| token.into_owned())
+}
+
 /// The access key of a request that is signed in its header.
 pub(super) fn access_key_id(headers: &http::HeaderMap) -> Option<&str> {
     let header = headers.get(http::header::AUTHORIZATION)?.to_str().ok()?;

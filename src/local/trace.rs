@@ -27,6 +27,8 @@ struct Record {
 /// A request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TracedCall {
+    /// The role whose credentials signed it; nothing if the one user's did.
+    pub role: Option<String>,
     /// What it needed; nothing for one that everybody may make.
     pub permissions: Vec<Permission>,
     /// When it began, on a clock that counts beginnings and ends.
@@ -50,7 +52,7 @@ impl Trace {
         std::mem::take(&mut *self.lock()).calls
     }
 
-    pub(super) fn began(&self, permissions: Vec<Permission>) -> Option<usize> {
+    pub(super) fn began(&self, role: Option<&str>, permissions: Vec<Permission>) -> Option<usize> {
         let mut record = self.lock();
         if !record.on || record.calls.len() >= CALLS_MAX {
             return None;
@@ -58,6 +60,7 @@ impl Trace {
         record.clock += 1;
         let began = record.clock;
         record.calls.push(TracedCall {
+            role: role.map(str::to_owned),
             permissions,
             began,
             ended: None,
@@ -108,16 +111,16 @@ mod tests {
     #[tokio::test]
     async fn a_chain_is_what_cannot_happen_at_once() {
         let trace = Trace::default();
-        assert_eq!(trace.began(Vec::new()), None, "it is off");
+        assert_eq!(trace.began(None, Vec::new()), None, "it is off");
         trace.begin(Duration::ZERO);
-        let first = trace.began(Vec::new());
-        let beside = trace.began(Vec::new());
+        let first = trace.began(None, Vec::new());
+        let beside = trace.began(None, Vec::new());
         trace.ended(first).await;
-        let second = trace.began(Vec::new());
+        let second = trace.began(None, Vec::new());
         trace.ended(second).await;
         trace.ended(beside).await;
         let calls = trace.end();
         assert_eq!((calls.len(), longest_chain(&calls)), (3, 2));
-        assert_eq!(trace.began(Vec::new()), None, "it is off again");
+        assert_eq!(trace.began(None, Vec::new()), None, "it is off again");
     }
 }

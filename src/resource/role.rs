@@ -48,12 +48,10 @@ pub fn policy_document(access: &WorkerAccess<'_>) -> Value {
     let partition = partition(region);
     let bucket_arn = bucket_arn(region, bucket);
     let log_group_arn = format!("arn:{partition}:logs:{region}:{account}:log-group:{log_group}");
+    // A worker names the version, be it $LATEST, and Lambda compares what is named.
     let function_arns: Vec<String> = functions
         .iter()
-        .flat_map(|name| {
-            let arn = format!("arn:{partition}:lambda:{region}:{account}:function:{name}");
-            [arn.clone(), format!("{arn}:*")]
-        })
+        .map(|name| format!("arn:{partition}:lambda:{region}:{account}:function:{name}:*"))
         .collect();
     let mut log_actions = vec!["logs:CreateLogStream", "logs:PutLogEvents"];
     if !log_group_managed {

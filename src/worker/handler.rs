@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lambda_runtime::streaming::{Body, Response, channel};
-use lambda_runtime::{Error, FunctionResponse, LambdaEvent, service_fn};
+use lambda_runtime::{Diagnostic, Error, FunctionResponse, LambdaEvent, service_fn};
 use serde_json::Value;
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::{Instant, interval_at, timeout};
@@ -88,7 +88,7 @@ pub(super) async fn run(env: &Env) -> Result<(), Error> {
                     send(&mut to, &last).await;
                 }
             });
-            Ok::<FunctionResponse<Value, Body>, Error>(FunctionResponse::StreamingResponse(
+            Ok::<FunctionResponse<Value, Body>, Diagnostic>(FunctionResponse::StreamingResponse(
                 Response::from(body),
             ))
         }

@@ -24,6 +24,7 @@ mod package;
 mod peer;
 mod reach;
 mod redelivery;
+mod roles;
 mod smoke;
 mod sound;
 mod web;

@@ -29,6 +29,7 @@ mod plan;
 mod policies;
 mod preflight;
 mod protection;
+mod quotas;
 mod recovery;
 mod remote_state;
 mod render;
@@ -41,6 +42,7 @@ mod saved_plan;
 mod secrets;
 mod semantics;
 mod sequences;
+mod sessions;
 mod smoke;
 mod state_verbs;
 #[allow(dead_code, reason = "helpers for tests that land one by one")]

@@ -1,12 +1,12 @@
 //! The embedded cloud's IAM: roles, what they may do, and who may use them. One JSON document holds all of it.
 //!
 //! Policies are checked as AWS checks them when they are written. The one user may do everything; whoever assumes a role
-//! (`AssumeRole` of STS) may do what its policies allow. Functions are not held to their roles: what is enforced of those
-//! is that they exist and trust Lambda.
+//! (`AssumeRole` of STS, or a function, which has its role's credentials) may do what its policies allow.
 
 mod boundaries;
 mod conditions;
 mod document;
+mod held;
 mod input;
 mod model;
 mod permissions;
@@ -111,14 +111,15 @@ impl IamService {
     }
 }
 
-/// Whether the role exists under this name and ARN and lets Lambda assume it.
-pub(crate) fn role_is_assumable(store: &Store, name: &str, arn: &str) -> io::Result<bool> {
+/// The id of the role of this name and ARN, if it exists and lets Lambda assume it.
+pub(crate) fn role_for_lambda(store: &Store, name: &str, arn: &str) -> io::Result<Option<String>> {
     let iam: Iam = store.read(DOCUMENT)?;
-    Ok(iam.roles.get(name).is_some_and(|role| {
+    let role = iam.roles.get(name).filter(|role| {
         let arn_path = arn.splitn(6, ':').nth(5);
         arn_path == Some(&format!("role{}{name}", role.path))
             && trust::lets_assume(&role.trust_policy, "lambda.amazonaws.com")
-    }))
+    });
+    Ok(role.map(|role| role.id.clone()))
 }
 
 /// The role's ARN and id, if `caller`, the ARN of somebody of this account, may assume it.

@@ -2,10 +2,11 @@
 
 use std::io;
 
+use super::DOCUMENT;
 use super::conditions::Context;
+use super::held::Held;
 use super::model::{Iam, LocalUser};
-use super::simulate::{self, Source};
-use super::{DOCUMENT, simulate::Verdict};
+use super::simulate::{self, Source, Verdict};
 use crate::local::http::Request;
 use crate::local::permission::Permission;
 use crate::local::query::QueryError;
@@ -44,32 +45,47 @@ pub(crate) fn permissions(store: &Store, request: &Request) -> io::Result<Vec<Pe
     Ok(needed)
 }
 
-/// Why the role `name` may not do `permission`, by its policies and its boundary, as AWS says it ("Troubleshoot access denied
-/// error messages", IAM user guide); `None` if it may.
+/// The first of `needed` that the role `name` may not do, by its policies and its boundary, and why, as AWS says it ("Troubleshoot
+/// access denied error messages", IAM user guide); `None` if it may do all of it.
 ///
 /// # Errors
 /// The role is gone, or what decides is not evaluated here.
-pub(crate) fn refusal(
+pub(crate) fn refusal<'a>(
     store: &Store,
     account: &AccountId,
     name: &str,
+    needed: &'a [Permission],
+    context: &Context,
+) -> Result<Option<(&'a Permission, String)>, QueryError> {
+    let iam: Iam = store.read(DOCUMENT)?;
+    let held = Held::by(&iam, iam.role(name)?, account)?;
+    for permission in needed {
+        if let Some(why) = why_not(&held, account, permission, context)? {
+            return Ok(Some((permission, why)));
+        }
+    }
+    Ok(None)
+}
+
+fn why_not(
+    held: &Held,
+    account: &AccountId,
     permission: &Permission,
     context: &Context,
 ) -> Result<Option<String>, QueryError> {
-    let iam: Iam = store.read(DOCUMENT)?;
-    let (policies, boundaries) = simulate::of_role(&iam, iam.role(name)?, account)?;
+    let Permission { action, resource } = permission;
     let verdict = |sources: &[Source]| -> Result<Verdict, QueryError> {
-        let decision =
-            simulate::decide(sources, &permission.action, &permission.resource, context)?;
-        Ok(decision.verdict)
+        Ok(simulate::decide(sources, action, resource, context)?.verdict)
     };
-    let by_policies = verdict(&policies)?;
-    let by_boundary = match boundaries.is_empty() {
+    let by_policies = verdict(&held.policies)?;
+    if let (Verdict::ImplicitDeny, Some(arn)) = (by_policies, held.unknown.first()) {
+        return Err(simulate::unknown_policy(arn, account));
+    }
+    let by_boundary = match held.boundaries.is_empty() {
         true => Verdict::Allowed,
-        false => verdict(&boundaries)?,
+        false => verdict(&held.boundaries)?,
     };
-    let nothing_allows =
-        |kind: &str| format!("because no {kind} allows the {} action", permission.action);
+    let nothing_allows = |kind: &str| format!("because no {kind} allows the {action} action");
     Ok(match (by_policies, by_boundary) {
         (Verdict::Allowed, Verdict::Allowed) => None,
         (Verdict::ExplicitDeny, _) => {

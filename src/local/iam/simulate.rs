@@ -13,8 +13,9 @@ use crate::names::AccountId;
 
 use super::conditions::{self, Context};
 use super::document::{self, Kind, texts};
+use super::held::Held;
 use super::input::Page;
-use super::model::{Iam, LocalUser, Role, no_role};
+use super::model::{Iam, LocalUser, no_role};
 use super::{DOCUMENT, IamService, no_such};
 
 /// What the local user may do.
@@ -101,9 +102,12 @@ impl IamService {
                 if format!("/{path}") != format!("{}{name}", role.path) {
                     return Err(no_role(name));
                 }
-                let (policies, boundaries) = of_role(&iam, role, &request.account)?;
-                question.policies.extend(policies);
-                question.boundaries.extend(boundaries);
+                let held = Held::by(&iam, role, &request.account)?;
+                if let Some(arn) = held.unknown.first() {
+                    return Err(unknown_policy(arn, &request.account));
+                }
+                question.policies.extend(held.policies);
+                question.boundaries.extend(held.boundaries);
             }
             _ => return Err(no_such(format!("{arn} does not exist."))),
         }
@@ -268,7 +272,7 @@ impl Outcome<'_> {
 }
 
 impl Source {
-    fn parse(id: &str, text: &str) -> Result<Self, QueryError> {
+    pub(super) fn parse(id: &str, text: &str) -> Result<Self, QueryError> {
         document::check(text, Kind::Identity)?;
         let policy: Value = serde_json::from_str(text).unwrap_or_default();
         Ok(Self {
@@ -281,25 +285,9 @@ impl Source {
     }
 }
 
-/// What a role may do, and its boundary.
-pub(super) fn of_role(
-    iam: &Iam,
-    role: &Role,
-    account: &AccountId,
-) -> Result<(Vec<Source>, Vec<Source>), QueryError> {
-    let managed = |arn: &String| match iam.policies.get(arn) {
-        Some(policy) => Source::parse(&policy.name, &policy.document),
-        None => Err(not_evaluated(&format!(
-            "the policy {arn}, which is not of account {account}"
-        ))),
-    };
-    let inline = role.inline.iter();
-    let inline = inline.map(|(name, text)| Source::parse(name, text));
-    let policies = inline.chain(role.attached.iter().map(managed));
-    let boundaries = role.permissions_boundary.iter().map(managed);
-    Ok((
-        policies.collect::<Result<_, _>>()?,
-        boundaries.collect::<Result<_, _>>()?,
+pub(super) fn unknown_policy(arn: &str, account: &AccountId) -> QueryError {
+    not_evaluated(&format!(
+        "the policy {arn}, which is not of account {account}"
     ))
 }
 
@@ -413,7 +401,7 @@ pub(super) fn not_evaluated(what: &str) -> QueryError {
     QueryError::new(
         501,
         "NotImplemented",
-        format!("the embedded cloud's policy simulation does not evaluate {what}"),
+        format!("the embedded cloud does not evaluate {what}"),
     )
 }
 

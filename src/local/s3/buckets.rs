@@ -102,10 +102,16 @@ impl S3Data {
         BucketData::remove_folders(&self.store, &bucket.record.id).map_err(internal)
     }
 
-    pub(super) fn list_buckets(&self) -> S3Result<ListBucketsOutput> {
+    /// All of them, on one page: AWS cuts only for who asks for `MaxBuckets`, or has more than ten thousand.
+    pub(super) fn list_buckets(&self, input: &ListBucketsInput) -> S3Result<ListBucketsOutput> {
         let buckets: Buckets = self.store.read(BUCKETS).map_err(internal)?;
+        let prefix = input.prefix.as_deref().unwrap_or_default();
+        let region = input.bucket_region.as_deref();
         let buckets = buckets
             .into_iter()
+            .filter(|(name, record)| {
+                name.starts_with(prefix) && region.is_none_or(|region| region == record.region)
+            })
             .map(|(name, record)| Bucket {
                 bucket_region: Some(record.region.clone()),
                 creation_date: Some(timestamp(record.created_ms)),
@@ -115,6 +121,7 @@ impl S3Data {
         Ok(ListBucketsOutput {
             buckets: Some(buckets),
             owner: Some(self.owner()),
+            prefix: input.prefix.clone(),
             ..Default::default()
         })
     }

@@ -46,9 +46,9 @@ impl S3 for S3Data {
 
     async fn list_buckets(
         &self,
-        _: S3Request<ListBucketsInput>,
+        request: S3Request<ListBucketsInput>,
     ) -> S3Result<S3Response<ListBucketsOutput>> {
-        answer(self.list_buckets()?)
+        answer(self.list_buckets(&request.input)?)
     }
 
     async fn get_bucket_location(

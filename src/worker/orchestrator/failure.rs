@@ -128,6 +128,31 @@ impl Failure {
         Self::option(option, format!("rmx does not do this yet; {instead}"))
     }
 
+    /// What Lambda's `errorType` says of an invocation that fails with it. These names stay.
+    pub(super) fn error_type(&self) -> &'static str {
+        match self {
+            Self::Payload(_) | Self::Option { .. } | Self::Request(_) | Self::Place(_) => {
+                "InvalidRequest"
+            }
+            Self::Exists(_) => "OutputExists",
+            Self::Site { .. } => "SiteNotFound",
+            Self::NoRender { .. } => "RenderNotFound",
+            Self::Still(_) => "RenderIsStill",
+            Self::Document { .. } => "UnreadableDocument",
+            Self::NotSet(_) | Self::Name(_) => "InvalidEnvironment",
+            Self::Denied { .. } => "AccessDenied",
+            Self::Cloud(error) => match error.kind {
+                CloudErrorKind::AccessDenied => "AccessDenied",
+                CloudErrorKind::Throttled => "Throttled",
+                _ => "CloudError",
+            },
+            Self::Render(_) => "RenderFailed",
+            Self::NoTime(_) => "TimeoutError",
+            Self::Output(_) | Self::Disk { .. } => "DiskError",
+            Self::Reply(_) => "InvalidReply",
+        }
+    }
+
     /// As the progress document tells it.
     pub(super) fn info(&self) -> ErrorInfo {
         match self {

@@ -21,7 +21,7 @@ mod webhook;
 use std::time::Duration;
 
 use lambda_runtime::streaming::Sender;
-use lambda_runtime::{Context, Error};
+use lambda_runtime::{Context, Diagnostic, Error};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::OnceCell;
@@ -102,14 +102,17 @@ impl Orchestrator {
         kind: &str,
         payload: Value,
         context: &Context,
-    ) -> Result<Value, Error> {
-        match self.perform(kind, payload, context).await {
-            Ok(reply) => Ok(reply),
-            Err(failure) if matches!(kind, "info" | "start" | "compositions" | "still") => Ok(
-                serde_json::to_value(ErrorReply::new(failure.info().message))?,
-            ),
-            Err(failure) => Err(failure.info().message.into()),
-        }
+    ) -> Result<Value, Diagnostic> {
+        let answered = match self.perform(kind, payload, context).await {
+            Err(failure) if matches!(kind, "info" | "start" | "compositions" | "still") => {
+                reply(ErrorReply::new(failure.info().message))
+            }
+            answered => answered,
+        };
+        answered.map_err(|failure| Diagnostic {
+            error_type: failure.error_type().to_owned(),
+            error_message: failure.info().message,
+        })
     }
 
     /// Answers a payload of the routine `still` whose client listens: messages, each as soon as there is something to say.

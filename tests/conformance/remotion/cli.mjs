@@ -50,6 +50,10 @@ assert.match(succeed("render", "site", "Plain", "--privacy=no-acl", "--frames=0"
 step("policies validate");
 assert.match(succeed("policies", "validate"), /lambda:InvokeFunction/);
 
+step("quotas, which are the account's");
+assert.match(succeed("quotas"), /Concurrency limit: 1000 - .*Increase recommended/);
+assert.match(succeed("quotas", "increase", "--yes"), /from 1000 to 5000[^]*Requested increase successfully/);
+
 step("what goes wrong is said");
 const unknown = run("render", "site", "Plan", "--privacy=private");
 assert.notEqual(unknown.status, 0);

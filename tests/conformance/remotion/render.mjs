@@ -84,6 +84,7 @@ await assert.rejects(getRenderProgress({...place, ...render}), /Unhandled/);
 const {renderId, bucketName} = render;
 const gone = await invoke({type: "status", version: "4.0.527", renderId, bucketName});
 assert.match(gone.text, /No render with ID/);
+assert.equal(JSON.parse(gone.text).errorType, "RenderNotFound");
 
 step("a name of its own, one frame in two, without sound, not over what is there");
 const key = "renders/films/second.mkv";
@@ -140,12 +141,22 @@ await refused({serveUrl: "elsewhere"}, /`elsewhere` is not deployed/);
 await refused({outName: "a b.mp4"}, /outName/);
 await refused({outName: "a.mp4", framesPerLambda: 10, concurrency: 2}, /framesPerLambda/);
 await refused({forceBucketName: "another-bucket"}, /the farm's bucket/);
+const elsewhere = "bucket-of-somebody-else";
+await s3.client.send(new s3.sdk.CreateBucketCommand({Bucket: elsewhere}));
+for (const place of [
+  {bucketName: render.bucketName, key: "films/a.mp4"},
+  {bucketName: elsewhere, key: "renders/a.mp4"},
+]) {
+  const said = new RegExp(`outName: the function's role may not write to s3://${place.bucketName}/${place.key}.*s3:PutObject.*\\[role\\] arn`, "s");
+  await refused({outName: place}, said);
+}
 await refused({deleteAfter: "2-days"}, /deleteAfter: `2-days` is none of 1-day/);
 
 step("another version, and what is no routine");
 const other = await invoke({type: "status", version: "4.0.1", renderId: "a", bucketName: render.bucketName});
 assert.equal(other.error, "Unhandled");
 assert.match(other.text, /Version mismatch.*remotion_version/s);
+assert.equal(JSON.parse(other.text).errorType, "InvalidRequest");
 const mismatch = JSON.parse((await invoke({type: "start", version: "4.0.1"})).text);
 assert.equal(mismatch.type, "error");
 assert.match(mismatch.message, /^Version mismatch/);

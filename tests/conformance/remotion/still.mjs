@@ -55,6 +55,8 @@ await assert.rejects(renderStillOnLambda({...common, composition: "Plan"}), /No 
 await assert.rejects(renderStillOnLambda({...common, frame: 30}), /frame 30/);
 await assert.rejects(renderStillOnLambda({...common, privacy: "public"}), /blocks public access/);
 await assert.rejects(renderStillOnLambda({...common, imageFormat: "gif"}), /imageFormat/);
+const outside = {bucketName: still.bucketName, key: "images/still.png"};
+await assert.rejects(renderStillOnLambda({...common, outName: outside}), /outName: the function's role may not write to/);
 
 step("the stream, byte for byte");
 const {client, sdk} = getAwsClient({region, service: "lambda"});

@@ -3,6 +3,7 @@
 pub(crate) mod aws;
 pub(crate) mod cloud;
 pub(crate) mod farm;
+pub(crate) mod signed;
 
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 
 use crate::env;
 use crate::local::isolation::{Room, SCRATCH_FOLDER, TASK_FOLDER};
+use crate::local::sessions::SessionCredentials;
 use crate::names::FunctionName;
 
 use super::super::model::{Code, Configuration};
@@ -38,6 +39,7 @@ pub(super) struct Environment {
     pub(super) output: Output,
     pub(super) pipe: Pipe,
     pub(super) runtime: RuntimeApi,
+    pub(super) started: Instant,
     pub(super) idle_since: Instant,
     pub(super) process: Process,
     _reader: JoinSet<()>,
@@ -72,6 +74,10 @@ impl Environment {
             return Err(invalid(&problem));
         }
         let internal = |error: std::io::Error| Failure::new("ServiceException", &error.to_string());
+        let role = &target.configuration.role;
+        let credentials = (shared.settings.role_credentials)(role, &target.function);
+        let credentials = credentials.map_err(internal)?;
+        let credentials = credentials.ok_or_else(Failure::role_not_assumable)?;
         let scratch = scratch_folder(shared).map_err(internal)?;
         let runtime = RuntimeApi::start().await.map_err(internal)?;
         let stream = log_stream(&target.version);
@@ -90,6 +96,7 @@ impl Environment {
         };
         let environment = Variables {
             target,
+            credentials: &credentials,
             folder: task,
             scratch: tmp,
             stream: &stream,
@@ -124,6 +131,7 @@ impl Environment {
             output,
             pipe,
             runtime,
+            started: Instant::now(),
             idle_since: Instant::now(),
             process,
             _reader: reader,
@@ -164,6 +172,7 @@ impl Environment {
 /// What an environment's variables are made of.
 struct Variables<'a> {
     target: &'a Target,
+    credentials: &'a SessionCredentials,
     folder: &'a Path,
     scratch: &'a Path,
     stream: &'a str,
@@ -190,10 +199,7 @@ impl Variables<'_> {
         }
         variables.extend(configuration.environment.clone().unwrap_or_default());
         let defined = [
-            (
-                "AWS_ACCESS_KEY_ID",
-                settings.credentials.access_key_id.clone(),
-            ),
+            ("AWS_ACCESS_KEY_ID", self.credentials.access_key_id.clone()),
             ("AWS_DEFAULT_REGION", region.clone()),
             ("AWS_ENDPOINT_URL", format!("http://{}", settings.address)),
             (
@@ -209,8 +215,9 @@ impl Variables<'_> {
             ("AWS_REGION", region),
             (
                 "AWS_SECRET_ACCESS_KEY",
-                settings.credentials.secret_access_key.clone(),
+                self.credentials.secret_access_key.clone(),
             ),
+            ("AWS_SESSION_TOKEN", self.credentials.token.clone()),
             ("LAMBDA_TASK_ROOT", folder.clone()),
             ("LAMBDA_RUNTIME_DIR", folder),
             ("TMPDIR", scratch),

@@ -54,6 +54,14 @@ impl Failure {
         Self::of_environment("Runtime.InvalidEntrypoint", request_id, what)
     }
 
+    /// The role is gone, or trusts Lambda no longer.
+    pub(super) fn role_not_assumable() -> Self {
+        Self::new(
+            "AccessDeniedException",
+            "The role defined for the function cannot be assumed by Lambda.",
+        )
+    }
+
     pub(super) fn shut_down(request_id: &str) -> Self {
         Self::of_environment(
             "Sandbox.Shutdown",

@@ -18,6 +18,7 @@ mod runtime_api;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -27,9 +28,9 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::local::credentials::Credentials;
 use crate::local::isolation::Isolation;
 use crate::local::logs::LogsHandle;
+use crate::local::sessions::SessionCredentials;
 use crate::local::store::Store;
 use crate::names::FunctionName;
 
@@ -46,6 +47,9 @@ const ENVIRONMENTS_MAX: u32 = 1_000;
 /// How long an environment waits for its next invocation before it is given up.
 const IDLE_MAX: Duration = Duration::from_secs(5 * 60);
 
+/// How long an environment is used again at most. AWS ends them every few hours; this is within what its credentials last.
+const ENVIRONMENT_AGE_MAX: Duration = Duration::from_secs(5 * 60 * 60);
+
 const REAP_EVERY: Duration = Duration::from_secs(10);
 
 /// How long a shutdown waits for log lines to be stored.
@@ -54,14 +58,18 @@ const SHUTDOWN_MAX: Duration = Duration::from_secs(3);
 /// Pieces of an answer that may wait for the client.
 const PIECES_MAX: usize = 16;
 
+/// Credentials of the role with this ARN for that function; nothing where Lambda may not assume the role.
+pub(crate) type RoleCredentials =
+    Box<dyn Fn(&str, &FunctionName) -> io::Result<Option<SessionCredentials>> + Send + Sync>;
+
 /// What running functions needs.
 pub(crate) struct ExecutorSettings {
     /// Where zips are and scratch folders are made.
     pub(crate) store: Store,
     /// The embedded cloud's own address, for the function's clients.
     pub(crate) address: SocketAddr,
-    /// What the function signs with.
-    pub(crate) credentials: Credentials,
+    /// What a function signs with.
+    pub(crate) role_credentials: RoleCredentials,
     /// Variables every function gets, for example where Chromium is.
     pub(crate) worker_environment: BTreeMap<String, String>,
     /// How functions are kept from this machine.
@@ -191,7 +199,8 @@ impl Shared {
     }
 
     fn put_back(&self, mut environment: Environment) {
-        if self.stop.is_cancelled() || !environment.process.is_running() {
+        let over = environment.started.elapsed() > ENVIRONMENT_AGE_MAX;
+        if self.stop.is_cancelled() || over || !environment.process.is_running() {
             return;
         }
         environment.idle_since = Instant::now();

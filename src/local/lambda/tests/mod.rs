@@ -10,6 +10,7 @@ use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 
 use crate::local::logs::LogsHandle;
+use crate::local::sessions::SessionCredentials;
 
 use super::*;
 
@@ -28,10 +29,13 @@ fn settings(folder: &std::path::Path) -> ExecutorSettings {
         logs: LogsHandle::new(store.clone()),
         store,
         address: ([127, 0, 0, 1], 1).into(),
-        credentials: crate::local::Credentials {
-            access_key_id: "id".to_owned(),
-            secret_access_key: "secret".to_owned(),
-        },
+        role_credentials: Box::new(|role, _| {
+            Ok((role == ROLE).then(|| SessionCredentials {
+                access_key_id: "id".to_owned(),
+                secret_access_key: "secret".to_owned(),
+                token: "token".to_owned(),
+            }))
+        }),
         worker_environment: std::collections::BTreeMap::new(),
         isolation: None,
     }
