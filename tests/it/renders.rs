@@ -160,8 +160,15 @@ fn only_what_goes_on_is_cancelled_and_only_what_has_ended_is_deleted() {
     renders(&project, &["cancel", "going"], 0);
     let stubborn = renders(&project, &["cancel", "stubborn"], 1);
     assert!(stubborn.contains("enableCancellation"), "{stubborn}");
-    let over = renders(&project, &["cancel", "done"], 1);
-    assert!(over.contains("It is done."), "{over}");
+    for (id, says) in [
+        ("done", ["It is done.", "rmx renders show done"]),
+        ("failed", ["It is failed.", "rmx renders resume failed"]),
+        ("dead", ["It is dead.", "rmx renders resume dead"]),
+        ("mine", ["It is unfinished.", "press Ctrl-C there"]),
+    ] {
+        let over = renders(&project, &["cancel", id], 1);
+        assert!(says.iter().all(|part| over.contains(part)), "{over}");
+    }
 
     let running = renders(&project, &["delete", "going", "--auto-approve"], 1);
     assert!(running.contains("rmx renders cancel going"), "{running}");
@@ -209,14 +216,15 @@ fn only_what_an_orchestrator_did_not_finish_is_taken_up_and_by_a_cloud_that_last
 
     let _serve = Serve::start(&project);
     for (id, says) in [
-        ("going", "It is running."),
-        ("done", "It is done."),
-        ("mine", "--resume mine"),
+        ("going", ["It is running.", "rmx renders watch going"]),
+        ("done", ["It is done.", "rmx renders show done"]),
+        ("mine", ["by `rmx render`", "--resume mine"]),
         // As one of an older rmx.
-        ("failed", "is not at s3://"),
+        ("failed", ["is not at s3://", "begin it anew"]),
     ] {
         let refused = renders(&project, &["resume", id], 1);
-        assert!(refused.contains(says), "{id}: {refused}");
+        let said = says.iter().all(|part| refused.contains(part));
+        assert!(said, "{id}: {refused}");
     }
     behind_its_back(&project, async |cloud| {
         let launch = json!({

@@ -245,6 +245,25 @@ impl Found {
         Some(&done.output_file)
     }
 
+    /// What can be done with it as it is.
+    fn next_step(&self) -> String {
+        let id = &self.id;
+        match self.status() {
+            "running" => {
+                format!("`rmx renders watch {id}` follows it, `rmx renders cancel {id}` ends it")
+            }
+            "failed" | "dead" => format!(
+                "`rmx renders resume {id}` renders what is missing, `rmx renders delete {id}` deletes it"
+            ),
+            "unfinished" => format!(
+                "if `rmx render` still drives it, press Ctrl-C there; `rmx renders delete {id}` deletes what is left of it"
+            ),
+            _ => format!(
+                "`rmx renders show {id}` tells of it, `rmx renders delete {id}` deletes it with its output"
+            ),
+        }
+    }
+
     /// What is said of a render that an `rmx render` drives, or drove, and whose options are known there alone.
     fn of_a_client(&self, what: &str) -> CommandError {
         let id = &self.id;
@@ -371,7 +390,8 @@ async fn cancel(
     if !found.is_running() {
         return Err(
             CommandError::error(format!("The render {id} does not go on"))
-                .detail(format!("It is {}.", found.status())),
+                .detail(format!("It is {}.", found.status()))
+                .hint(found.next_step()),
         );
     }
     if !cancellable {

@@ -49,7 +49,8 @@ pub(super) async fn resume(
         status => {
             return Err(
                 CommandError::error(format!("The render {id} cannot be taken up"))
-                    .detail(format!("It is {status}.")),
+                    .detail(format!("It is {status}."))
+                    .hint(found.next_step()),
             );
         }
     }
