@@ -57,6 +57,7 @@ fn part(path: &Path, range: Range<u64>) -> std::io::Result<ObjectReader> {
     File::open(path)?.read_exact_at(&mut bytes, range.start)?;
     Ok(ObjectReader {
         size_bytes,
+        etag: String::new(),
         content_type: None,
         body: Box::new(Cursor::new(bytes)),
     })

@@ -7,6 +7,7 @@
 
 mod authorities;
 mod bucket;
+mod called;
 mod conditional;
 mod error;
 mod expiry;

@@ -81,6 +81,8 @@ pub struct Object {
 pub struct ObjectReader {
     /// Size of what is being read: of the range, if one was asked for.
     pub size_bytes: u64,
+    /// Entity tag of the whole object, without quotes.
+    pub etag: String,
     /// `Content-Type`.
     pub content_type: Option<String>,
     /// The content, as it arrives.
@@ -191,6 +193,7 @@ impl Cloud {
             .map_err(|error| cloud_error("read the object", subject(bucket, key), &error))?;
         Ok(ObjectReader {
             size_bytes: size(answer.content_length),
+            etag: unquoted(answer.e_tag),
             content_type: answer.content_type,
             body: Box::new(answer.body.into_async_read()),
         })

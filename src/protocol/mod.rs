@@ -94,9 +94,11 @@ pub struct SiteObjects {
     pub bucket: BucketName,
     /// Key prefix that ends in `/`, for example `sites/hello/`.
     pub prefix: String,
-    /// Key of the site's manifest, which names the digest of every file.
-    pub manifest_key: String,
-    /// The site's identity: its manifest must say the same. Part of a worker's cache key: same digest, same page.
+    /// Key of the site's manifest, which names the digest of every file. Nothing for a site that somebody else uploaded: what it is
+    /// made of is what a listing shows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest_key: Option<String>,
+    /// The site's identity: its manifest, or a listing, must say the same. Part of a worker's cache key: same digest, same page.
     pub digest: Digest,
 }
 

@@ -80,6 +80,11 @@ pub fn manifest_key(site: &SiteName) -> String {
     format!("{OWN_PREFIX}{SITES}{site}.json")
 }
 
+/// The identity of a site that somebody else uploaded, of which nothing is known but the entity tag of each file by its path.
+pub fn listed_digest(etags: &BTreeMap<String, String>) -> Digest {
+    Digest::of(serde_json::to_vec(etags).expect("a map with text keys is JSON"))
+}
+
 impl SiteManifest {
     /// A claim on a site that is about to be uploaded for the first time.
     pub fn claim(lineage: Lineage) -> Self {

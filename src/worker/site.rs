@@ -1,7 +1,8 @@
 //! A site's files: from a folder, or from the bucket, fetched when the page first asks for them.
 //!
 //! A render draws one version of a site. An `apply` may replace its objects meanwhile, so what is fetched is compared
-//! with the manifest, and the manifest with the digest the render began with.
+//! with the manifest, and the manifest with the digest the render began with. A site that somebody else uploaded has no
+//! manifest; then a listing stands for it, and entity tags for the content.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
@@ -17,7 +18,7 @@ use super::failure::{TaskResult, internal, permanent, storage};
 use crate::cloud::Cloud;
 use crate::digest::Digest;
 use crate::protocol::{FailureKind, SiteObjects, TaskFailure};
-use crate::resource::site::{SiteFile, SiteManifest};
+use crate::resource::site::{SiteManifest, listed_digest};
 
 /// How much of an object is held in memory on its way to the disk.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -27,7 +28,7 @@ const PIECE_BYTES: usize = 64 * 1024;
 pub(super) enum Site {
     /// A folder on this machine.
     Folder(PathBuf),
-    /// Objects that `rmx apply` uploaded.
+    /// Objects that `rmx apply` uploaded, or somebody else.
     Bucket(Arc<BucketSite>),
     /// A public address: the page loads from there, nothing is served.
     Url(String),
@@ -64,10 +65,27 @@ async fn inside(folder: &Path, relative: &Path) -> std::io::Result<Option<PathBu
 pub(super) struct BucketSite {
     cloud: Cloud,
     objects: SiteObjects,
-    /// Path → what `rmx apply` uploaded there. Read when the first file is asked for.
-    files: OnceCell<BTreeMap<String, SiteFile>>,
-    /// Files by digest.
+    /// Path → what was uploaded there. Read when the first file is asked for.
+    files: OnceCell<BTreeMap<String, Content>>,
+    /// Files by [`Content::name`].
     kept: TempDir,
+}
+
+/// What a file's content has to be.
+#[derive(Debug, Clone)]
+enum Content {
+    Sha256(Digest),
+    Etag(String),
+}
+
+impl Content {
+    /// A file name that no other content has.
+    fn name(&self) -> String {
+        match self {
+            Self::Sha256(digest) => digest.to_string(),
+            Self::Etag(etag) => Digest::of(format!("etag {etag}")).to_string(),
+        }
+    }
 }
 
 impl BucketSite {
@@ -90,37 +108,65 @@ impl BucketSite {
     }
 
     async fn file(&self, path: &str) -> TaskResult<Option<PathBuf>> {
-        let files = self.files.get_or_try_init(|| self.manifest()).await?;
-        let Some(wanted) = files.get(path) else {
+        let files = self.files.get_or_try_init(|| self.contents()).await?;
+        // Remotion's own command bundles a site for the place where it lies: the page asks for /sites/NAME/bundle.js.
+        let relative = path.strip_prefix(&self.objects.prefix).unwrap_or(path);
+        let found = [path, relative].into_iter().find_map(|path| {
+            let wanted = files.get(path)?;
+            Some((path, wanted))
+        });
+        let Some((path, wanted)) = found else {
             return Ok(None);
         };
-        let file = self.kept.path().join(wanted.sha256.to_string());
+        let file = self.kept.path().join(wanted.name());
         if !tokio::fs::try_exists(&file).await.unwrap_or(false) {
-            self.fetch(path, wanted.sha256, &file).await?;
+            self.fetch(path, wanted, &file).await?;
         }
         Ok(Some(file))
     }
 
-    async fn manifest(&self) -> TaskResult<BTreeMap<String, SiteFile>> {
+    async fn contents(&self) -> TaskResult<BTreeMap<String, Content>> {
+        match &self.objects.manifest_key {
+            Some(key) => self.manifest(key).await,
+            None => self.listing().await,
+        }
+    }
+
+    async fn listing(&self) -> TaskResult<BTreeMap<String, Content>> {
         let SiteObjects {
             bucket,
-            manifest_key,
+            prefix,
             digest,
             ..
         } = &self.objects;
+        let etags = self.cloud.list_etags(bucket, prefix).await;
+        let etags = etags.map_err(|error| storage(&error))?;
+        if listed_digest(&etags) != *digest {
+            return Err(self.changed(prefix));
+        }
+        let contents = etags.into_iter();
+        Ok(contents
+            .map(|(path, etag)| (path, Content::Etag(etag)))
+            .collect())
+    }
+
+    async fn manifest(&self, manifest_key: &str) -> TaskResult<BTreeMap<String, Content>> {
+        let SiteObjects { bucket, digest, .. } = &self.objects;
         let found = self.cloud.get_object(bucket, manifest_key).await;
         let found = match found {
             Ok(bytes) => SiteManifest::parse(&bytes),
             Err(error) if error.is_not_found() => None,
             Err(error) => return Err(storage(&error)),
         };
-        found
-            .filter(|manifest| manifest.digest == Some(*digest))
-            .map(|manifest| manifest.files)
-            .ok_or_else(|| self.changed(manifest_key))
+        let found = found.filter(|manifest| manifest.digest == Some(*digest));
+        let files = found.ok_or_else(|| self.changed(manifest_key))?.files;
+        let contents = files.into_iter();
+        Ok(contents
+            .map(|(path, file)| (path, Content::Sha256(file.sha256)))
+            .collect())
     }
 
-    async fn fetch(&self, path: &str, wanted: Digest, file: &Path) -> TaskResult<()> {
+    async fn fetch(&self, path: &str, wanted: &Content, file: &Path) -> TaskResult<()> {
         let key = format!("{}{path}", self.objects.prefix);
         let object = self
             .cloud
@@ -135,7 +181,11 @@ impl BucketSite {
         let (found, partial) = save(&mut object.body, self.kept.path())
             .await
             .map_err(|error| internal(&format!("fetching s3://{bucket}/{key}"), error))?;
-        if found != wanted {
+        let as_wanted = match wanted {
+            Content::Sha256(digest) => found == *digest,
+            Content::Etag(etag) => object.etag == *etag,
+        };
+        if !as_wanted {
             return Err(self.changed(&key));
         }
         partial

@@ -347,7 +347,7 @@ impl Deployed {
             Some((spec, RecordStatus::Complete)) => Ok(SiteLocation::Bucket(SiteObjects {
                 bucket: spec.bucket.clone(),
                 prefix: site::prefix(&spec.name),
-                manifest_key: site::manifest_key(&spec.name),
+                manifest_key: Some(site::manifest_key(&spec.name)),
                 digest: spec.digest,
             })),
             Some((spec, RecordStatus::Pending)) => Err(incomplete(&Address::new(

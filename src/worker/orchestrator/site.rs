@@ -6,14 +6,18 @@ use crate::cloud::PutOptions;
 use crate::names::{BucketName, RenderId, SiteName};
 use crate::protocol::{SiteLocation, SiteObjects};
 use crate::render::props_key;
-use crate::resource::site::{SiteManifest, manifest_key, prefix};
+use crate::resource::site::{SiteManifest, listed_digest, manifest_key, prefix};
 use crate::wire::output::{expanded, own_site};
 use crate::wire::request::InputProps;
 
 /// Where clients leave props that are too large for an event.
 const PROPS_PREFIX: &str = "input-props/";
 
-/// The site that `serve_url` means. One of the farm's own is pinned to what it is now.
+/// What every site has. Whoever uploads one uploads this last.
+const PAGE: &str = "index.html";
+
+/// The site that `serve_url` means. One in the farm's bucket is pinned to what it is now: by its manifest if rmx uploaded it, and
+/// else, as after `npx remotion lambda sites create`, by what lies there.
 pub(super) async fn location(farm: &Farm, serve_url: &str) -> Result<SiteLocation, Failure> {
     let url = expanded(serve_url, &farm.bucket, farm.region());
     let Some(name) = own_site(&url, &farm.bucket, farm.region()) else {
@@ -24,20 +28,27 @@ pub(super) async fn location(farm: &Farm, serve_url: &str) -> Result<SiteLocatio
         bucket: farm.bucket.clone(),
     };
     let site: SiteName = name.parse().map_err(|_| absent())?;
-    let manifest = match farm
+    let manifest = farm
         .cloud
         .get_object(&farm.bucket, &manifest_key(&site))
-        .await
-    {
-        Ok(content) => SiteManifest::parse(&content),
-        Err(error) if error.is_not_found() => None,
+        .await;
+    let (manifest_key, digest) = match manifest {
+        Ok(content) => {
+            let manifest = SiteManifest::parse(&content);
+            let digest = manifest.and_then(|manifest| manifest.digest);
+            (Some(manifest_key(&site)), digest)
+        }
+        Err(error) if error.is_not_found() => {
+            let etags = farm.cloud.list_etags(&farm.bucket, &prefix(&site)).await?;
+            let complete = etags.contains_key(PAGE);
+            (None, complete.then(|| listed_digest(&etags)))
+        }
         Err(error) => return Err(error.into()),
     };
-    let digest = manifest.and_then(|manifest| manifest.digest);
     Ok(SiteLocation::Bucket(SiteObjects {
         bucket: farm.bucket.clone(),
         prefix: prefix(&site),
-        manifest_key: manifest_key(&site),
+        manifest_key,
         digest: digest.ok_or_else(absent)?,
     }))
 }

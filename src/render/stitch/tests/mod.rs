@@ -43,6 +43,7 @@ impl Shelf {
             Box::pin(async move {
                 Ok(ObjectReader {
                     size_bytes: content.len() as u64,
+                    etag: String::new(),
                     content_type: None,
                     body: Box::new(std::io::Cursor::new(content)),
                 })
@@ -355,6 +356,7 @@ async fn a_connection_that_breaks_is_taken_up_where_it_broke() {
         Box::pin(async move {
             Ok(ObjectReader {
                 size_bytes: part.len() as u64,
+                etag: String::new(),
                 content_type: None,
                 body: Box::new(std::io::Cursor::new(part)),
             })
