@@ -9,6 +9,7 @@
 
 mod build;
 mod check;
+mod edit;
 mod environment;
 mod format;
 mod keys;
@@ -34,6 +35,7 @@ use crate::names::{
     StageName,
 };
 
+pub use edit::edited;
 pub use format::format;
 #[cfg(test)]
 pub(crate) use load::parse_for_tests;

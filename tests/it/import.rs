@@ -1,6 +1,6 @@
 //! Taking over what exists: by name or ARN, never from another deployment by accident, and what the next plan says.
 
-use rmx::cloud::{Cloud, STACK_TAG, Tags};
+use rmx::cloud::{Cloud, FunctionCode, FunctionSettings, STACK_TAG, Tags};
 use serde_json::Value;
 
 use crate::plan::{CONFIG, apply, changes, project};
@@ -186,4 +186,169 @@ fn what_is_ours_by_its_tag_is_adopted() {
     apply(&project);
     project.write("remotion.toml", CONFIG);
     drop(project.rmx(&["destroy", "--auto-approve"]).expect_status(0));
+}
+
+const OFFICIAL_FUNCTION: &str = "remotion-render-4-0-526-mem3008mb-disk10240mb-120sec";
+const OFFICIAL_BUCKET: &str = "remotionlambda-useast1-abcdefghij";
+
+/// What `npx remotion lambda policies role | functions deploy | sites create` leave, by their names and settings.
+async fn by_remotion(cloud: &Cloud, function: &str) {
+    let role = rmx::resource::RoleSpec {
+        name: "remotion-lambda-role".parse().unwrap(),
+        path: "/".to_owned(),
+        permissions_boundary: None,
+        trust_policy: rmx::resource::role::trust_policy(),
+        policy: Value::Null,
+        other_policies: std::collections::BTreeMap::new(),
+        attached_policies: std::collections::BTreeSet::new(),
+    };
+    match cloud.create_role(&role, &Tags::new()).await {
+        Err(error) if error.kind != rmx::cloud::CloudErrorKind::AlreadyExists => panic!("{error}"),
+        _ => {}
+    }
+    let group = format!("/aws/lambda/{function}").parse().unwrap();
+    cloud.create_log_group(&group, &Tags::new()).await.unwrap();
+    cloud.set_retention(&group, Some(30)).await.unwrap();
+    let settings = FunctionSettings {
+        role_arn: "arn:aws:iam::000000000000:role/remotion-lambda-role".to_owned(),
+        runtime: "nodejs24.x".to_owned(),
+        handler: "index.handler".to_owned(),
+        architecture: "arm64".to_owned(),
+        memory_mb: 3008,
+        timeout_s: 120,
+        disk_mb: 10_240,
+        environment: std::collections::BTreeMap::new(),
+        layers: vec![
+            "arn:aws:lambda:us-east-1:678892195805:layer:remotion-binaries-chromium-arm64:39"
+                .to_owned(),
+        ],
+        subnet_ids: Vec::new(),
+        security_group_ids: Vec::new(),
+        log_group: format!("/aws/lambda/{function}"),
+        code_sha256: None,
+    };
+    let tags = [("remotion-lambda", "true"), ("remotion-version", "4.0.526")];
+    let tags = tags.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let code = FunctionCode::Inline(crate::support::farm::function_zip("exports.handler").into());
+    let name = function.parse().unwrap();
+    cloud
+        .create_function(&name, &settings, &code, &tags.into())
+        .await
+        .unwrap();
+}
+
+/// What was rendered there stays, and so does the role: other functions have it, too.
+#[test]
+fn a_deployment_of_remotion_lambda_is_found_and_taken_over_in_one_go() {
+    let project = project();
+    let nothing = import(&project, &["remotion", "--auto-approve"], 1);
+    assert!(
+        nothing.stderr.contains("begins with `remotion-render-`"),
+        "{nothing}"
+    );
+    behind_its_back(&project, async |cloud| {
+        by_remotion(&cloud, OFFICIAL_FUNCTION).await;
+        let bucket = OFFICIAL_BUCKET.parse().unwrap();
+        cloud.create_bucket(&bucket).await.unwrap();
+        let body = bytes::Bytes::from_static(b"film");
+        let options = rmx::cloud::PutOptions::default();
+        let put = cloud.put_object(&bucket, "renders/a/out.mp4", body, &options);
+        put.await.unwrap();
+    });
+    let asked = import(&project, &["remotion"], 64);
+    assert!(asked.stdout.contains("memory_mb = 3008"), "{asked}");
+    assert!(asked.stderr.contains("--auto-approve"), "{asked}");
+    assert_eq!(project.read("remotion.toml"), CONFIG);
+
+    let output = import(&project, &["remotion", "--auto-approve"], 0);
+    for line in [
+        "remotion-lambda-role, which is left alone",
+        &format!("log_group.main: imported /aws/lambda/{OFFICIAL_FUNCTION}\n"),
+        &format!("bucket.main: imported {OFFICIAL_BUCKET}\n"),
+        &format!("function.worker: imported {OFFICIAL_FUNCTION}\n"),
+    ] {
+        assert!(
+            output.stdout.contains(line),
+            "{line} is missing in\n{output}"
+        );
+    }
+    let config = project.read("remotion.toml");
+    for line in [
+        &format!("name = \"{OFFICIAL_FUNCTION}\"\n")[..],
+        "package = \"function\"\n",
+        "timeout_s = 120\n",
+        "disk_mb = 10240\n",
+        "remotion_version = \"4.0.526\"\n",
+        &format!("[bucket]\nname = \"{OFFICIAL_BUCKET}\"\n"),
+        "[logs]\nretention_days = 30\n",
+    ] {
+        assert!(config.contains(line), "{line} is missing in\n{config}");
+    }
+    // Done again it finds it done.
+    let again = import(&project, &["remotion", "--auto-approve"], 0);
+    assert!(!again.stdout.contains("imported"), "{again}");
+    assert_eq!(project.read("remotion.toml"), config);
+
+    let plan = changes(&project);
+    for line in [
+        "  # role.main will be created\n",
+        "  # bucket.main will be updated in-place\n",
+        "  # function.worker will be updated in-place\n",
+        "layers",
+        "Plan: 2 to add, 2 to change, 0 to destroy.",
+    ] {
+        assert!(plan.contains(line), "{line} is missing in\n{plan}");
+    }
+    assert!(!plan.contains("# log_group.main"), "{plan}");
+    apply(&project);
+    behind_its_back(&project, async |cloud| {
+        let bucket = OFFICIAL_BUCKET.parse().unwrap();
+        let kept = cloud
+            .get_object(&bucket, "renders/a/out.mp4")
+            .await
+            .unwrap();
+        assert_eq!(&kept[..], b"film");
+        let role = "remotion-lambda-role".parse().unwrap();
+        let role = cloud.role(&role).await.unwrap().unwrap();
+        assert!(role.tags.is_empty(), "{role:?}");
+        let name = OFFICIAL_FUNCTION.parse().unwrap();
+        let function = cloud.function(&name).await.unwrap().unwrap();
+        let settings = function.settings;
+        assert_eq!(
+            (&settings.runtime[..], settings.layers.len()),
+            ("provided.al2023", 0)
+        );
+    });
+}
+
+#[test]
+fn of_several_deployments_of_remotion_lambda_one_is_named() {
+    let project = project();
+    let newer = OFFICIAL_FUNCTION.replace("4-0-526", "4-0-527");
+    let both = newer.clone();
+    behind_its_back(&project, async move |cloud| {
+        by_remotion(&cloud, OFFICIAL_FUNCTION).await;
+        by_remotion(&cloud, &both).await;
+        cloud
+            .create_bucket(&OFFICIAL_BUCKET.parse().unwrap())
+            .await
+            .unwrap();
+    });
+    let which = import(&project, &["remotion", "--auto-approve"], 64);
+    for told in [OFFICIAL_FUNCTION, &newer, "rmx import remotion NAME"] {
+        assert!(which.stderr.contains(told), "{told} is missing in\n{which}");
+    }
+    drop(import(&project, &["remotion", &newer, "--auto-approve"], 0));
+    let other = import(
+        &project,
+        &["remotion", OFFICIAL_FUNCTION, "--auto-approve"],
+        1,
+    );
+    assert!(other.stderr.contains("records another farm"), "{other}");
+    assert!(project.read("remotion.toml").contains(&newer));
+    let nameless = import(&project, &["bucket.main"], 64);
+    assert!(
+        nameless.stderr.contains("rmx import bucket.main NAME"),
+        "{nameless}"
+    );
 }

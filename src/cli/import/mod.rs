@@ -1,6 +1,9 @@
 //! `rmx import`: takes over what exists already.
 
+mod remotion;
+
 use std::collections::BTreeMap;
+use std::str::FromStr;
 
 use serde_json::json;
 
@@ -12,25 +15,32 @@ use crate::plan::desired::Ingredients;
 use crate::resource::{Address, Resource, ResourceKind};
 use crate::state::{CloudIdentity, State};
 
-use super::context::Context;
-use super::error::{CommandError, ExitStatus};
-use super::farm;
-use super::lock::{LockOptions, stopped, unless_stopped, with_lock};
-use super::recorded::{self, state_store};
-use super::rollback::require_same_cloud;
-use super::view;
+use crate::cli::context::Context;
+use crate::cli::error::{CommandError, ExitStatus};
+use crate::cli::farm;
+use crate::cli::lock::{LockOptions, stopped, unless_stopped, with_lock};
+use crate::cli::recorded::{self, state_store};
+use crate::cli::rollback::require_same_cloud;
+use crate::cli::view;
 
 /// Take over a bucket, role, log group or function that exists already
 ///
 /// The object gets the tag `rmx:stack` of this deployment and a record in the state; nothing else of it is changed. The
 /// next `rmx plan` shows what the configuration would change of it, in place. It must have the name that the configuration
 /// gives to the resource.
+///
+/// `rmx import remotion` looks for what Remotion Lambda's own commands deployed, by the names that they give, writes its names
+/// and settings into the configuration, and takes over function, bucket and log group.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ImportArgs {
-    /// As which resource, for example bucket.main
-    address: Address,
-    /// The object's name or ARN
-    id: String,
+    /// As which resource, for example bucket.main; or `remotion`
+    #[arg(value_name = "ADDRESS")]
+    what: What,
+    /// The object's name or ARN; of `remotion`, the name of its function if it has several
+    id: Option<String>,
+    /// Do not ask whether what `remotion` finds is meant
+    #[arg(long)]
+    auto_approve: bool,
     /// Take it even if it belongs to another deployment of rmx
     #[arg(long)]
     force: bool,
@@ -38,9 +48,46 @@ pub(crate) struct ImportArgs {
     lock: LockOptions,
 }
 
+/// What is imported.
+#[derive(Debug, Clone)]
+enum What {
+    /// One object, as this resource.
+    One(Address),
+    /// A deployment of Remotion Lambda's own commands.
+    Remotion,
+}
+
+impl FromStr for What {
+    type Err = <Address as FromStr>::Err;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "remotion" => Ok(Self::Remotion),
+            address => address.parse().map(Self::One),
+        }
+    }
+}
+
 pub(crate) async fn cmd_import(
     context: &Context,
     args: &ImportArgs,
+) -> Result<ExitStatus, CommandError> {
+    match (&args.what, &args.id) {
+        (What::Remotion, _) => remotion::import(context, args).await,
+        (What::One(address), Some(id)) => import(context, args, address, id).await,
+        (What::One(address), None) => Err(CommandError::usage("What is to be imported?")
+            .detail(format!(
+                "The name of the object that becomes {address} is missing."
+            ))
+            .hint(format!("rmx import {address} NAME"))),
+    }
+}
+
+async fn import(
+    context: &Context,
+    args: &ImportArgs,
+    address: &Address,
+    id: &str,
 ) -> Result<ExitStatus, CommandError> {
     let config = context.config()?;
     let farm = farm::connect(context, &config).await?;
@@ -48,7 +95,6 @@ pub(crate) async fn cmd_import(
     let outcome = with_lock(context, &store, "rmx import", &args.lock, async |store| {
         let mut state = store.state().clone();
         require_same_cloud(&state, &farm.identity)?;
-        let address = &args.address;
         if state.records.contains_key(address) {
             return Err(CommandError::error("The state records that already")
                 .detail(format!("There is a `{address}` in it."))
@@ -57,7 +103,7 @@ pub(crate) async fn cmd_import(
         let desired = desired(&config, &farm.identity);
         let wanted = desired.resources.get(address);
         let wanted = wanted.ok_or_else(|| not_declared(address))?;
-        let name = name(address.kind, &args.id, &farm.identity)?;
+        let name = name(address.kind, id, &farm.identity)?;
         require_name(address, wanted, &name)?;
 
         let import = Import {
@@ -69,7 +115,13 @@ pub(crate) async fn cmd_import(
         let mut save = async |state: &mut State| Ok(store.save(state).await?);
         let importing = apply::import(import, &farm.cloud, &farm.identity, &mut state, &mut save);
         match unless_stopped(context, &lost, importing).await {
-            Some(imported) => told(context, address, &name, &imported?),
+            Some(imported) => {
+                told(context, address, &name, &imported?)?;
+                context
+                    .ui
+                    .say("`rmx plan` shows what the configuration would change of it.");
+                Ok(ExitStatus::Success)
+            }
             None => Err(stopped(store, half_way(address, &name), true)),
         }
     });
@@ -176,7 +228,7 @@ fn told(
     address: &Address,
     name: &str,
     imported: &Imported,
-) -> Result<ExitStatus, CommandError> {
+) -> Result<(), CommandError> {
     let from = match imported {
         Imported::Taken { from } => from.as_deref(),
         Imported::Ours => None,
@@ -188,7 +240,7 @@ fn told(
             "taken_from": from,
             "was_ours": *imported == Imported::Ours,
         }))?;
-        return Ok(ExitStatus::Success);
+        return Ok(());
     }
     let how = match (imported, from) {
         (Imported::Ours, _) => " (it was ours already)".to_owned(),
@@ -197,11 +249,7 @@ fn told(
     };
     context
         .ui
-        .print(format_args!("{address}: imported {name}{how}"))?;
-    context
-        .ui
-        .say("`rmx plan` shows what the configuration would change of it.");
-    Ok(ExitStatus::Success)
+        .print(format_args!("{address}: imported {name}{how}"))
 }
 
 impl From<ImportError> for CommandError {
