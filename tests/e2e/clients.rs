@@ -54,6 +54,14 @@ fn node(farm: &Farm, serve: &Serve, script: &str) {
     run(farm, serve, Command::new("node").arg(folder.join(script)));
 }
 
+/// The same with a script in Python.
+fn python(farm: &Farm, serve: &Serve, script: &str) {
+    let python =
+        std::env::var("RMX_TEST_PYTHON").expect("RMX_TEST_PYTHON is not set: scripts/test sets it");
+    let script = peer::root().join("tests/conformance/remotion").join(script);
+    run(farm, serve, Command::new(python).arg(script));
+}
+
 /// As Remotion Lambda's own tools would call them, which find nothing else.
 const OFFICIAL_NAMES: (&str, &str) = (
     "remotion-render-4-0-527-mem2048mb-disk2048mb-240sec",
@@ -103,6 +111,39 @@ fn the_official_command_line_finds_and_drives_a_farm_with_names_like_its_own() {
     node(&farm, &serve, "cli.mjs");
     assert_eq!(numbers(&farm.path("cli.mp4")), Vec::from_iter(0..10));
     assert_eq!(numbers(&farm.path("cli.png")), [5]);
+}
+
+/// Its bundles are made for the place where they lie, and nothing says what they were made of.
+#[test]
+fn a_site_of_the_official_command_line_is_rendered_and_no_plan_touches_it() {
+    let site = nasty();
+    let farm = Farm::called(site.path(), OFFICIAL_NAMES);
+    add_project(&farm);
+    let serve = Serve::start(&farm);
+    let unchanged = || {
+        let planned = farm.rmx(&["plan", "--detailed-exitcode"]);
+        let said = String::from_utf8_lossy(&planned.stdout);
+        assert!(said.contains("No changes."), "{said}");
+        farm.rmx(&["apply", "--auto-approve"]);
+    };
+    sites(&farm, &serve, "create");
+    unchanged();
+    sites(&farm, &serve, "remove");
+    assert_eq!(peer::decoded_frames(&farm.path("title.mp4")).len(), 10);
+    unchanged();
+}
+
+/// Puts a Remotion project beside the farm's configuration.
+fn add_project(farm: &Farm) {
+    let project = peer::root().join("tests/conformance/remotion/project");
+    std::fs::create_dir(farm.path("src")).unwrap();
+    std::fs::copy(project.join("index.js"), farm.path("src/index.js")).unwrap();
+}
+
+/// Has sites.mjs do `what`.
+fn sites(farm: &Farm, serve: &Serve, what: &str) {
+    let script = peer::root().join("tests/conformance/remotion/sites.mjs");
+    run(farm, serve, Command::new("node").arg(script).arg(what));
 }
 
 #[test]
@@ -170,13 +211,20 @@ fn the_official_python_client_renders_on_a_farm_of_rmx() {
     let site = nasty();
     let farm = Farm::of(site.path());
     let serve = Serve::start(&farm);
-    let python =
-        std::env::var("RMX_TEST_PYTHON").expect("RMX_TEST_PYTHON is not set: scripts/test sets it");
-    let script = peer::root().join("tests/conformance/remotion/client.py");
-    run(&farm, &serve, Command::new(python).arg(script));
+    python(&farm, &serve, "client.py");
     let expected: Vec<u32> = (0..30).collect();
     assert_eq!(numbers(&farm.path("python.mp4")), expected);
     assert_eq!(numbers(&farm.path("python.png")), [7]);
+}
+
+/// This client names what is too large for an event by its content.
+#[test]
+fn renders_that_share_their_props_do_not_take_them_from_each_other() {
+    let site = nasty();
+    let farm = Farm::called(site.path(), OFFICIAL_NAMES);
+    let serve = Serve::start(&farm);
+    python(&farm, &serve, "shared.py");
+    assert_eq!(numbers(&farm.path("shared.mp4")), [3, 3]);
 }
 
 /// The chunks that the progress document of a render names.
