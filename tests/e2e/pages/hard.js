@@ -40,6 +40,23 @@
     };
   });
 
+  // Two bright boxes that hardly move. All changes of the one, and of what is in the other, take their time.
+  scene("Transits", (container) => {
+    const draw = numbered(container);
+    const boxes = ["0", "160px"].map((left) => {
+      const box = below(container, "div");
+      Object.assign(box.style, {left, width: "160px", background: "white"});
+      return box;
+    });
+    const inner = boxes[1].appendChild(document.createElement("div"));
+    Object.assign(inner.style, {width: "160px", height: "90px", background: "silver"});
+    boxes[0].style.transition = inner.style.transition = "all 2s";
+    return (frame) => {
+      draw(frame);
+      for (const box of boxes) box.style.transform = `scale(${1 + frame / 1e8})`;
+    };
+  });
+
   scene("Allocates", (container) => {
     const draw = numbered(container);
     return (frame) => {
