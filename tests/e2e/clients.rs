@@ -147,6 +147,37 @@ fn sites(farm: &Farm, serve: &Serve, what: &str) {
 }
 
 #[test]
+fn what_the_official_command_line_deployed_is_taken_over_and_renders_with_rmx() {
+    let site = nasty();
+    let mut farm = Farm::declared(site.path());
+    add_project(&farm);
+    let serve = Serve::start(&farm);
+    node(&farm, &serve, "deploy.mjs");
+    let imported = farm.rmx(&["import", "remotion", "--auto-approve"]);
+    let imported = String::from_utf8(imported.stdout).unwrap();
+    let function = format!("function.worker: imported {}\n", OFFICIAL_NAMES.0);
+    assert!(imported.contains(&function), "{imported}");
+    let (_, bucket) = imported.split_once("bucket.main: imported ").unwrap();
+    let bucket = bucket.lines().next().unwrap().to_owned();
+    farm.names = (OFFICIAL_NAMES.0, bucket.leak());
+
+    let planned = String::from_utf8(farm.rmx(&["plan"]).stdout).unwrap();
+    for line in [
+        "# function.worker will be updated in-place",
+        "# bucket.main will be updated in-place",
+        "# role.main will be created",
+        "0 to destroy.",
+    ] {
+        assert!(planned.contains(line), "{line} is missing in\n{planned}");
+    }
+    farm.rmx(&["apply", "--auto-approve"]);
+    sites(&farm, &serve, "remove");
+    assert_eq!(peer::decoded_frames(&farm.path("title.mp4")).len(), 10);
+    drop(serve);
+    farm.assert_quiet();
+}
+
+#[test]
 fn the_official_javascript_client_gets_every_codec() {
     let site = nasty();
     let farm = Farm::of(site.path());

@@ -59,18 +59,27 @@ impl Farm {
     }
 
     fn with_workers(site: &Path, function: &str) -> Self {
+        let farm = Self::configured(site, function);
+        farm.rmx(&["apply", "--auto-approve"]);
+        farm
+    }
+
+    /// The same project before anything is applied.
+    pub(crate) fn declared(site: &Path) -> Self {
+        Self::configured(site, "")
+    }
+
+    fn configured(site: &Path, function: &str) -> Self {
         let folder = peer::folder();
         let config = format!(
             "project = \"farm\"\n{function}\n[[site]]\nname = \"site\"\nfolder = {:?}\n",
             site.to_str().unwrap()
         );
         std::fs::write(folder.path().join("remotion.toml"), config).unwrap();
-        let farm = Self {
+        Self {
             folder,
             names: ("rmx-farm:live", "rmx-farm-000000000000-us-east-1"),
-        };
-        farm.rmx(&["apply", "--auto-approve"]);
-        farm
+        }
     }
 
     /// A file of the project.
