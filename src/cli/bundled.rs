@@ -53,8 +53,28 @@ pub(super) fn package_source(context: &Context, config: &Config) -> PackageSourc
     }
 }
 
+/// The heading and the way out where a program for `found` is to run on `wanted`.
+pub(super) fn wrong_machine(found: &str, wanted: &str) -> (String, String) {
+    let heading = format!("The function's package is for {found}, its architecture is {wanted}");
+    let build = format!(
+        "build it for {wanted} (`scripts/build-worker {wanted}`, `rmx package build` with a recipe for {wanted})"
+    );
+    // Machines that Lambda does not have cannot be set.
+    let hint = match found {
+        "arm64" | "x86_64" => {
+            format!("{build}, or set `architecture = \"{found}\"` under [function]")
+        }
+        _ => build,
+    };
+    (heading, hint)
+}
+
 impl From<BundleError> for CommandError {
     fn from(error: BundleError) -> Self {
+        if let BundleError::WrongMachine { found, wanted, .. } = &error {
+            let (heading, hint) = wrong_machine(found, wanted);
+            return Self::error(heading).cause(error).hint(hint);
+        }
         let hint = match &error {
             BundleError::NoFolder(_) => {
                 "make the folder, or name another one in the configuration; \
@@ -72,10 +92,11 @@ impl From<BundleError> for CommandError {
             BundleError::OwnData(_) | BundleError::TooManyFiles { .. } => {
                 "name a folder that holds nothing but what is to be uploaded"
             }
-            BundleError::TooLarge { .. } => "make it smaller, or move part of it to a layer",
-            BundleError::WrongMachine { .. } => {
-                "set `architecture` under [function] to what the program is made for, or build it for that"
+            BundleError::TooLarge { .. } => {
+                "`rmx package show FOLDER` tells what each component takes: build it again with `--without NAME`; what a layer brings \
+                 counts too"
             }
+            BundleError::WrongMachine { .. } => unreachable!("it was told above"),
             BundleError::Changed(_) => "run the same command again when nothing writes to it",
             BundleError::Read { .. } | BundleError::Write { .. } => {
                 "mend what is named above, then run the same command again"

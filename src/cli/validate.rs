@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::bundle::BundleError;
 use crate::config::{self, Config, ConfigError};
 
-use super::bundled::package_source;
+use super::bundled::{package_source, wrong_machine};
 use super::context::Context;
 use super::error::{CommandError, ExitStatus};
 use super::ui::{Style, Ui};
@@ -46,11 +46,18 @@ fn checked_package(context: &Context, config: &Config) -> Result<(), BundleError
 }
 
 fn diagnostic(error: &BundleError) -> Value {
+    let (summary, help) = match error {
+        BundleError::WrongMachine { found, wanted, .. } => wrong_machine(found, wanted),
+        _ => (
+            "The function's package cannot be read".to_owned(),
+            "mend what is named above".to_owned(),
+        ),
+    };
     json!({
         "severity": "error",
-        "summary": "the function package cannot be used",
+        "summary": summary,
         "detail": error.to_string(),
-        "help": "set `architecture` under [function] to what the package is made for, or build it for that",
+        "help": help,
     })
 }
 

@@ -283,8 +283,10 @@ fn a_component_is_fetched_once_and_checked() {
         wrong.stderr.contains(&format!("has the SHA-256 {digest}")),
         "{wrong}"
     );
-    let kept: Vec<_> = std::fs::read_dir(cache(&project)).unwrap().collect();
-    assert_eq!(kept.len(), 1);
+    let kept = std::fs::read_dir(cache(&project)).unwrap();
+    let kept = kept.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let kept: Vec<String> = kept.filter(|name| !name.ends_with(".lock")).collect();
+    assert_eq!(kept, [digest.to_string()]);
     assert_eq!(project.read("package-x86_64/a.txt"), "a");
 }
 
@@ -297,9 +299,11 @@ fn a_client_that_is_missing_is_named() {
         (".npm = \"a@1.0.0\"", "install Node.js"),
         (".pypi = \"a==1.0.0\"", "install Python's pip"),
         (".debian = \"a=1.0.0\"", "build on Debian"),
+        (".file = \"a.deb\"", "build on Debian"),
         (".url = \"https://example.org/a.tar\"", "install curl"),
     ] {
         let text = component("a", source, "{ from = \"a\", to = \"a\" }");
+        project.write("a.deb", "a");
         let digest = Digest::of("a");
         project.write(
             "recipe.toml",
@@ -474,7 +478,7 @@ fn what_cannot_be_built_is_told_and_what_was_there_stays() {
     assert!(!project.path().join("package-x86_64").exists());
     // Nothing is left beside it either.
     let hidden = std::fs::read_dir(project.path()).unwrap().flatten();
-    let hidden = hidden.filter(|entry| entry.file_name().to_string_lossy().starts_with(".package"));
+    let hidden = hidden.filter(|entry| entry.file_name().to_string_lossy().starts_with(".rmx-"));
     assert_eq!(hidden.count(), 0);
 
     project.write("recipe.toml", &recipe(&[]));
@@ -500,15 +504,59 @@ fn what_cannot_be_built_is_told_and_what_was_there_stays() {
         .rmx(&["package", "show", "package-x86_64"])
         .expect_status(1);
     assert!(none.stderr.contains("did not make it"), "{none}");
+    assert!(
+        none.stderr.contains("Cannot show the function package"),
+        "{none}"
+    );
+    let none = project
+        .rmx(&["package", "verify", "package-x86_64"])
+        .expect_status(1);
+    assert!(
+        none.stderr.contains("Cannot verify the function package"),
+        "{none}"
+    );
 }
 
 #[test]
 fn a_package_for_another_machine_is_refused() {
     let project = TestProject::new();
-    std::fs::write(project.path().join("worker"), arm64_program()).unwrap();
     project.write("recipe.toml", &recipe(&[]));
+    worker(&project);
+    built(&project, &[]);
+    let package = project.path().join("package-x86_64");
+    let there = std::fs::read(package.join("rmx-package.json")).unwrap();
+    std::fs::write(project.path().join("worker"), arm64_program()).unwrap();
     let output = build(&project, &[]).expect_status(1);
-    assert!(output.stderr.contains("is a program for arm64"), "{output}");
+    for told in [
+        "The worker is for arm64, the recipe for x86_64",
+        "`scripts/build-worker x86_64`",
+        "a package for arm64",
+    ] {
+        assert!(
+            output.stderr.contains(told),
+            "{told} is missing in\n{output}"
+        );
+    }
+    worker(&project);
+    std::fs::write(project.path().join("tool"), arm64_program()).unwrap();
+    let tool = component("tool", ".file = \"tool\"", "{ to = \"bin/tool\" }");
+    project.write("recipe.toml", &recipe(&[tool]));
+    let output = build(&project, &[]).expect_status(1);
+    for told in [
+        "Component `tool` is for arm64, the recipe for x86_64",
+        "`bin/tool` is a program for arm64",
+        "take that component for x86_64",
+    ] {
+        assert!(
+            output.stderr.contains(told),
+            "{told} is missing in\n{output}"
+        );
+    }
+    assert_eq!(
+        std::fs::read(package.join("rmx-package.json")).unwrap(),
+        there
+    );
+    std::fs::write(package.join("bootstrap"), arm64_program()).unwrap();
     let verified = project
         .rmx(&["package", "verify", "package-x86_64"])
         .expect_status(1);
@@ -565,7 +613,14 @@ fn validate_tells_a_package_for_another_machine() {
     config("x86_64");
     let wrong = project.rmx(&["validate"]).expect_status(1);
     let expected = "is a program for arm64, the function's architecture is x86_64";
-    assert!(wrong.stderr.contains(expected), "{wrong}");
+    for told in [
+        expected,
+        "The function's package is for arm64, its architecture is x86_64",
+        "`scripts/build-worker x86_64`",
+        "`architecture = \"arm64\"` under [function]",
+    ] {
+        assert!(wrong.stderr.contains(told), "{told} is missing in\n{wrong}");
+    }
     let wrong = json(&project.rmx(&["validate", "--json"]).expect_status(1));
     assert_eq!(wrong["valid"], false);
     let detail = wrong["diagnostics"][0]["detail"].as_str().unwrap();
@@ -619,6 +674,7 @@ fn a_full_disk_is_told_and_the_cache_stays() {
             .contains("no space left on device"),
         "{full}"
     );
+    assert!(full.stderr.contains("is there room on its disk?"), "{full}");
     // What was there is there.
     assert_eq!(project.read("package-x86_64/a"), "a");
     project.write("recipe.toml", &recipe(&[npm]));
@@ -650,6 +706,16 @@ fn a_package_that_lambda_would_not_unpack_is_refused() {
         );
     }
     built(&project, &["--without", "large"]);
+    // What grew afterwards is found too, with what could be left out.
+    let grown = project.path().join("package-x86_64/bootstrap");
+    let file = std::fs::File::options().write(true).open(grown).unwrap();
+    file.set_len(262_144_001).unwrap();
+    let grown = project
+        .rmx(&["package", "verify", "package-x86_64"])
+        .expect_status(1);
+    for told in ["layers included", "leave out more than one component"] {
+        assert!(grown.stderr.contains(told), "{told} is missing in\n{grown}");
+    }
     // What is there stays where the next one is refused.
     drop(build(&project, &[]).expect_status(1));
     let there = project
@@ -715,4 +781,86 @@ fn a_plan_tells_the_size_of_new_code_part_by_part() {
     drop(project.rmx(&["apply", "--auto-approve"]).expect_status(0));
     let plan = project.rmx(&["plan"]).expect_status(0);
     assert!(!plan.stdout.contains("Size of"), "{plan}");
+}
+
+/// Whoever is killed can take nothing with them: curl lives on, and what it writes is no other build's.
+#[test]
+fn a_download_whose_build_was_killed_is_waited_for() {
+    let project = TestProject::new();
+    worker(&project);
+    let content = tgz(&[("a.txt", "a", 0o644)], 0);
+    let listener = recipe_by_url(&project, &content);
+    let arguments = ["package", "build", "recipe.toml", "--worker", "worker"];
+    let mut killed = project.command(&arguments).spawn().unwrap();
+    let (mut stream, _) = listener.accept().unwrap();
+    let _ = stream.read(&mut [0; 1024]).unwrap();
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n",
+        content.len()
+    );
+    let (first, rest) = content.split_at(content.len() / 2);
+    stream
+        .write_all(&[head.as_bytes(), first].concat())
+        .unwrap();
+    killed.kill().unwrap();
+    let _ended = killed.wait().unwrap();
+    std::thread::scope(|scope| {
+        let next = scope.spawn(|| build(&project, &[]));
+        // It has time to come, and to write where it must not.
+        std::thread::sleep(std::time::Duration::from_secs(1));
+        stream.write_all(rest).unwrap();
+        let output = next.join().unwrap();
+        assert_eq!(output.status, Some(0), "{output}");
+    });
+    assert_eq!(project.read("package-x86_64/a.txt"), "a");
+    listener.set_nonblocking(true).unwrap();
+    assert!(listener.accept().is_err(), "it was asked for twice");
+}
+
+#[test]
+fn what_killed_builds_left_behind_is_swept() {
+    let mut project = TestProject::new();
+    worker(&project);
+    let archive = tgz(&[("package/a.txt", "a", 0o644)], 0);
+    std::fs::write(project.path().join("a.tgz"), &archive).unwrap();
+    let digest = Digest::of(&archive);
+    let source = component(
+        "a",
+        ".npm = \"a@1.0.0\"",
+        "{ from = \"package/a.txt\", to = \"a.txt\" }",
+    );
+    project.write(
+        "recipe.toml",
+        &recipe(&[format!("{source}sha256 = \"{digest}\"\n")]),
+    );
+    // A client that tells when it has begun, and then takes its time.
+    let begun = project.path().join("begun");
+    client(
+        &mut project,
+        "npm",
+        &format!("echo half > half\ntouch {}\nexec sleep 20", begun.display()),
+    );
+    let arguments = ["package", "build", "recipe.toml", "--worker", "worker"];
+    let mut killed = project.command(&arguments).spawn().unwrap();
+    for _ in 0..600 {
+        if begun.exists() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    killed.kill().unwrap();
+    let _ended = killed.wait().unwrap();
+    let left = || {
+        let entries = std::fs::read_dir(cache(&project)).unwrap().flatten();
+        let names = entries.map(|entry| entry.file_name().into_string().unwrap());
+        names.filter(|name| name.starts_with(".fetching-")).count()
+    };
+    assert_eq!(left(), 1);
+    project.write(".rmx-package-dead/bin/headless_shell", "-");
+    let script = format!("cp {}/a.tgz a-1.0.0.tgz", project.path().display());
+    let path = project.write("clients/npm", &format!("#!/bin/sh\n{script}\n"));
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    built(&project, &[]);
+    assert_eq!(left(), 0);
+    assert!(!project.path().join(".rmx-package-dead").exists());
 }

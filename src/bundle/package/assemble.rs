@@ -4,11 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::cache::Cache;
+use super::growing::Growing;
 use super::manifest::{FORMAT_VERSION, MANIFEST_NAME, Manifest, NOTICE_NAME, Part};
 use super::recipe::{Component, Recipe, Source};
 use super::{PackageError, fetch, unpack};
-use crate::bundle::UNZIPPED_BYTES_MAX;
 use crate::bundle::tree::Tree;
+use crate::bundle::{BundleError, UNZIPPED_BYTES_MAX, program};
 
 /// How a package is built.
 #[derive(Debug, Clone, Copy)]
@@ -60,13 +61,11 @@ pub async fn build(
     progress: &dyn Fn(Progress<'_>),
 ) -> Result<Manifest, PackageError> {
     require_replaceable(target)?;
+    require_worker(options)?;
     let mut sources = Vec::new();
     for name in options.names {
         let component = &options.recipe.components[name];
         let path = match component.source {
-            Source::Worker if !options.worker.is_file() => {
-                return Err(PackageError::NoWorker(options.worker.to_owned()));
-            }
             Source::Worker => options.worker.to_owned(),
             _ => {
                 let BuildOptions { recipe, cache, .. } = options;
@@ -78,14 +77,23 @@ pub async fn build(
     let parent = target.parent().filter(|path| !path.as_os_str().is_empty());
     let parent = parent.unwrap_or(Path::new("."));
     fs::create_dir_all(parent).map_err(PackageError::writing(parent))?;
-    let growing = tempfile::Builder::new()
-        .prefix(".package-")
-        .tempdir_in(parent)
-        .map_err(PackageError::writing(parent))?;
+    let growing = Growing::new(parent, ".rmx-package-")?;
     let mut components = Vec::new();
     for (name, component, path) in sources {
         progress(Progress::Placing { component: name });
-        components.push(part(name, component, path, growing.path()).await?);
+        let part = part(name, component, path, growing.path()).await?;
+        for file in part.files.keys() {
+            let path = growing.path().join(file);
+            require_machine(&path, options.recipe, |found, wanted| {
+                PackageError::Machine {
+                    component: name.clone(),
+                    file: file.clone(),
+                    found,
+                    wanted,
+                }
+            })?;
+        }
+        components.push(part);
     }
     let manifest = Manifest {
         format_version: FORMAT_VERSION,
@@ -105,8 +113,7 @@ pub async fn build(
     if target.exists() {
         fs::remove_dir_all(target).map_err(PackageError::writing(target))?;
     }
-    fs::rename(growing.path(), target).map_err(PackageError::writing(target))?;
-    let _moved = growing.keep();
+    growing.become_at(target)?;
     open_to_read(target)?;
     Ok(manifest)
 }
@@ -159,6 +166,43 @@ fn open_to_read(target: &Path) -> Result<(), PackageError> {
     use std::os::unix::fs::PermissionsExt as _;
     fs::set_permissions(target, fs::Permissions::from_mode(0o755))
         .map_err(PackageError::writing(target))
+}
+
+/// Requires a worker for the recipe's machine, if the package is to have one: before a hundred megabytes are fetched for it.
+fn require_worker(options: BuildOptions<'_>) -> Result<(), PackageError> {
+    let BuildOptions { recipe, worker, .. } = options;
+    let source = |name: &String| &recipe.components[name].source;
+    if !options
+        .names
+        .iter()
+        .map(source)
+        .any(|source| *source == Source::Worker)
+    {
+        return Ok(());
+    }
+    let path = worker.to_owned();
+    if !worker.is_file() {
+        return Err(PackageError::NoWorker(path));
+    }
+    require_machine(worker, recipe, |found, wanted| {
+        PackageError::WorkerMachine {
+            path,
+            found,
+            wanted,
+        }
+    })
+}
+
+/// Requires that `file` is no program for another machine than `recipe` is for. `error` is told the one and the other.
+fn require_machine(
+    file: &Path,
+    recipe: &Recipe,
+    error: impl FnOnce(String, String) -> PackageError,
+) -> Result<(), PackageError> {
+    program::check(file, &recipe.architecture).map_err(|failed| match failed {
+        BundleError::WrongMachine { found, wanted, .. } => error(found, wanted),
+        other => other.into(),
+    })
 }
 
 fn require_replaceable(target: &Path) -> Result<(), PackageError> {

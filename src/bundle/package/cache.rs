@@ -41,11 +41,16 @@ impl Cache {
         self.folder.join(format!("{digest}.partial"))
     }
 
-    /// Waits until no other process downloads the file with this digest; none begins to while what is returned lives.
+    /// Waits until no other process fetches the file with this digest; none begins to while what is returned, or a copy of it that a
+    /// child process has, lives. Meanwhile calls `tick` again and again.
     ///
     /// # Errors
     /// The folder cannot be written to.
-    pub(super) async fn alone(&self, digest: Digest) -> Result<fs::File, PackageError> {
+    pub(super) async fn alone(
+        &self,
+        digest: Digest,
+        tick: impl Fn(),
+    ) -> Result<fs::File, PackageError> {
         let path = self.folder.join(format!("{digest}.lock"));
         let failed = PackageError::writing(&path);
         let file = fs::File::options()
@@ -61,7 +66,10 @@ impl Cache {
             match file.try_lock() {
                 Ok(()) => return Ok(file),
                 // Its holder has a bound of its own, and the kernel lets go of it when that dies.
-                Err(fs::TryLockError::WouldBlock) => tokio::time::sleep(LOOKED_AT_EVERY).await,
+                Err(fs::TryLockError::WouldBlock) => {
+                    tokio::time::sleep(LOOKED_AT_EVERY).await;
+                    tick();
+                }
                 Err(fs::TryLockError::Error(error)) => return Err(failed(error)),
             }
         }

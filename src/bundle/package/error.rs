@@ -100,6 +100,30 @@ pub enum PackageError {
     /// The worker is not where it is looked for.
     #[error("there is no worker at {}", .0.display())]
     NoWorker(PathBuf),
+    /// A program for another machine than the recipe is for.
+    #[error(
+        "component `{component}`: `{file}` is a program for {found}, the recipe is for {wanted}"
+    )]
+    Machine {
+        /// The component.
+        component: String,
+        /// The file in the package.
+        file: String,
+        /// What it is made for.
+        found: String,
+        /// What the recipe says.
+        wanted: String,
+    },
+    /// A worker for another machine than the recipe is for.
+    #[error("{} is a program for {found}, the recipe is for {wanted}", path.display())]
+    WorkerMachine {
+        /// The worker.
+        path: PathBuf,
+        /// What it is made for.
+        found: String,
+        /// What the recipe says.
+        wanted: String,
+    },
     /// What is in the way is not ours.
     #[error("{} is there and is no function package of rmx", .0.display())]
     InTheWay(PathBuf),

@@ -1,11 +1,13 @@
 //! Getting a component through its registry's own client, so that the user's mirrors, proxies and credentials apply.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use tokio::process::Command;
 
+use super::growing::Growing;
 use super::recipe::{Component, Recipe, Source};
 use super::{Cache, PackageError, Progress};
 use crate::bundle::tree::Entry;
@@ -56,19 +58,19 @@ pub(super) async fn obtain(
             bytes_total: component.size_bytes,
         });
     };
-    if let Source::Url(url) = &component.source {
-        return download(name, url, wanted, cache, has_come).await;
+    let (folder, partial) = (cache.folder()?, cache.partial(wanted));
+    // Another build may be at it: what it fetches need not be fetched again, and two may not write into one file.
+    let alone = cache.alone(wanted, || has_come(size_of(&partial))).await?;
+    if let Some(found) = cache.find(wanted) {
+        return Ok(found);
     }
-    let folder = cache.folder()?;
-    let fetching = tempfile::Builder::new()
-        .prefix(".fetching-")
-        .tempdir_in(folder)
-        .map_err(PackageError::writing(folder))?;
+    if let Source::Url(url) = &component.source {
+        return download(name, url, wanted, cache, &alone, has_come).await;
+    }
+    let fetching = Growing::new(folder, ".fetching-")?;
     let (client, arguments) = client(&component.source, &recipe.architecture);
-    let output = run(name, client, &arguments, fetching.path(), || {
-        has_come(size_of_files(fetching.path()));
-    })
-    .await?;
+    let tick = || has_come(size_of_files(fetching.path()));
+    let output = run(name, client, &arguments, fetching.path(), None, tick).await?;
     let file = only_file(fetching.path()).ok_or_else(|| PackageError::Client {
         component: name.to_owned(),
         command: format!("{client} {}", arguments.join(" ")),
@@ -130,25 +132,27 @@ fn client(source: &Source, architecture: &str) -> (&'static str, Vec<String>) {
     }
 }
 
-/// Downloads `url`, or goes on with a download that was cut off. curl knows the user's proxies and certificates.
+/// Downloads `url`, or goes on with a download that was cut off. curl knows the user's proxies and certificates. It holds `alone` too: if
+/// this process is killed, curl may live on, and nobody may write into its file.
 async fn download(
     name: &str,
     url: &str,
     wanted: Digest,
     cache: &Cache,
+    alone: &File,
     has_come: impl Fn(u64),
 ) -> Result<PathBuf, PackageError> {
     let (folder, partial) = (cache.folder()?, cache.partial(wanted));
-    // Another build may be at it: two of them would write into one file.
-    let _alone = cache.alone(wanted).await?;
-    if let Some(found) = cache.find(wanted) {
-        return Ok(found);
+    // A curl that outlived its build has brought all of it.
+    let whole = |entry: Entry| entry.digest == wanted;
+    if partial.is_file() && Entry::read(&partial).is_ok_and(whole) {
+        return cache.keep(name, &partial, wanted);
     }
     let begun = partial.exists();
     // Fewer than 100 bytes a second for a minute is no download.
     let mut arguments: Vec<String> =
         "--fail --silent --show-error --location --retry 3 --connect-timeout 30 \
-         --speed-limit 100 --speed-time 60 --continue-at - --output"
+         --speed-limit 100 --speed-time 60 --max-time 1800 --continue-at - --output"
             .split_whitespace()
             .map(str::to_owned)
             .collect();
@@ -157,8 +161,8 @@ async fn download(
         "--".to_owned(),
         url.to_owned(),
     ]);
-    let tick = || has_come(partial.metadata().map_or(0, |file| file.len()));
-    let mut ran = run(name, "curl", &arguments, folder, tick).await;
+    let tick = || has_come(size_of(&partial));
+    let mut ran = run(name, "curl", &arguments, folder, Some(alone), tick).await;
     // The server cannot go on where the file ends: it knows no ranges, or the file is as long as its own or longer.
     if begun
         && matches!(
@@ -170,17 +174,19 @@ async fn download(
         )
     {
         std::fs::remove_file(&partial).map_err(PackageError::writing(&partial))?;
-        ran = run(name, "curl", &arguments, folder, tick).await;
+        ran = run(name, "curl", &arguments, folder, Some(alone), tick).await;
     }
     ran?;
     cache.keep(name, &partial, wanted)
 }
 
+/// Runs a client in `folder` to its end. It keeps `held` open as long as it lives.
 async fn run(
     name: &str,
     client: &'static str,
     arguments: &[String],
     folder: &Path,
+    held: Option<&File>,
     tick: impl Fn(),
 ) -> Result<Output, PackageError> {
     let failed_with = |code: Option<i32>, message: String| PackageError::Client {
@@ -190,10 +196,14 @@ async fn run(
         message,
     };
     let failed = |message: String| failed_with(None, message);
+    let stdin = match held.map(File::try_clone).transpose() {
+        Ok(held) => held.map_or_else(Stdio::null, Stdio::from),
+        Err(error) => return Err(failed(error.to_string())),
+    };
     let child = Command::new(client)
         .args(arguments)
         .current_dir(folder)
-        .stdin(Stdio::null())
+        .stdin(stdin)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true)
@@ -238,6 +248,10 @@ fn only_file(folder: &Path) -> Option<PathBuf> {
     let mut entries = std::fs::read_dir(folder).ok()?;
     let path = entries.next()?.ok()?.path();
     entries.next().is_none().then_some(path)
+}
+
+fn size_of(file: &Path) -> u64 {
+    file.metadata().map_or(0, |file| file.len())
 }
 
 fn size_of_files(folder: &Path) -> u64 {

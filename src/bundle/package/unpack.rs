@@ -344,7 +344,16 @@ fn walk_deb(
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
-        .map_err(|error| failed(io::Error::other(format!("starting dpkg-deb: {error}"))))?;
+        .map_err(|error| {
+            let missing = error.kind() == io::ErrorKind::NotFound;
+            match failed(io::Error::other(format!("starting dpkg-deb: {error}"))) {
+                PackageError::Unpack { component, .. } if missing => PackageError::NoClient {
+                    component,
+                    client: "dpkg-deb",
+                },
+                other => other,
+            }
+        })?;
     let walked = match child.stdout.take() {
         Some(stdout) => walk_tar(BufReader::new(stdout), failed, visit),
         None => Err(failed(io::Error::other("dpkg-deb's output is missing"))),

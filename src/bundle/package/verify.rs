@@ -44,11 +44,22 @@ pub struct Finding {
     pub problem: String,
 }
 
+/// What was found.
+#[derive(Debug, Clone)]
+pub struct Verification {
+    /// What the package is made of.
+    pub manifest: Manifest,
+    /// By how much it is larger than Lambda unzips.
+    pub over_bytes: u64,
+    /// What is not as it must be, the size included; nothing if it would run.
+    pub findings: Vec<Finding>,
+}
+
 /// Looks at every file of the package in `folder`.
 ///
 /// # Errors
 /// It is no package, or cannot be read.
-pub fn verify(folder: &Path) -> Result<Vec<Finding>, PackageError> {
+pub fn verify(folder: &Path) -> Result<Verification, PackageError> {
     let manifest = Manifest::load(folder)?;
     let tree = Tree::read(folder)?;
     let mut findings = Vec::new();
@@ -56,7 +67,8 @@ pub fn verify(folder: &Path) -> Result<Vec<Finding>, PackageError> {
         let path = path.to_owned();
         findings.push(Finding { path, problem });
     };
-    if tree.size_bytes() > UNZIPPED_BYTES_MAX {
+    let over_bytes = tree.size_bytes().saturating_sub(UNZIPPED_BYTES_MAX);
+    if over_bytes > 0 {
         let problem = format!(
             "the package is {} bytes unzipped; Lambda takes {UNZIPPED_BYTES_MAX} at most, layers included",
             tree.size_bytes()
@@ -100,7 +112,11 @@ pub fn verify(folder: &Path) -> Result<Vec<Finding>, PackageError> {
             }
         }
     }
-    Ok(findings)
+    Ok(Verification {
+        manifest,
+        over_bytes,
+        findings,
+    })
 }
 
 /// The bytes of an ELF file, unpacked where it is packed.

@@ -8,6 +8,7 @@ use crate::bundle::package::{self, BuildOptions, Cache, Progress, Recipe};
 
 use super::super::context::Context;
 use super::super::error::{CommandError, ExitStatus};
+use super::error::{NOT_BUILT, told_under};
 use super::table::show;
 
 /// Build a function package by a recipe, in a folder that `package` under [function] can name
@@ -44,10 +45,12 @@ pub(super) async fn cmd_build(
     args: &BuildArgs,
 ) -> Result<ExitStatus, CommandError> {
     let recipe = match &args.recipe {
-        Some(path) => Recipe::load(&context.path(path))?,
-        None => Recipe::shipped()?,
-    };
-    let names = recipe.names(&args.with, &args.without, &args.only)?;
+        Some(path) => Recipe::load(&context.path(path)),
+        None => Recipe::shipped(),
+    }
+    .map_err(told_under(NOT_BUILT))?;
+    let names = recipe.names(&args.with, &args.without, &args.only);
+    let names = names.map_err(told_under(NOT_BUILT))?;
     let target = match &args.out {
         Some(folder) => context.path(folder),
         None => context.path(format!("package-{}", recipe.architecture).as_ref()),
@@ -66,7 +69,7 @@ pub(super) async fn cmd_build(
     let view = View::new(context);
     let built = package::build(options, &target, &|progress| view.show(progress)).await;
     view.clear();
-    show(context, &target, &built?)
+    show(context, &target, &built.map_err(told_under(NOT_BUILT))?)
 }
 
 /// How much has come, of what is known to come in all.

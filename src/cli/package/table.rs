@@ -10,13 +10,15 @@ use crate::bundle::{FunctionPackage, PackageRules, PackageSource, UNZIPPED_BYTES
 
 use super::super::context::Context;
 use super::super::error::{CommandError, ExitStatus};
+use super::error::{NOT_SHOWN, told_under};
 
 /// A worker that is larger was built for this machine, with its symbols.
 const STRIPPED_WORKER_BYTES_MAX: u64 = 30_000_000;
 
 /// `rmx package show`.
 pub(super) fn cmd_show(context: &Context, folder: &Path) -> Result<ExitStatus, CommandError> {
-    show(context, folder, &Manifest::load(folder)?)
+    let manifest = Manifest::load(folder).map_err(told_under(NOT_SHOWN))?;
+    show(context, folder, &manifest)
 }
 
 /// Prints the package in `folder`: components and sizes, and where there is a program to start, its zip.
@@ -60,6 +62,17 @@ pub(super) fn show(
 /// What Lambda would not unzip, with what could be left out.
 pub(super) fn too_large(manifest: &Manifest) -> CommandError {
     let over = manifest.size_bytes().saturating_sub(UNZIPPED_BYTES_MAX);
+    CommandError::error("The function package is too large for Lambda")
+        .detail(format!(
+            "It is {} MB too large, and nothing was written:\n{}",
+            megabytes(over),
+            table(manifest, &BTreeMap::new()).trim_end()
+        ))
+        .hint(smaller(manifest, over))
+}
+
+/// What could be left out of a package that has `over` bytes too many.
+pub(super) fn smaller(manifest: &Manifest, over: u64) -> String {
     let is_worker = |part: &&Part| part.files.contains_key("bootstrap");
     let mut enough: Vec<&Part> = manifest
         .components
@@ -68,7 +81,7 @@ pub(super) fn too_large(manifest: &Manifest) -> CommandError {
         .collect();
     enough.sort_by_key(|part| part.size_bytes);
     let worker = manifest.components.iter().find(is_worker);
-    let hint = match (worker, enough.first()) {
+    match (worker, enough.first()) {
         (Some(worker), _) if worker.size_bytes > STRIPPED_WORKER_BYTES_MAX => format!(
             "the worker has {} MB: `scripts/build-worker` makes one of about 18, for --worker",
             megabytes(worker.size_bytes)
@@ -78,14 +91,7 @@ pub(super) fn too_large(manifest: &Manifest) -> CommandError {
             part.name
         ),
         (_, None) => "leave out more than one component".to_owned(),
-    };
-    CommandError::error("The function package is too large for Lambda")
-        .detail(format!(
-            "It is {} MB too large, and nothing was written:\n{}",
-            megabytes(over),
-            table(manifest, &BTreeMap::new())
-        ))
-        .hint(hint)
+    }
 }
 
 /// The zip that a plan would upload, kept where a plan looks for it.

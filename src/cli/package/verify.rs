@@ -4,14 +4,20 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::bundle::package::{self, Finding};
+use crate::bundle::package::{self, Finding, Verification};
 
 use super::super::context::Context;
 use super::super::error::{CommandError, ExitStatus};
 use super::super::ui::Style;
+use super::error::{NOT_VERIFIED, told_under};
+use super::table::smaller;
 
 pub(super) fn cmd_verify(context: &Context, folder: &Path) -> Result<ExitStatus, CommandError> {
-    let findings = package::verify(folder)?;
+    let Verification {
+        manifest,
+        over_bytes,
+        findings,
+    } = package::verify(folder).map_err(told_under(NOT_VERIFIED))?;
     let ui = &context.ui;
     if ui.json() {
         ui.print_json(&json!({
@@ -35,7 +41,16 @@ pub(super) fn cmd_verify(context: &Context, folder: &Path) -> Result<ExitStatus,
     Err(
         CommandError::error("The function package would not run on Lambda")
             .detail(lines.join("\n"))
-            .hint("build it again with `rmx package build`, with components for Amazon Linux 2023"),
+            .hint(match over_bytes {
+                0 => {
+                    "build it again with `rmx package build`, with components for Amazon Linux 2023"
+                        .to_owned()
+                }
+                _ => format!(
+                    "build it again with `rmx package build`: {}",
+                    smaller(&manifest, over_bytes)
+                ),
+            }),
     )
 }
 
