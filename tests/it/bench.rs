@@ -100,6 +100,13 @@ async fn a_measurement_has_figures_that_fit_together_and_a_page() {
         "{page}"
     );
     assert_eq!(page.matches("<circle").count(), 2, "one for each chunk");
+    // The drawing says what it is drawn over, from nothing to the longest.
+    let axis = page.lines().find(|line| line.contains("class=\"axis\""));
+    let axis = axis.unwrap_or_else(|| panic!("{page}"));
+    assert!(
+        axis.contains(">from the invocation to the first picture<") && axis.contains(">0"),
+        "{axis}"
+    );
     let outside = page.replace("https://aws.amazon.com/lambda/pricing/", "");
     assert!(
         !outside.contains("http") && !page.contains("<script"),

@@ -12,7 +12,7 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto
 h1 { font-size: 1.6rem } h2 { font-size: 1.15rem; margin-top: 2rem }
 table { border-collapse: collapse; width: 100% } caption { text-align: left; color: #57606a }
 th, td { padding: .3rem .6rem; text-align: right; border-bottom: 1px solid #d0d7de } th:first-child, td:first-child { text-align: left }
-svg { width: 100%; height: auto } text { font-size: 13px; fill: #57606a } .bar { fill: #2f6feb } .cold { fill: #2f6feb } .warm { fill: #d29922 }
+svg { width: 100%; height: auto } text { font-size: 13px; fill: #57606a } .bar { fill: #2f6feb } .cold { fill: #2f6feb } .warm { fill: #d29922 } .axis { stroke: #8d96a0; fill: none }
 @media (prefers-color-scheme: dark) { body { color: #e6edf3; background: #0d1117 } th, td { border-color: #30363d } text, caption { fill: #8d96a0; color: #8d96a0 } }";
 
 /// Width of drawings, in their own units.
@@ -23,6 +23,9 @@ const NAMES_WIDTH: f64 = 110.0;
 const FIGURES_WIDTH: f64 = 90.0;
 
 const ROW_HEIGHT: f64 = 28.0;
+
+/// What the dots are drawn over.
+const START_AXIS: &str = "from the invocation to the first picture";
 
 /// The page.
 pub(super) fn page(report: &Report<'_>) -> String {
@@ -103,7 +106,7 @@ fn bars(report: &Report<'_>) -> String {
     drawing(rows.len(), "Wall time by number of workers", &body)
 }
 
-/// A dot for each start, where its first picture was there.
+/// A dot for each start, where its first picture was there; nothing where no start is known.
 fn dots(report: &Report<'_>) -> String {
     let starts: Vec<(bool, u64)> = report
         .renders
@@ -111,11 +114,9 @@ fn dots(report: &Report<'_>) -> String {
         .flat_map(|render| &render.invocations)
         .filter_map(|one| Some((one.warm?, one.first_picture_ms()?)))
         .collect();
-    let longest = starts
-        .iter()
-        .map(|(_, took_ms)| *took_ms)
-        .max()
-        .unwrap_or(0);
+    let Some(longest) = starts.iter().map(|(_, took_ms)| *took_ms).max() else {
+        return String::new();
+    };
     let mut body = String::new();
     for (row, (warm, class)) in [(false, "cold"), (true, "warm")].into_iter().enumerate() {
         let middle = ROW_HEIGHT * (row as f64 + 0.5);
@@ -133,13 +134,20 @@ fn dots(report: &Report<'_>) -> String {
             );
         }
     }
-    let end = WIDTH - FIGURES_WIDTH + 12.0;
+    let (end, line) = (NAMES_WIDTH + extent(longest, longest), 2.0 * ROW_HEIGHT);
     let _ = writeln!(
         body,
-        "<text x=\"{end:.1}\" y=\"18\">{}</text>",
-        duration(longest)
+        "<path class=\"axis\" d=\"M{NAMES_WIDTH} {line}H{end:.1}m0 -4v8M{NAMES_WIDTH} {0}v8\"/>\
+         <text x=\"{NAMES_WIDTH}\" y=\"{1}\">{2}</text>\
+         <text x=\"{3:.1}\" y=\"{1}\" text-anchor=\"middle\">{START_AXIS}</text>\
+         <text x=\"{end:.1}\" y=\"{1}\" text-anchor=\"end\">{4}</text>",
+        line - 4.0,
+        line + 20.0,
+        duration(0),
+        (NAMES_WIDTH + end) / 2.0,
+        duration(longest),
     );
-    drawing(2, "Time from the invocation to the first picture", &body)
+    drawing(3, START_AXIS, &body)
 }
 
 fn workers_table(report: &Report<'_>) -> String {
@@ -156,12 +164,12 @@ fn workers_table(report: &Report<'_>) -> String {
         ]
     });
     table(
-        "Wall time and frames a second are those of the render in the middle, cost and worker seconds the mean of all.",
+        "Frames a second are those of the render in the middle; worker seconds and cost are means of all renders. Speed-up: against the fewest workers.",
         &[
             "workers",
             "renders",
-            "wall time",
-            "longest",
+            "wall time (middle)",
+            "wall time (longest)",
             "frames/s",
             "speed-up",
             "worker seconds",
@@ -186,7 +194,7 @@ fn starts_table(report: &Report<'_>) -> String {
         Some(row)
     });
     table(
-        "From the invocation, as seen by whoever invoked. Cold: the environment was new.",
+        "Each from the invocation, as whoever invoked saw it. Cold: in a new environment; warm: in one that had worked before.",
         &["start", "count", "shortest", "p50", "p90", "p99", "longest"],
         rows,
     )
