@@ -39,6 +39,8 @@ pub(crate) struct EnterArgs {
     #[arg(long)]
     task: PathBuf,
     #[arg(long)]
+    layers: Option<PathBuf>,
+    #[arg(long)]
     disk_mb: u32,
     #[arg(long)]
     listen: Vec<SocketAddr>,
@@ -75,6 +77,7 @@ fn enter(args: &EnterArgs) -> CommandError {
     let entrance = Entrance {
         root: args.root.clone(),
         task: args.task.clone(),
+        layers: args.layers.clone(),
         disk_mb: args.disk_mb,
         listen: args.listen.clone(),
     };

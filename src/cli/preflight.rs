@@ -17,6 +17,7 @@ use crate::env;
 use crate::plan::calls::Surroundings;
 use crate::plan::change::{Action, Change, Plan};
 use crate::plan::desired;
+use crate::plan::layers::{self, Told};
 use crate::plan::limits::{self, Limits};
 use crate::plan::preflight::{self, Answer, Check, Need, Preflight, Principal, Subject, Verdict};
 use crate::resource::Resource;
@@ -73,9 +74,10 @@ impl PreflightOptions {
         }
         let principal = self.preflight_as.as_ref().unwrap_or(&farm.caller);
         let asker = Asker { config, farm };
-        let (permissions, worker_role, freed_bytes) = tokio::join!(
+        let (permissions, worker_role, layers, freed_bytes) = tokio::join!(
             asker.permissions(principal, planned),
             asker.worker_role(plan),
+            asker.layers(planned),
             asker.freed_bytes(plan)
         );
         let mut checks = vec![
@@ -84,6 +86,7 @@ impl PreflightOptions {
             permissions,
         ];
         checks.extend(worker_role);
+        checks.extend(layers);
         checks.extend(account_limits(planned, freed_bytes.as_ref()));
         planned.preflight = Some(Preflight {
             principal: principal.clone(),
@@ -247,6 +250,35 @@ impl Asker<'_> {
         };
         let who = principal.rsplit(':').next().unwrap_or(principal);
         preflight::permissions(Subject::Permissions, who, &needs, &answers)
+    }
+
+    /// Whether the layers of functions that change are there and fit; `None` where there are none.
+    async fn layers(&self, planned: &Planned) -> Option<Check> {
+        let mut changes = planned.plan.changes.iter();
+        // All functions of a farm are alike.
+        let spec = changes.find_map(|change| match &change.after {
+            Some(Resource::Function(spec)) if writes(change) && !spec.layers.is_empty() => {
+                Some(spec)
+            }
+            _ => None,
+        })?;
+        let told = stream::iter(spec.layers.clone()).map(|arn| async move {
+            let told = match self.farm.cloud.layer_version(&arn).await {
+                Ok(layer) => Told::There {
+                    zipped_bytes: layer.zipped_bytes,
+                    architectures: layer.architectures,
+                },
+                Err(error) if error.is_not_found() => Told::Missing,
+                Err(error) => Told::Unknown(unknown(&error)),
+            };
+            (arn, told)
+        });
+        let told: Vec<(String, Told)> = told.buffered(QUESTIONS_IN_FLIGHT).collect().await;
+        let code_bytes = planned.package.map(|package| package.unzipped_bytes);
+        let settings = planned.settings.as_ref().ok();
+        let bytes_max = settings.map(|settings| settings.code_size_unzipped_bytes);
+        let check = layers::layers(&told, &spec.architecture, code_bytes, bytes_max);
+        Some(check)
     }
 
     /// The code of the functions that are replaced.

@@ -135,7 +135,7 @@ pub fn concurrency(workers_per_render: u32, limits: Limits) -> Check {
 }
 
 /// `12.3 MiB`: AWS counts code in powers of 1024, and calls them MB.
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["B", "KiB", "MiB", "GiB"];
     let mut value = bytes as f64;
     let mut unit = 0;

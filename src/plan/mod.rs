@@ -9,6 +9,7 @@ pub mod desired;
 mod error;
 pub mod gate;
 pub mod in_use;
+pub mod layers;
 pub mod limits;
 pub mod loss;
 mod make;

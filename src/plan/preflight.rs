@@ -54,6 +54,8 @@ pub enum Subject {
     WorkerRole,
     /// Whether the code fits into what the account has.
     CodeStorage,
+    /// Whether the function's layers are there, and what is known of their sizes.
+    Layers,
     /// Whether the account runs as many workers as a render wants.
     Concurrency,
 }
@@ -67,6 +69,7 @@ impl Subject {
             Self::Permissions => "permissions",
             Self::WorkerRole => "worker role",
             Self::CodeStorage => "code storage",
+            Self::Layers => "layers",
             Self::Concurrency => "concurrency",
         }
     }

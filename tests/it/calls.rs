@@ -56,7 +56,7 @@ const SCENARIOS: [Scenario; 13] = [
         before: Some(nothing),
         change: |farm| {
             let function = farm.function();
-            function.layers = vec!["arn:aws:lambda:eu-central-1:123456789012:layer:l:1".to_owned()];
+            function.layers = vec!["arn:aws:lambda:eu-central-1:111122223333:layer:l:1".to_owned()];
             function.subnet_ids = vec!["subnet-0123456789abcdef0".to_owned()];
             function.security_group_ids = vec!["sg-0123456789abcdef0".to_owned()];
         },

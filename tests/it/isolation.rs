@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::local_lambda::{Cloud, start_isolating, zip};
 use crate::support::TestProject;
 
-fn isolation() -> Isolation {
+pub(crate) fn isolation() -> Isolation {
     Isolation {
         launcher: PathBuf::from(env!("CARGO_BIN_EXE_rmx")),
     }
@@ -56,7 +56,7 @@ async fn end_of(script: &str) -> (Value, String) {
 const MAY_BE_FORBIDDEN: &str = "RMX_TEST_WITHOUT_ISOLATION";
 
 /// Whether this system lets anything be isolated. Where it does not, the tests fail, unless [`MAY_BE_FORBIDDEN`] is set.
-async fn possible() -> bool {
+pub(crate) async fn possible() -> bool {
     let Err(error) = isolation().check().await else {
         return true;
     };

@@ -19,6 +19,7 @@ mod import;
 mod interrupts;
 mod intruder;
 mod isolation;
+mod layers;
 mod local_lambda;
 mod local_s3;
 mod local_serve;

@@ -19,6 +19,8 @@ pub struct Entrance {
     pub root: PathBuf,
     /// The function's unpacked zip.
     pub task: PathBuf,
+    /// What its layers bring, unpacked.
+    pub layers: Option<PathBuf>,
     /// Size of `/tmp`, in MiB.
     pub disk_mb: u32,
     /// Addresses that are served from outside.
@@ -35,7 +37,7 @@ pub fn enter(entrance: &Entrance) -> io::Error {
     let made = network::bring_up_loopback()
         .and_then(|()| network::listen(&entrance.listen))
         .and_then(|listeners| {
-            root::move_into(&entrance.root, &entrance.task, entrance.disk_mb)?;
+            root::move_into(entrance)?;
             Ok(listeners)
         });
     let handed_over = match made {

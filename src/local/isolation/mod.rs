@@ -6,7 +6,7 @@
 //! listener ←──┴── accepts what the function connects to, and passes it on ←────────────┘
 //! ```
 //!
-//! The function has a root of its own with a minimal system and its unpacked zip, read-only but for `/tmp`, and a network of its own
+//! The function has a root of its own with a minimal system, its unpacked zip and its layers, read-only but for `/tmp`, and a network of its own
 //! in which there is only loopback. What it connects to there, the Runtime API and the embedded cloud, are listeners that belong to
 //! the function's network and are served from outside of it: nothing of ours runs beside the function. Memory is counted from
 //! outside too, as no quota for it can be had without being root.
@@ -51,6 +51,8 @@ pub struct Isolation {
 pub(super) struct Room<'a> {
     /// The function's unpacked zip.
     pub(super) task: &'a Path,
+    /// What its layers bring, unpacked.
+    pub(super) layers: Option<&'a Path>,
     /// An empty folder of this machine, for the root.
     pub(super) root: &'a Path,
     /// Size of `/tmp`.
@@ -91,6 +93,9 @@ impl Isolation {
             .arg("--task")
             .arg(room.task)
             .args(["--disk-mb", &room.disk_mb.to_string()]);
+        if let Some(layers) = room.layers {
+            command.arg("--layers").arg(layers);
+        }
         for address in room.reachable {
             command.args(["--listen", &address.to_string()]);
         }

@@ -6,6 +6,8 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use super::Entrance;
+
 use rustix::fs::{StatVfsMountFlags, statvfs};
 use rustix::mount::{
     MountFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive, mount_remount, unmount,
@@ -62,13 +64,23 @@ const PASSWD: &str =
 /// The most the minimal system takes.
 const SYSTEM_SIZE: &str = "size=64m,mode=0755";
 
-/// Makes a root in the empty folder `root` and moves into it; nothing of the old one can be reached any more.
-pub(super) fn move_into(root: &Path, task: &Path, disk_mb: u32) -> io::Result<()> {
+/// Where what layers bring is.
+const LAYERS_FOLDER: &str = "opt";
+
+/// Makes a root in an empty folder and moves into it; nothing of the old one can be reached any more.
+pub(super) fn move_into(entrance: &Entrance) -> io::Result<()> {
+    let Entrance {
+        root,
+        task,
+        layers,
+        disk_mb,
+        listen: _,
+    } = entrance;
     tmpfs(root, SYSTEM_SIZE)?;
     for folder in [
         "dev",
         "etc/pki/tls/certs",
-        "opt",
+        LAYERS_FOLDER,
         "proc",
         "tmp",
         "usr/bin",
@@ -100,6 +112,11 @@ pub(super) fn move_into(root: &Path, task: &Path, disk_mb: u32) -> io::Result<()
     let inside = root.join("var/task");
     mount_bind(task, &inside)?;
     read_only(&inside)?;
+    if let Some(layers) = layers {
+        let inside = root.join(LAYERS_FOLDER);
+        mount_bind(layers, &inside)?;
+        read_only(&inside)?;
+    }
     tmpfs(&root.join("tmp"), &format!("size={disk_mb}m,mode=1777"))?;
 
     // Over each other, so that no folder for the old one is needed.

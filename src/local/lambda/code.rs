@@ -35,6 +35,11 @@ impl CodeStore {
         }
     }
 
+    /// One that lies in `folder`.
+    pub(super) fn at(folder: PathBuf) -> Self {
+        Self { folder }
+    }
+
     /// Checks a zip and says what would be recorded of it.
     pub(super) fn check(zip: &[u8], unzipped_bytes_max: u64) -> Result<Code, ServiceError> {
         let unreadable = || {
@@ -58,11 +63,7 @@ impl CodeStore {
                 "zips of more than {ENTRIES_MAX} entries"
             )));
         }
-        let mut unzipped: u64 = 0;
-        for index in 0..archive.len() {
-            let entry = archive.by_index_raw(index).map_err(|_| unreadable())?;
-            unzipped = unzipped.saturating_add(entry.size());
-        }
+        let unzipped = entry_bytes(&mut archive).map_err(|_| unreadable())?;
         if unzipped > unzipped_bytes_max {
             return Err(ServiceError::parameter(format!(
                 "Unzipped size must be smaller than {unzipped_bytes_max} bytes"
@@ -96,14 +97,28 @@ impl CodeStore {
 
     /// The unpacked folder, unpacking now if nobody has.
     pub(super) fn unpacked(&self, digest: &Digest) -> io::Result<PathBuf> {
-        let folder = self.folder.join(digest.to_string());
+        self.unpacked_over(std::slice::from_ref(digest))
+    }
+
+    /// The folder of several zips, each unpacked over those before it.
+    pub(super) fn unpacked_over(&self, digests: &[Digest]) -> io::Result<PathBuf> {
+        let name = match digests {
+            [one] => *one,
+            several => {
+                let names: Vec<String> = several.iter().map(Digest::to_string).collect();
+                Digest::of(names.join(" "))
+            }
+        };
+        let folder = self.folder.join(name.to_string());
         if folder.exists() {
             return Ok(folder);
         }
         let temporary = tempfile::Builder::new()
             .prefix("unpacking-")
             .tempdir_in(&self.folder)?;
-        unpack(fs::File::open(self.zip_path(digest))?, temporary.path())?;
+        for digest in digests {
+            unpack(fs::File::open(self.zip_path(digest))?, temporary.path())?;
+        }
         fs::set_permissions(temporary.path(), fs::Permissions::from_mode(0o755))?;
         match fs::rename(temporary.path(), &folder) {
             Ok(()) => {
@@ -126,6 +141,20 @@ impl CodeStore {
     }
 }
 
+/// What is in a zip, unpacked.
+pub(super) fn unzipped_bytes(zip: impl Read + Seek) -> io::Result<u64> {
+    let mut archive = zip::ZipArchive::new(zip).map_err(io::Error::other)?;
+    entry_bytes(&mut archive).map_err(io::Error::other)
+}
+
+fn entry_bytes(archive: &mut zip::ZipArchive<impl Read + Seek>) -> zip::result::ZipResult<u64> {
+    let mut all_bytes: u64 = 0;
+    for index in 0..archive.len() {
+        all_bytes = all_bytes.saturating_add(archive.by_index_raw(index)?.size());
+    }
+    Ok(all_bytes)
+}
+
 /// Unpacks into `folder`. An entry that would land outside is refused; permissions are kept, with enough for
 /// the owner to read and remove again.
 fn unpack(zip: impl Read + Seek, folder: &Path) -> io::Result<()> {
@@ -146,6 +175,10 @@ fn unpack(zip: impl Read + Seek, folder: &Path) -> io::Result<()> {
         }
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent)?;
+        }
+        // What another zip put there gives way; a link is not written through.
+        if path.symlink_metadata().is_ok() {
+            fs::remove_file(&path)?;
         }
         if entry.is_symlink() {
             let mut target = String::new();

@@ -150,6 +150,7 @@ pub(super) fn defaults(name: &FunctionName, architecture: String) -> Configurati
         architecture,
         environment: None,
         layers: Vec::new(),
+        layer_bytes: BTreeMap::new(),
         vpc: None,
         log_group: format!("/aws/lambda/{name}"),
         tracing_mode: "PassThrough".to_owned(),
@@ -160,6 +161,11 @@ impl Change {
     /// The role named by the request.
     pub(super) fn role(&self) -> Option<&str> {
         self.role.as_deref()
+    }
+
+    /// The layers named by the request.
+    pub(super) fn layers(&self) -> Option<&[String]> {
+        self.layers.as_deref()
     }
 
     /// Writes what the request says over `configuration`.
@@ -366,8 +372,8 @@ fn checked_environment(
     Ok(variables)
 }
 
-/// Layers are recorded, never mounted: their content lives in AWS accounts.
-fn check_layers(layers: &[String]) -> Result<(), ServiceError> {
+/// Requires that they are ARNs of layers' versions, and not too many.
+pub(super) fn check_layers(layers: &[String]) -> Result<(), ServiceError> {
     if layers.len() > LAYERS_MAX {
         return Err(ServiceError::parameter(format!(
             "Layers consists of {} layer versions; a function can have at most {LAYERS_MAX}.",

@@ -16,6 +16,7 @@ pub(super) struct ServiceError {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
+    AccessDenied,
     CrossAccountRole,
     InvalidParameterValue,
     InvalidRequestContent,
@@ -36,7 +37,9 @@ impl Kind {
     fn wire(self) -> (&'static str, StatusCode, bool) {
         use StatusCode as S;
         match self {
-            Self::CrossAccountRole => ("AccessDeniedException", S::FORBIDDEN, true),
+            Self::AccessDenied | Self::CrossAccountRole => {
+                ("AccessDeniedException", S::FORBIDDEN, true)
+            }
             Self::InvalidParameterValue => {
                 ("InvalidParameterValueException", S::BAD_REQUEST, false)
             }

@@ -1,6 +1,8 @@
 //! Creating, reading, changing and deleting functions.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::Cursor;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -24,7 +26,7 @@ use super::{LambdaService, document, json_answer, page};
 /// Where the zip of a request is.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields, default)]
-struct CodeSource {
+pub(super) struct CodeSource {
     zip_file: Option<String>,
     #[serde(rename = "S3Bucket")]
     bucket: Option<String>,
@@ -88,6 +90,11 @@ impl LambdaService {
         }
         let zip = self.zip(source).await?;
         let code = CodeStore::check(&zip, self.quotas().code_size_unzipped_bytes)?;
+        configuration.layer_bytes = self.layer_sizes(
+            &place,
+            &configuration.layers,
+            code::unzipped_bytes(Cursor::new(&zip))?,
+        )?;
         let now_ms = env::now_ms();
         let view = self
             .store
@@ -219,13 +226,12 @@ impl LambdaService {
         // A function that is missing or busy is said before its zip is fetched.
         let functions: Functions = self.store.read(&document(&place))?;
         let arn = place.function_arn(&name);
-        functions.get(&place, &name)?.check_changeable(
-            &arn,
-            update.revision_id.as_deref(),
-            env::now_ms(),
-        )?;
+        let function = functions.get(&place, &name)?;
+        function.check_changeable(&arn, update.revision_id.as_deref(), env::now_ms())?;
         let zip = self.zip(source).await?;
         let code = CodeStore::check(&zip, self.quotas().code_size_unzipped_bytes)?;
+        let layers = &function.latest.configuration.layers;
+        drop(self.layer_sizes(&place, layers, code::unzipped_bytes(Cursor::new(&zip))?)?);
         let now_ms = env::now_ms();
         let change = |function: &mut Function| -> Result<Value, ServiceError> {
             function.check_changeable(&arn, update.revision_id.as_deref(), now_ms)?;
@@ -271,10 +277,18 @@ impl LambdaService {
         let change: Change = configuration::parse(body.into())?;
         let now_ms = env::now_ms();
         let functions: Functions = self.store.read(&document(&place))?;
-        functions.get(&place, &name)?;
+        let function = functions.get(&place, &name)?;
         if let Some(role) = change.role() {
             self.check_role(&place, role)?;
         }
+        let layer_bytes = match change.layers() {
+            Some(layers) if !layers.is_empty() => {
+                let zip = self.codes(&place).zip_path(&function.latest.code.sha256);
+                let code_bytes = code::unzipped_bytes(File::open(zip)?)?;
+                self.layer_sizes(&place, layers, code_bytes)?
+            }
+            _ => function.latest.configuration.layer_bytes.clone(),
+        };
         let view = self
             .store
             .update(&document(&place), |functions: &mut Functions| {
@@ -286,6 +300,7 @@ impl LambdaService {
                 )?;
                 let mut configuration = function.latest.configuration.clone();
                 change.apply(&name, &mut configuration)?;
+                configuration.layer_bytes = layer_bytes;
                 function.begin_update(now_ms).configuration = configuration;
                 let phase = Phase::Shown { now_ms };
                 Ok::<_, ServiceError>(view::configuration(
@@ -363,7 +378,7 @@ impl LambdaService {
     }
 
     /// The bytes of a request's zip.
-    async fn zip(&self, source: CodeSource) -> Result<Vec<u8>, ServiceError> {
+    pub(super) async fn zip(&self, source: CodeSource) -> Result<Vec<u8>, ServiceError> {
         let refused = [
             ("ImageUri", source.image_uri.is_some()),
             ("S3ObjectVersion", source.version.is_some()),

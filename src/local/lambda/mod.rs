@@ -17,6 +17,7 @@ mod executor;
 mod functions;
 mod input;
 mod invoke;
+mod layers;
 mod model;
 mod permissions;
 mod reference;
@@ -157,6 +158,9 @@ impl LambdaService {
             O::GetFunctionConcurrency(name) => self.get_concurrency(request, &name),
             O::DeleteFunctionConcurrency(name) => self.delete_concurrency(request, &name),
             O::GetAccountSettings => self.account_settings(request),
+            O::PublishLayerVersion(name) => self.publish_layer_version(request, &name).await,
+            O::GetLayerVersion(name, version) => self.get_layer_version(request, &name, &version),
+            O::GetLayerVersionByArn => self.get_layer_version_by_arn(request),
             O::PutRuntimeManagementConfig(name) => self.put_runtime_management(request, &name),
             O::GetRuntimeManagementConfig(name) => self.get_runtime_management(request, &name),
         }

@@ -77,6 +77,9 @@ pub(super) struct Configuration {
     pub(super) architecture: String,
     pub(super) environment: Option<BTreeMap<String, String>>,
     pub(super) layers: Vec<String>,
+    /// Sizes of the zips of those that are in the embedded cloud.
+    #[serde(default)]
+    pub(super) layer_bytes: BTreeMap<String, u64>,
     /// As given: subnets, security groups.
     pub(super) vpc: Option<Value>,
     pub(super) log_group: String,

@@ -52,6 +52,22 @@ pub(crate) fn permissions(request: &Request) -> Vec<Permission> {
         }
         O::ListFunctions => vec![Permission::new(action("ListFunctions"), "*")],
         O::GetAccountSettings => vec![Permission::new(action("GetAccountSettings"), "*")],
+        O::PublishLayerVersion(name) => {
+            let mut needed = vec![Permission::new(
+                action("PublishLayerVersion"),
+                layer_arn(request, name),
+            )];
+            needed.extend(code(&body()["Content"]));
+            needed
+        }
+        O::GetLayerVersion(name, version) => {
+            let arn = format!("{}:{version}", layer_arn(request, name));
+            vec![Permission::new(action("GetLayerVersion"), arn)]
+        }
+        O::GetLayerVersionByArn => match request.query_value("Arn") {
+            Some(arn) => vec![Permission::new(action("GetLayerVersion"), arn)],
+            None => vec![Permission::new(action("ListLayers"), "*")],
+        },
         O::Invoke(name) | O::InvokeWithResponseStream(name) => {
             vec![Permission::new(
                 action("InvokeFunction"),
@@ -117,6 +133,13 @@ fn code(code: &Value) -> Option<Permission> {
         "s3:GetObject",
         format!("arn:aws:s3:::{bucket}/{key}"),
     ))
+}
+
+/// A layer is named, or its ARN is.
+fn layer_arn(request: &Request, text: &str) -> String {
+    let place = Place::of(request);
+    let name = text.strip_prefix(&place.layer_arn(""));
+    place.layer_arn(name.unwrap_or(text))
 }
 
 fn function_arn(request: &Request, text: &str) -> String {

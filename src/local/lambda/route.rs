@@ -38,6 +38,10 @@ pub(super) enum Operation {
     GetFunctionConcurrency(String),
     DeleteFunctionConcurrency(String),
     GetAccountSettings,
+    PublishLayerVersion(String),
+    GetLayerVersion(String, String),
+    /// Or a list of all layers, by the query.
+    GetLayerVersionByArn,
     PutRuntimeManagementConfig(String),
     GetRuntimeManagementConfig(String),
 }
@@ -107,6 +111,9 @@ pub(super) fn route(method: &Method, path: &str) -> Result<Operation, ServiceErr
             O::DeleteFunctionConcurrency(name())
         }
         ("GET", ["2016-08-19", "account-settings"]) => O::GetAccountSettings,
+        ("POST", ["2018-10-31", "layers", _, "versions"]) => O::PublishLayerVersion(name()),
+        ("GET", ["2018-10-31", "layers", _, "versions", _]) => O::GetLayerVersion(name(), alias()),
+        ("GET", ["2018-10-31", "layers"]) => O::GetLayerVersionByArn,
         ("PUT", ["2021-07-20", "functions", _, "runtime-management-config"]) => {
             O::PutRuntimeManagementConfig(name())
         }
@@ -145,8 +152,8 @@ fn missing_operation(method: &str, segments: &[&str]) -> Option<&'static str> {
         }
         ("POST", ["2015-03-31", "event-source-mappings"]) => "CreateEventSourceMapping",
         ("GET", ["2015-03-31", "event-source-mappings"]) => "ListEventSourceMappings",
-        ("POST", ["2018-10-31", "layers", _, "versions"]) => "PublishLayerVersion",
-        ("GET", ["2018-10-31", "layers"]) => "ListLayers",
+        ("GET", ["2018-10-31", "layers", _, "versions"]) => "ListLayerVersions",
+        ("DELETE", ["2018-10-31", "layers", _, "versions", _]) => "DeleteLayerVersion",
         _ => return None,
     })
 }

@@ -57,7 +57,7 @@ pub(super) fn configuration(
         view["Layers"] = config
             .layers
             .iter()
-            .map(|arn| json!({ "Arn": arn, "CodeSize": 0 }))
+            .map(|arn| json!({ "Arn": arn, "CodeSize": config.layer_bytes.get(arn).unwrap_or(&0) }))
             .collect();
     }
     if let Some(vpc) = &config.vpc {
@@ -144,7 +144,7 @@ pub(super) fn function(function: &Function, configuration: Value) -> Value {
 }
 
 /// AWS's form of `LastModified`: `2026-11-23T08:00:00.123+0000`.
-fn last_modified(time_ms: u64) -> String {
+pub(super) fn last_modified(time_ms: u64) -> String {
     let format = format_description!(
         "[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]+0000"
     );

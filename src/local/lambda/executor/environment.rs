@@ -13,6 +13,7 @@ use crate::local::isolation::{Room, SCRATCH_FOLDER, TASK_FOLDER};
 use crate::local::sessions::SessionCredentials;
 use crate::names::FunctionName;
 
+use super::super::layers;
 use super::super::model::{Code, Configuration};
 use super::super::reference::Place;
 use super::Shared;
@@ -65,10 +66,20 @@ impl Environment {
         let invalid = |what: &str| Failure::invalid_entrypoint(request_id, what);
         let codes = super::super::code::CodeStore::new(&shared.settings.store, &target.place);
         let digest = target.code.sha256;
-        let folder = tokio::task::spawn_blocking(move || codes.unpacked(&digest))
+        // Only who has a root of their own has a /opt of their own.
+        let layers = match &shared.settings.isolation {
+            Some(_) => target.configuration.layers.clone(),
+            None => Vec::new(),
+        };
+        let (store, place) = (shared.settings.store.clone(), target.place.clone());
+        let unpacking = tokio::task::spawn_blocking(move || {
+            let layers = layers::unpacked(&store, &place, &layers)?;
+            Ok::<_, std::io::Error>((codes.unpacked(&digest)?, layers))
+        });
+        let (folder, layers) = unpacking
             .await
             .map_err(|error| invalid(&error.to_string()))?
-            .map_err(|error| invalid(&format!("the function's zip cannot be unpacked: {error}")))?;
+            .map_err(|error| invalid(&format!("a zip cannot be unpacked: {error}")))?;
         let program = folder.join("bootstrap");
         if let Some(problem) = entrypoint_problem(&program, &target.configuration.architecture) {
             return Err(invalid(&problem));
@@ -113,6 +124,7 @@ impl Environment {
                 isolation,
                 room: Room {
                     task: &folder,
+                    layers: layers.as_deref(),
                     root: scratch.path(),
                     disk_mb: target.configuration.disk_mb,
                     reachable: &reachable,
