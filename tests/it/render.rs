@@ -99,6 +99,9 @@ async fn deploy(cloud: &Cloud, account: &str, bootstrap: &str) -> Workers {
         attached_policies: std::collections::BTreeSet::new(),
     };
     cloud.create_role(&role, &BTreeMap::new()).await.unwrap();
+    // Functions are held to it.
+    let put = cloud.put_role_policy(&role.name, &role.policy);
+    put.await.unwrap();
     let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
     let executable = zip::write::SimpleFileOptions::default().unix_permissions(0o755);
     zip.start_file("bootstrap", executable).unwrap();
