@@ -144,22 +144,26 @@
         .join(),
     ).join();
 
+  // What is only carried elsewhere, by less than is seen, is drawn with the same edges.
+  const TURNS = /scale|rotate|skew|matrix|perspective/;
+
   const movesLittle = (element) => {
-    const {transform = "", translate = "", rotate = "", scale = ""} = element.style ?? {};
-    const own = `${translate};${rotate};${scale}`;
+    const {transform = "", rotate = "", scale = ""} = element.style ?? {};
+    const own = (rotate && ` rotate ${rotate}`) + (scale && ` scale ${scale}`);
     const text = `${element.getAttribute("transform") ?? ""};${transform};${own}`;
     const before = places.get(element);
     if (text === before?.text) {
-      if (text === ";;;;") return false;
+      if (!TURNS.test(text)) return false;
       // Of these there is nothing more exact to be had.
-      if (own !== ";;") return true;
+      if (own !== "") return true;
       const exact = exactly(element);
       places.set(element, {text, exact});
       return exact !== before.exact;
     }
     places.set(element, {text});
+    if (!TURNS.test(text + before?.text)) return false;
     // Nobody knows from where it moves.
-    if (before === undefined) return text !== ";;;;";
+    if (before === undefined) return true;
     const [from, to] = [before.text, text].map((text) => (text.match(NUMBER) ?? []).map(Number));
     const alike = before.text.replace(NUMBER, "") === text.replace(NUMBER, "") && from.length === to.length;
     return !alike || from.every((number, at) => Math.abs(number - to[at]) < little(text));

@@ -107,27 +107,34 @@ fn captured_frames_are_the_official_renderers_frames() {
     }
 }
 
-/// On its last way to its place, a spring moves words by less than what the browser paints again by itself.
+/// On its last way to its place, a spring moves words by less than what the browser paints again by itself: one spring scales them, one
+/// carries them.
 #[test]
 fn what_hardly_moves_is_painted_as_by_the_official_renderer() {
-    let subject = Subject {
-        site: peer::slides(),
-        composition: "Title",
-        frames: (78, 86),
-    };
-    let folder = peer::folder();
-    let props = r#"--props={"title": "cut", "seconds": 10}"#;
-    let theirs = folder.path().join("theirs");
-    let options = ["--sequence", "--image-format=jpeg", "--frames=78-86", props];
-    peer::official_render(&subject.site, subject.composition, &theirs, &options);
-    let screenshots = [props, "--method=screenshot"];
-    let ours = folder.path().join("ours");
-    let ours = captured_by_rmx(&subject, subject.frames, &screenshots, &ours);
-    let theirs = peer::images(&theirs);
-    assert_eq!((theirs.len(), ours.len()), (9, 9));
-    for (theirs, ours) in theirs.iter().zip(&ours) {
-        let same = std::fs::read(theirs).unwrap() == std::fs::read(ours).unwrap();
-        assert!(same, "{} differs", ours.display());
+    let title = r#"--props={"title": "cut", "seconds": 10}"#;
+    for (composition, props, frames) in [
+        ("Title", title, (78, 86)),
+        ("Shapes", "--props={}", (60, 68)),
+    ] {
+        let subject = Subject {
+            site: peer::slides(),
+            composition,
+            frames,
+        };
+        let folder = peer::folder();
+        let theirs = folder.path().join("theirs");
+        let range = format!("--frames={}-{}", frames.0, frames.1);
+        let options = ["--sequence", "--image-format=jpeg", &range, props];
+        peer::official_render(&subject.site, composition, &theirs, &options);
+        let screenshots = [props, "--method=screenshot"];
+        let ours = folder.path().join("ours");
+        let ours = captured_by_rmx(&subject, frames, &screenshots, &ours);
+        let theirs = peer::images(&theirs);
+        assert_eq!((theirs.len(), ours.len()), (9, 9));
+        for (theirs, ours) in theirs.iter().zip(&ours) {
+            let same = std::fs::read(theirs).unwrap() == std::fs::read(ours).unwrap();
+            assert!(same, "{} differs", ours.display());
+        }
     }
 }
 
