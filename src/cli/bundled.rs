@@ -71,10 +71,6 @@ pub(super) fn wrong_machine(found: &str, wanted: &str) -> (String, String) {
 
 impl From<BundleError> for CommandError {
     fn from(error: BundleError) -> Self {
-        if let BundleError::WrongMachine { found, wanted, .. } = &error {
-            let (heading, hint) = wrong_machine(found, wanted);
-            return Self::error(heading).cause(error).hint(hint);
-        }
         let hint = match &error {
             BundleError::NoFolder(_) => {
                 "make the folder, or name another one in the configuration; \
@@ -96,7 +92,10 @@ impl From<BundleError> for CommandError {
                 "`rmx package show FOLDER` tells what each component takes: build it again with `--without NAME`; what a layer brings \
                  counts too"
             }
-            BundleError::WrongMachine { .. } => unreachable!("it was told above"),
+            BundleError::WrongMachine { found, wanted, .. } => {
+                let (heading, hint) = wrong_machine(found, wanted);
+                return Self::error(heading).cause(error).hint(hint);
+            }
             BundleError::Changed(_) => "run the same command again when nothing writes to it",
             BundleError::Read { .. } | BundleError::Write { .. } => {
                 "mend what is named above, then run the same command again"

@@ -2,7 +2,7 @@
 //! with in `tests/e2e`.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -385,16 +385,7 @@ fn two_builds_at_once_download_once() {
             let project = &project;
             scope.spawn(move || build(project, &["--out", name]))
         });
-        let (mut stream, _) = listener.accept().unwrap();
-        let _ = stream.read(&mut [0; 1024]).unwrap();
-        let head = format!(
-            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n",
-            content.len()
-        );
-        let (first, rest) = content.split_at(content.len() / 2);
-        stream
-            .write_all(&[head.as_bytes(), first].concat())
-            .unwrap();
+        let (mut stream, rest) = half_served(&listener, &content);
         // The other one has time to come as well.
         std::thread::sleep(std::time::Duration::from_secs(2));
         stream.write_all(rest).unwrap();
@@ -783,15 +774,8 @@ fn a_plan_tells_the_size_of_new_code_part_by_part() {
     assert!(!plan.stdout.contains("Size of"), "{plan}");
 }
 
-/// Whoever is killed can take nothing with them: curl lives on, and what it writes is no other build's.
-#[test]
-fn a_download_whose_build_was_killed_is_waited_for() {
-    let project = TestProject::new();
-    worker(&project);
-    let content = tgz(&[("a.txt", "a", 0o644)], 0);
-    let listener = recipe_by_url(&project, &content);
-    let arguments = ["package", "build", "recipe.toml", "--worker", "worker"];
-    let mut killed = project.command(&arguments).spawn().unwrap();
+/// Answers one request with the first half of `content`; returns the connection and the other half.
+fn half_served<'a>(listener: &TcpListener, content: &'a [u8]) -> (TcpStream, &'a [u8]) {
     let (mut stream, _) = listener.accept().unwrap();
     let _ = stream.read(&mut [0; 1024]).unwrap();
     let head = format!(
@@ -802,6 +786,19 @@ fn a_download_whose_build_was_killed_is_waited_for() {
     stream
         .write_all(&[head.as_bytes(), first].concat())
         .unwrap();
+    (stream, rest)
+}
+
+/// Whoever is killed can take nothing with them: curl lives on, and what it writes is no other build's.
+#[test]
+fn a_download_whose_build_was_killed_is_waited_for() {
+    let project = TestProject::new();
+    worker(&project);
+    let content = tgz(&[("a.txt", "a", 0o644)], 0);
+    let listener = recipe_by_url(&project, &content);
+    let arguments = ["package", "build", "recipe.toml", "--worker", "worker"];
+    let mut killed = project.command(&arguments).spawn().unwrap();
+    let (mut stream, rest) = half_served(&listener, &content);
     killed.kill().unwrap();
     let _ended = killed.wait().unwrap();
     std::thread::scope(|scope| {

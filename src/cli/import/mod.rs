@@ -13,11 +13,11 @@ use crate::digest::Digest;
 use crate::plan::change::Desired;
 use crate::plan::desired::Ingredients;
 use crate::resource::{Address, Resource, ResourceKind};
-use crate::state::{CloudIdentity, State};
+use crate::state::{CloudIdentity, LockedStore, State};
 
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, ExitStatus};
-use crate::cli::farm;
+use crate::cli::farm::{self, Farm};
 use crate::cli::lock::{LockOptions, stopped, unless_stopped, with_lock};
 use crate::cli::recorded::{self, state_store};
 use crate::cli::rollback::require_same_cloud;
@@ -111,23 +111,36 @@ async fn import(
             wanted,
             force: args.force,
         };
-        let lost = store.lost();
-        let mut save = async |state: &mut State| Ok(store.save(state).await?);
-        let importing = apply::import(import, &farm.cloud, &farm.identity, &mut state, &mut save);
-        match unless_stopped(context, &lost, importing).await {
-            Some(imported) => {
-                told(context, address, &name, &imported?)?;
-                context
-                    .ui
-                    .say("`rmx plan` shows what the configuration would change of it.");
-                Ok(ExitStatus::Success)
-            }
-            None => Err(stopped(store, half_way(address, &name), true)),
-        }
+        take_over(context, &farm, store, &mut state, import).await?;
+        context
+            .ui
+            .say("`rmx plan` shows what the configuration would change of it.");
+        Ok(ExitStatus::Success)
     });
     let outcome = outcome.await;
     farm.shutdown().await;
     outcome
+}
+
+/// Takes one object over, and tells so.
+///
+/// # Errors
+/// It cannot be taken over, or rmx is to stop; what was begun is recorded.
+async fn take_over(
+    context: &Context,
+    farm: &Farm,
+    store: &mut LockedStore,
+    state: &mut State,
+    import: Import<'_>,
+) -> Result<(), CommandError> {
+    let (address, name) = (import.address, view::cloud_name(import.wanted));
+    let lost = store.lost();
+    let mut save = async |state: &mut State| Ok(store.save(state).await?);
+    let importing = apply::import(import, &farm.cloud, &farm.identity, state, &mut save);
+    match unless_stopped(context, &lost, importing).await {
+        Some(imported) => told(context, address, &name, &imported?),
+        None => Err(stopped(store, half_way(address, &name), true)),
+    }
 }
 
 /// What the config asks for, without what it takes files and secrets for: names are all that counts here.

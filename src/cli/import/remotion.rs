@@ -9,7 +9,7 @@ use crate::cli::context::Context;
 use crate::cli::error::{CommandError, ExitStatus};
 use crate::cli::farm;
 use crate::cli::files;
-use crate::cli::lock::{stopped, unless_stopped, with_lock};
+use crate::cli::lock::with_lock;
 use crate::cli::recorded::state_store;
 use crate::cli::rollback::require_same_cloud;
 use crate::cli::view;
@@ -17,10 +17,9 @@ use crate::cloud::{Cloud, FunctionDescription, LogGroupDescription};
 use crate::config::{self, Config};
 use crate::names::{BucketName, FunctionName, LogGroupName, NameError};
 use crate::resource::{Address, Resource};
-use crate::state::State;
 
-use super::{ImportArgs, desired, half_way, told};
-use crate::apply::{self, Import};
+use super::{ImportArgs, desired, take_over};
+use crate::apply::Import;
 
 /// How the names of its functions and buckets begin, and what its role is called.
 const FUNCTIONS: &str = "remotion-render-";
@@ -82,20 +81,12 @@ pub(super) async fn import(
                 write(&path, &edited)?;
             }
             for (address, wanted) in missing {
-                let name = view::cloud_name(wanted);
                 let import = Import {
                     address: &address,
                     wanted,
                     force: args.force,
                 };
-                let lost = store.lost();
-                let mut save = async |state: &mut State| Ok(store.save(state).await?);
-                let importing =
-                    apply::import(import, &farm.cloud, &farm.identity, &mut state, &mut save);
-                match unless_stopped(context, &lost, importing).await {
-                    Some(imported) => told(context, &address, &name, &imported?)?,
-                    None => return Err(stopped(store, half_way(&address, &name), true)),
-                }
+                take_over(context, &farm, store, &mut state, import).await?;
             }
             Ok(())
         })
