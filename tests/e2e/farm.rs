@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use rmx::cloud::{Cloud, Connection, StaticCredentials};
 use rmx::local::{Faults, LocalOptions, Running};
 
 use crate::failures::kill;
@@ -216,4 +217,20 @@ impl Drop for Farm {
             let _ = Command::new("kill").arg("-9").arg(id.to_string()).status();
         }
     }
+}
+
+/// A client of an embedded cloud that [`Farm::cloud`] started.
+pub(crate) async fn connected(running: &Running) -> Cloud {
+    let credentials = running.credentials();
+    Cloud::connect(&Connection {
+        region: "us-east-1".parse().unwrap(),
+        endpoint_url: Some(running.endpoint_url().to_owned()),
+        credentials: Some(StaticCredentials {
+            access_key_id: credentials.access_key_id.clone(),
+            secret_access_key: credentials.secret_access_key.clone(),
+            session_token: None,
+        }),
+        timeouts: Default::default(),
+    })
+    .await
 }

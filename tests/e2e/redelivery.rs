@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use rmx::cloud::{Cloud, Connection, StaticCredentials};
+use rmx::cloud::Cloud;
 use rmx::local::{Faults, Running};
-use rmx::names::{BucketName, FunctionName, Region};
+use rmx::names::{BucketName, FunctionName};
 use rmx::render::launch_key;
 use serde_json::{Value, json};
 
 use crate::failures::nasty;
-use crate::farm::Farm;
+use crate::farm::{self, Farm};
 
 /// A farm on an embedded cloud of the test's own, and a receiver of its webhooks.
 struct Scene {
@@ -33,20 +33,8 @@ impl Scene {
         let site = nasty();
         let farm = Farm::of(site.path());
         let faults = Faults::default();
-        let region: Region = "us-east-1".parse().unwrap();
         let running = farm.cloud(&faults).await;
-        let credentials = running.credentials();
-        let cloud = Cloud::connect(&Connection {
-            region,
-            endpoint_url: Some(running.endpoint_url().to_owned()),
-            credentials: Some(StaticCredentials {
-                access_key_id: credentials.access_key_id.clone(),
-                secret_access_key: credentials.secret_access_key.clone(),
-                session_token: None,
-            }),
-            timeouts: Default::default(),
-        })
-        .await;
+        let cloud = farm::connected(&running).await;
         let (receiver, letters) = receiver();
         let mut scene = Self {
             cloud,

@@ -1,12 +1,12 @@
 //! What workers may do on the embedded cloud, which holds them to their role as AWS does: all that rendering needs, and no more.
 
-use rmx::cloud::{Cloud, Connection, StaticCredentials};
+use rmx::cloud::Cloud;
 use rmx::local::{Faults, TracedCall};
 use serde_json::{Value, json};
 
 use crate::clients::chunks_done;
 use crate::failures::nasty;
-use crate::farm::Farm;
+use crate::farm::{self, Farm};
 use crate::peer;
 
 const ROLE: &str = "rmx-farm-us-east-1";
@@ -58,7 +58,7 @@ async fn the_workers_policy_is_what_workers_call() {
     let faults = Faults::default();
     let running = farm.cloud(&faults).await;
     running.announce().unwrap();
-    let cloud = connected(&running).await;
+    let cloud = farm::connected(&running).await;
     let said = |arguments: &[&str]| {
         let said = String::from_utf8(farm.rmx(arguments).stdout).unwrap();
         said.trim_end().to_owned()
@@ -141,21 +141,6 @@ async fn the_workers_policy_is_what_workers_call() {
     assert!(refused.contains(&who), "{refused}");
     running.shutdown().await;
     farm.assert_quiet();
-}
-
-async fn connected(running: &rmx::local::Running) -> Cloud {
-    let credentials = running.credentials();
-    Cloud::connect(&Connection {
-        region: "us-east-1".parse().unwrap(),
-        endpoint_url: Some(running.endpoint_url().to_owned()),
-        credentials: Some(StaticCredentials {
-            access_key_id: credentials.access_key_id.clone(),
-            secret_access_key: credentials.secret_access_key.clone(),
-            session_token: None,
-        }),
-        timeouts: Default::default(),
-    })
-    .await
 }
 
 async fn ask(cloud: &Cloud, payload: &Value) -> Value {

@@ -1,31 +1,15 @@
 """The unmodified Python client against a farm of rmx. Leaves python.mp4 and python.png for the test that runs this."""
 
 import os
-import time
 
-import boto3
-from remotion_lambda import Privacy, RemotionClient, RenderMediaParams, RenderStillParams, ValidStillImageFormats
+from remotion_lambda import Privacy, RenderMediaParams, RenderStillParams, ValidStillImageFormats
 from remotion_lambda.exception import RemotionRenderingOutputError
 
-client = RemotionClient(
-    region=os.environ["AWS_REGION"],
-    serve_url="site",
-    function_name=os.environ["FUNCTION"],
-)
-s3 = boto3.client("s3")
+from common import client, ended, s3
 
 
 def media(**options):
     return client.render_media_on_lambda(RenderMediaParams(privacy=Privacy.PRIVATE, **options))
-
-
-def ended(render):
-    for _ in range(900):
-        progress = client.get_render_progress(render_id=render.render_id, bucket_name=render.bucket_name)
-        if progress.done or progress.fatalErrorEncountered:
-            return progress
-        time.sleep(0.2)
-    raise AssertionError("the render does not end")
 
 
 print("- a render until it is done")

@@ -1,34 +1,19 @@
 """Two renders of the unmodified Python client with the same props, too large for an event. Leaves shared.mp4."""
 
 import os
-import time
 
-import boto3
-from remotion_lambda import Privacy, RemotionClient, RenderMediaParams
+from remotion_lambda import Privacy, RenderMediaParams
 from remotion_lambda.exception import RemotionRenderingOutputError
 
+from common import client, ended, s3
+
 bucket = os.environ["BUCKET"]
-client = RemotionClient(
-    region=os.environ["AWS_REGION"],
-    serve_url="site",
-    function_name=os.environ["FUNCTION"],
-)
-s3 = boto3.client("s3")
 # The client spills what has more than 193976 characters, under the name of its content.
 props = {"text": "a" * 200_000}
 
 
 def media(**options):
     return client.render_media_on_lambda(RenderMediaParams(input_props=props, **options))
-
-
-def ended(render):
-    for _ in range(900):
-        progress = client.get_render_progress(render_id=render.render_id, bucket_name=render.bucket_name)
-        if progress.done or progress.fatalErrorEncountered:
-            return progress
-        time.sleep(0.2)
-    raise AssertionError("the render does not end")
 
 
 def left(prefix):
