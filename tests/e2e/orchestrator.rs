@@ -35,12 +35,13 @@ fn assert_whole(farm: &Farm, id: &str) {
     assert_eq!(numbers(&film), Vec::from_iter(0..80));
 }
 
-/// The function processes that have a browser: those of workers, and not that of the orchestrator.
+/// The function processes that encode: those that are within a chunk. A browser is no sign of it: one stays with a worker that waits
+/// for work, and with an orchestrator that was a worker before.
 fn workers(farm: &Farm) -> Vec<u32> {
     let functions = farm.processes("bootstrap");
     let mut found = Vec::new();
-    for mut process in farm.processes("--remote-debugging-pipe") {
-        // A browser may be started by way of others.
+    for mut process in farm.processes("-progress") {
+        // An encoder may be started by way of others.
         for _ in 0..4 {
             let status = std::fs::read_to_string(format!("/proc/{process}/status"));
             let status = status.unwrap_or_default();
@@ -60,17 +61,21 @@ fn workers(farm: &Farm) -> Vec<u32> {
     found
 }
 
-/// One of the workers that render, somewhere within their chunks.
-fn some_worker(farm: &Farm, id: &str) -> u32 {
-    farm.wait_until("a chunk is done", |farm| !chunks_done(farm, id).is_empty());
+/// The workers that render, somewhere within their chunks.
+fn busy_workers(farm: &Farm, id: &str) -> Vec<u32> {
+    let mut busy = Vec::new();
+    let mut wait = || {
+        farm.wait_until("a worker encodes", |farm| {
+            busy = workers(farm);
+            !busy.is_empty()
+        });
+    };
+    wait();
+    // None of the eight is done sooner than this, and the eight have two cores or so.
     let random = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), id);
-    std::thread::sleep(std::time::Duration::from_millis(random % 600));
-    let mut worker = None;
-    farm.wait_until("a worker has a browser", |farm| {
-        worker = workers(farm).first().copied();
-        worker.is_some()
-    });
-    worker.unwrap()
+    std::thread::sleep(std::time::Duration::from_millis(random % 400));
+    wait();
+    busy
 }
 
 #[test]
@@ -80,12 +85,12 @@ fn a_worker_that_is_killed_or_falls_silent_is_replaced_and_a_failure_is_finished
     let serve = Serve::start(&farm);
 
     let id = detached(&farm, &[]);
-    kill(&[some_worker(&farm, &id)]);
+    kill(&busy_workers(&farm, &id)[..1]);
     said(&farm, &["renders", "watch", &id]);
     assert_whole(&farm, &id);
 
     let id = detached(&farm, &[]);
-    let silent = some_worker(&farm, &id).to_string();
+    let silent = busy_workers(&farm, &id)[0].to_string();
     assert!(
         Command::new("kill")
             .args(["-STOP", &silent])
@@ -98,7 +103,7 @@ fn a_worker_that_is_killed_or_falls_silent_is_replaced_and_a_failure_is_finished
     kill(&[silent.parse().unwrap()]);
 
     let id = detached(&farm, &["--max-retries=0"]);
-    kill(&[some_worker(&farm, &id)]);
+    kill(&busy_workers(&farm, &id));
     let (code, failed) = farm.refused(&["renders", "watch", &id]);
     assert_eq!(code, 1);
     assert!(failed.contains("is failed"), "{failed}");
