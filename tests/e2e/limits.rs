@@ -86,7 +86,8 @@ fn sizes_that_are_not_whole_are_rounded_as_the_official_renderer_rounds_them() {
     let full = full.iter().filter(|_| peer::is_full());
     for (scale, file, size) in fast.iter().chain(full) {
         let scale = format!("--scale={scale}");
-        let options = [&scale, "--frames=0-8", "--x264-preset=medium"];
+        // What an encoder of six macroblocks leaves out depends on where a chunk ends, so it may leave out hardly anything.
+        let options = [&scale, "--frames=0-8", "--x264-preset=medium", "--crf=1"];
         let is_h264 = Path::new(file).extension().is_some_and(|e| e == "mp4");
         let options = if is_h264 { &options[..] } else { &options[..2] };
         compare(&farm, site.path(), ("Sticker", file), 5, options);
@@ -99,12 +100,8 @@ fn sizes_that_are_not_whole_are_rounded_as_the_official_renderer_rounds_them() {
 fn players_find_every_keyframe_in_every_format_that_browsers_play() {
     let site = nasty();
     let farm = Farm::with_two_browsers(site.path());
-    let full: &[&str] = if peer::is_full() {
-        &["vp9.webm", "h264.mkv"]
-    } else {
-        &[]
-    };
-    for file in ["vp8.webm", "h264.mp4"].iter().chain(full) {
+    let full: &[&str] = if peer::is_full() { &["vp9.webm"] } else { &[] };
+    for file in ["vp8.webm", "h264.mp4", "h264.mkv"].iter().chain(full) {
         let codec = format!("--codec={}", file.split('.').next().unwrap());
         let sound = "--enforce-audio-track";
         farm.rmx(&[
@@ -115,7 +112,9 @@ fn players_find_every_keyframe_in_every_format_that_browsers_play() {
             &codec,
             sound,
         ]);
-        assert_eq!(keyframes(&farm.path(file)).len(), 5, "{file}: one a chunk");
+        let keyframes = keyframes(&farm.path(file));
+        assert_eq!(keyframes.len(), 5, "{file}: one a chunk");
+        assert_eq!(keyframes[0], (0.0, 0), "{file} begins with a picture");
         play(site.path(), &farm.path(file));
     }
     farm.assert_quiet();

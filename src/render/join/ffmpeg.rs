@@ -138,6 +138,11 @@ fn arguments(remux: &Remux<'_>) -> Vec<String> {
     if remux.codec == Codec::H265 && remux.container != Container::Mkv {
         arguments.extend(words("-tag:v hvc1"));
     }
+    if remux.container == Container::Mkv {
+        // An encoder of AAC puts 1024 samples in front of the sound. Matroska has no times below 0, so with them everything
+        // would begin 21 ms later: they are left out.
+        arguments.extend(words("-copypriorss:a 0"));
+    }
     if matches!(remux.container, Container::Mp4 | Container::Mov) {
         arguments.extend(words("-movflags +faststart"));
     }
