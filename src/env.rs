@@ -68,6 +68,9 @@ pub mod variable {
     pub const REMOTION_VERSION: &str = "RMX_REMOTION_VERSION";
     /// How many workers may run at the same time, where that is known. Set by the embedded cloud for its functions.
     pub const CONCURRENCY_MAX: &str = "RMX_CONCURRENCY_MAX";
+    /// A folder with programs for this machine's processor, which the embedded cloud lays over those in the zips of functions for Node.js.
+    /// Set by the user.
+    pub const FUNCTION_PROGRAMS: &str = "RMX_FUNCTION_PROGRAMS";
 }
 
 /// A program that rmx runs and does not bring along.
@@ -123,7 +126,8 @@ impl Env {
         tool.names().iter().find_map(|name| self.find_in_path(name))
     }
 
-    fn find_in_path(&self, name: &str) -> Option<PathBuf> {
+    /// The first program of that name in `PATH`.
+    pub fn find_in_path(&self, name: &str) -> Option<PathBuf> {
         self.variable("PATH")?
             .split(':')
             .filter(|folder| !folder.is_empty())

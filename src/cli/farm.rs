@@ -10,8 +10,8 @@ use crate::cloud::{
     Cloud, CloudError, CloudErrorKind, Connection, Identity, StaticCredentials, Timeouts,
 };
 use crate::config::{Config, Target};
-use crate::env::{Env, variable};
-use crate::local::{self, Isolation, LocalOptions, Running};
+use crate::env::{Env, Tool, variable};
+use crate::local::{self, Isolation, LocalOptions, NodeRuntime, Running};
 use crate::names::{AccountId, Region};
 use crate::protocol::browsers;
 use crate::state::CloudIdentity;
@@ -234,8 +234,31 @@ pub(crate) fn local_options_at(context: &Context, project: &Path, region: Region
         region,
         worker_environment: worker_environment(&context.env),
         isolation: None,
+        node: node_runtime(&context.env),
         faults: Default::default(),
     }
+}
+
+/// What runs functions for Node.js: this machine's `node`, and its Chromium and fonts where Remotion's function has them from layers.
+fn node_runtime(env: &Env) -> Option<(Isolation, NodeRuntime)> {
+    let fonts = Path::new("/etc/fonts/fonts.conf");
+    let opt = [
+        ("bin/chromium", env.find_tool(Tool::Chromium)),
+        ("fonts.conf", fonts.exists().then(|| fonts.to_owned())),
+    ];
+    let opt = opt.into_iter();
+    let programs = env.variable(variable::FUNCTION_PROGRAMS);
+    let runtime = NodeRuntime {
+        node: env.find_in_path("node")?,
+        opt: opt
+            .filter_map(|(path, target)| Some((path.to_owned(), target?)))
+            .collect(),
+        programs: programs.map(|folder| env.working_directory.join(folder)),
+    };
+    let isolation = Isolation {
+        launcher: env.executable.clone(),
+    };
+    Some((isolation, runtime))
 }
 
 /// What a worker process needs to find and run its tools. No credentials: those come from the embedded cloud.

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 
 use crate::config::ConfigError;
-use crate::local::{self, Entrance, LocalOptions, Running};
+use crate::local::{self, Entrance, LocalOptions, NodeRuntime, Running};
 use crate::names::Region;
 
 use super::context::Context;
@@ -44,6 +44,12 @@ pub(crate) struct EnterArgs {
     disk_mb: u32,
     #[arg(long)]
     listen: Vec<SocketAddr>,
+    #[arg(long)]
+    node: Option<PathBuf>,
+    #[arg(long, value_parser = parse_link)]
+    opt: Vec<(String, PathBuf)>,
+    #[arg(long)]
+    programs: Option<PathBuf>,
 }
 
 /// Serve the embedded cloud's S3, Lambda, IAM, STS and CloudWatch Logs to any AWS client, until interrupted
@@ -80,6 +86,11 @@ fn enter(args: &EnterArgs) -> CommandError {
         layers: args.layers.clone(),
         disk_mb: args.disk_mb,
         listen: args.listen.clone(),
+        node: args.node.clone().map(|node| NodeRuntime {
+            node,
+            opt: args.opt.iter().cloned().collect(),
+            programs: args.programs.clone(),
+        }),
     };
     CommandError::error("Cannot isolate the function").cause(local::enter(&entrance))
 }
@@ -170,6 +181,11 @@ fn cannot_listen(address: SocketAddr, error: std::io::Error) -> CommandError {
     } else {
         error.hint("pass another address with --listen")
     }
+}
+
+fn parse_link(text: &str) -> Result<(String, PathBuf), String> {
+    let (path, target) = text.split_once('=').ok_or("it is not PATH=TARGET")?;
+    Ok((path.to_owned(), target.into()))
 }
 
 fn parse_listen(text: &str) -> Result<SocketAddr, String> {

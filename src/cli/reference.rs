@@ -49,6 +49,7 @@ const EXIT_CODES: &str = "
 | `NO_COLOR` | no colours |
 | `RMX_LOG` | a log filter such as `debug` or `rmx::apply=trace`; the log goes to standard error |
 | `RMX_CHROMIUM`, `RMX_FFMPEG`, `RMX_FFPROBE` | programs to use instead of those found in `PATH` |
+| `RMX_FUNCTION_PROGRAMS` | a folder of programs that the embedded cloud lays over those in the zips of functions for Node.js, see docs/WIRE.md |
 | `AWS_...` | credentials and endpoint, as every AWS tool reads them; used by the target `aws` |
 ";
 

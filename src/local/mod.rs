@@ -26,7 +26,7 @@ mod trace;
 
 pub use credentials::Credentials;
 pub use faults::{Fault, FaultKind, Faults, Moment};
-pub use isolation::{Entrance, Isolation, LIBRARIES as ISOLATED_LIBRARIES, enter};
+pub use isolation::{Entrance, Isolation, LIBRARIES as ISOLATED_LIBRARIES, NodeRuntime, enter};
 pub use permission::Permission;
 pub use quotas::Quotas;
 pub use served::{Served, served};

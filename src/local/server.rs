@@ -21,7 +21,7 @@ use super::authorization::{Denial, Signer};
 use super::credentials::Credentials;
 use super::faults::{self, Fault, FaultKind, Faults, Moment};
 use super::http::{self as wire, Body};
-use super::isolation::Isolation;
+use super::isolation::{Isolation, NodeRuntime};
 use super::permission::Permission;
 use super::s3::permissions;
 use super::served;
@@ -52,6 +52,8 @@ pub struct LocalOptions {
     pub worker_environment: BTreeMap<String, String>,
     /// How functions are kept from this machine; `None`: they are not.
     pub isolation: Option<Isolation>,
+    /// What runs functions with a `nodejs` runtime; `None`: nothing. They have a root of their own whether or not others have.
+    pub node: Option<(Isolation, NodeRuntime)>,
     /// What goes wrong on request. Nothing does by default.
     pub faults: Faults,
 }

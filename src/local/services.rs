@@ -65,6 +65,7 @@ impl Services {
             }),
             worker_environment: options.worker_environment.clone(),
             isolation: options.isolation.clone(),
+            node: options.node.clone(),
             logs: LogsHandle::new(store.clone()),
         };
         let own_store = store.clone();

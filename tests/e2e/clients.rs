@@ -14,13 +14,18 @@ use crate::peer;
 pub(crate) struct Serve {
     child: Child,
     /// What it tells its clients to set.
-    variables: BTreeMap<String, String>,
+    pub(crate) variables: BTreeMap<String, String>,
 }
 
 impl Serve {
     pub(crate) fn start(farm: &Farm) -> Self {
-        let mut child = farm
-            .command(&["local", "serve", "--listen", "127.0.0.1:0", "--json"])
+        Self::by(&mut farm.command(&[]))
+    }
+
+    /// `rmx`, which has no arguments yet, is started.
+    pub(crate) fn by(rmx: &mut Command) -> Self {
+        let mut child = rmx
+            .args(["local", "serve", "--listen", "127.0.0.1:0", "--json"])
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -46,12 +51,19 @@ impl Drop for Serve {
 
 /// Runs a script of tests/conformance/remotion in the farm's folder.
 fn node(farm: &Farm, serve: &Serve, script: &str) {
+    run(farm, serve, &mut script_command(script));
+}
+
+/// A script of tests/conformance/remotion.
+pub(crate) fn script_command(script: &str) -> Command {
     let folder = peer::root().join("tests/conformance/remotion");
     assert!(
-        folder.join("node_modules/@remotion/lambda-client").is_dir(),
+        folder.join("node_modules/@remotion/lambda").is_dir(),
         "tests/conformance/remotion/node_modules is missing: run scripts/test, or `npm ci` there"
     );
-    run(farm, serve, Command::new("node").arg(folder.join(script)));
+    let mut command = Command::new("node");
+    command.arg(folder.join(script));
+    command
 }
 
 /// The same with a script in Python.

@@ -34,6 +34,7 @@ impl Farm {
                 .filter(|(name, _)| passed_on(name))
                 .collect(),
             isolation: None,
+            node: None,
             faults: faults.clone(),
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

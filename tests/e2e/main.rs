@@ -18,6 +18,7 @@ mod formats;
 mod hard;
 mod lanes;
 mod limits;
+mod official;
 mod options;
 mod orchestrator;
 mod package;

@@ -12,7 +12,7 @@ use aws_sdk_lambda::types::{
     Environment, FunctionCode, InvocationType, InvokeWithResponseStreamResponseEvent as Event,
     LastUpdateStatus, LogType, LoggingConfig, Runtime, State, ThrottleReason,
 };
-use rmx::local::{Isolation, LocalOptions, Running};
+use rmx::local::{Isolation, LocalOptions, NodeRuntime, Running};
 use serde_json::{Value, json};
 
 /// A custom runtime that does what its event asks for.
@@ -21,8 +21,9 @@ const RUNTIME: &str = include_str!("../../src/local/lambda/tests/runtime.py");
 /// Nothing here takes long; what waits in vain ends here.
 const LIMIT: Duration = Duration::from_secs(60);
 
-pub(crate) struct Cloud {
-    pub(crate) running: Running,
+/// An embedded cloud, and whatever keeps it running.
+pub(crate) struct Cloud<R = Running> {
+    pub(crate) running: R,
     pub(crate) lambda: aws_sdk_lambda::Client,
     configuration: aws_config::SdkConfig,
 }
@@ -32,6 +33,14 @@ async fn start(folder: &Path) -> Cloud {
 }
 
 pub(crate) async fn start_isolating(folder: &Path, isolation: Option<Isolation>) -> Cloud {
+    start_with(folder, isolation, None).await
+}
+
+pub(crate) async fn start_with(
+    folder: &Path,
+    isolation: Option<Isolation>,
+    node: Option<(Isolation, NodeRuntime)>,
+) -> Cloud {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let options = LocalOptions {
         directory: folder.join("cloud"),
@@ -40,30 +49,17 @@ pub(crate) async fn start_isolating(folder: &Path, isolation: Option<Isolation>)
         faults: Default::default(),
         worker_environment: BTreeMap::new(),
         isolation,
+        node,
     };
     let running = rmx::local::start(options, listener).await.unwrap();
-    let keys = running.credentials();
-    let configuration = aws_config::SdkConfig::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .http_client(aws_smithy_http_client::Builder::new().build_http())
-        .endpoint_url(running.endpoint_url())
-        .region(Region::new("eu-central-1"))
-        .retry_config(RetryConfig::disabled())
-        .credentials_provider(aws_sdk_lambda::config::SharedCredentialsProvider::new(
-            Credentials::new(
-                &keys.access_key_id,
-                &keys.secret_access_key,
-                None,
-                None,
-                "test",
-            ),
-        ))
-        .build();
-    Cloud {
-        lambda: aws_sdk_lambda::Client::new(&configuration),
+    let keys = running.credentials().clone();
+    let endpoint_url = running.endpoint_url().to_owned();
+    Cloud::at(
+        &endpoint_url,
+        &keys.access_key_id,
+        &keys.secret_access_key,
         running,
-        configuration,
-    }
+    )
 }
 
 pub(crate) fn zip(script: &str) -> Vec<u8> {
@@ -74,19 +70,45 @@ pub(crate) fn zip(script: &str) -> Vec<u8> {
     writer.finish().unwrap().into_inner()
 }
 
-impl Cloud {
-    pub(crate) async fn create_role(&self) {
+impl<R> Cloud<R> {
+    pub(crate) fn at(
+        endpoint_url: &str,
+        access_key_id: &str,
+        secret_access_key: &str,
+        running: R,
+    ) -> Self {
+        let credentials = Credentials::new(access_key_id, secret_access_key, None, None, "test");
+        let configuration = aws_config::SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .http_client(aws_smithy_http_client::Builder::new().build_http())
+            .endpoint_url(endpoint_url)
+            .region(Region::new("eu-central-1"))
+            .retry_config(RetryConfig::disabled())
+            .credentials_provider(aws_sdk_lambda::config::SharedCredentialsProvider::new(
+                credentials,
+            ))
+            .build();
+        Self {
+            lambda: aws_sdk_lambda::Client::new(&configuration),
+            running,
+            configuration,
+        }
+    }
+
+    /// Creates the role that functions are given; its ARN.
+    pub(crate) async fn create_role(&self) -> String {
         let trust = json!({
             "Version": "2012-10-17",
             "Statement": [{ "Effect": "Allow", "Action": "sts:AssumeRole", "Principal": { "Service": "lambda.amazonaws.com" } }],
         });
         let iam = aws_sdk_iam::Client::new(&self.configuration);
         let create = iam.create_role().role_name("worker");
-        create
+        let created = create
             .assume_role_policy_document(trust.to_string())
             .send()
             .await
             .unwrap();
+        created.role().unwrap().arn().to_owned()
     }
 
     pub(crate) fn create(

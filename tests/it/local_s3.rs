@@ -23,6 +23,7 @@ async fn cloud(directory: &Path) -> Running {
         faults: Default::default(),
         worker_environment: BTreeMap::new(),
         isolation: None,
+        node: None,
     };
     start(options, TcpListener::bind("127.0.0.1:0").await.unwrap())
         .await
@@ -599,6 +600,7 @@ async fn only_loopback_is_served() {
         faults: Default::default(),
         worker_environment: BTreeMap::new(),
         isolation: None,
+        node: None,
     };
     let everywhere = TcpListener::bind("0.0.0.0:0").await.unwrap();
     let error = start(options, everywhere).await.unwrap_err();

@@ -1,5 +1,6 @@
 //! `rmx local serve`: where it listens, what it says, how it ends.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, Command, Stdio};
 
@@ -18,7 +19,18 @@ impl Drop for Serve {
 impl Serve {
     /// Starts it on a free port, waits for its first lines and gives the address back.
     pub(crate) fn start(project: &TestProject) -> (Self, String) {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_rmx"))
+        let rmx = &mut Command::new(env!("CARGO_BIN_EXE_rmx"));
+        let (serve, variables) = Self::by(rmx, project);
+        assert_eq!(variables["AWS_REGION"], variables["AWS_DEFAULT_REGION"]);
+        assert_eq!(variables["AWS_ACCESS_KEY_ID"].len(), 20);
+        assert_eq!(variables["AWS_SECRET_ACCESS_KEY"].len(), 40);
+        let address = variables["AWS_ENDPOINT_URL"].strip_prefix("http://");
+        (serve, address.unwrap().to_owned())
+    }
+
+    /// The same by a command that wants nothing but arguments of `rmx`; what clients are told to set.
+    pub(crate) fn by(rmx: &mut Command, project: &TestProject) -> (Self, BTreeMap<String, String>) {
+        let mut child = rmx
             .args(["-C", project.path().to_str().unwrap()])
             .args(["local", "serve", "--listen", "127.0.0.1:0"])
             .stdout(Stdio::piped())
@@ -27,22 +39,15 @@ impl Serve {
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let serve = Self(child);
-        let exports: Vec<String> = lines.by_ref().take(5).map(Result::unwrap).collect();
-        let value = |name: &str| {
-            let prefix = format!("export {name}=");
-            let found = exports.iter().find_map(|line| line.strip_prefix(&prefix));
-            found
-                .unwrap_or_else(|| panic!("no {name} in {exports:?}"))
-                .to_owned()
-        };
-        assert_eq!(value("AWS_REGION"), value("AWS_DEFAULT_REGION"));
-        assert_eq!(value("AWS_ACCESS_KEY_ID").len(), 20);
-        assert_eq!(value("AWS_SECRET_ACCESS_KEY").len(), 40);
-        let address = value("AWS_ENDPOINT_URL")
-            .strip_prefix("http://")
-            .unwrap()
-            .to_owned();
-        (serve, address)
+        let exports = lines.by_ref().take(5).map(Result::unwrap);
+        let variables = exports.map(|line| {
+            let variable = line
+                .strip_prefix("export ")
+                .and_then(|rest| rest.split_once('='));
+            let (name, value) = variable.unwrap_or_else(|| panic!("{line} sets no variable"));
+            (name.to_owned(), value.to_owned())
+        });
+        (serve, variables.collect())
     }
 }
 

@@ -30,6 +30,7 @@ impl Local {
             faults: Default::default(),
             worker_environment: BTreeMap::new(),
             isolation: None,
+            node: None,
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let running = rmx::local::start(options, listener).await.unwrap();

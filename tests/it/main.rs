@@ -24,6 +24,7 @@ mod local_lambda;
 mod local_s3;
 mod local_serve;
 mod local_services;
+mod node_functions;
 mod package;
 mod permissions;
 mod plan;

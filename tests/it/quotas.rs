@@ -15,6 +15,7 @@ async fn start(faults: &Faults, folder: &std::path::Path) -> Running {
         faults: faults.clone(),
         worker_environment: Default::default(),
         isolation: None,
+        node: None,
     };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     rmx::local::start(options, listener).await.unwrap()

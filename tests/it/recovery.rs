@@ -33,6 +33,7 @@ pub(crate) fn behind_its_back<W: Future<Output = ()>>(
         faults: Default::default(),
         worker_environment: Default::default(),
         isolation: None,
+        node: None,
     };
     block_on(async {
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0))

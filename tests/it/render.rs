@@ -516,6 +516,7 @@ pub(crate) async fn deployed_project() -> TestProject {
         region: region.clone(),
         faults: Default::default(),
         isolation: None,
+        node: None,
         worker_environment: BTreeMap::from([(
             "PATH".to_owned(),
             surroundings.variables["PATH"].clone(),

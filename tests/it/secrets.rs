@@ -22,6 +22,7 @@ async fn serve(directory: &Path) -> Running {
         faults: Default::default(),
         worker_environment: Default::default(),
         isolation: None,
+        node: None,
     };
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await;
     rmx::local::start(options, listener.unwrap()).await.unwrap()

@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use super::{TASK_FOLDER, network, root};
+use super::{NodeRuntime, TASK_FOLDER, machine, network, root};
 
 /// Where libraries are looked for on Lambda (`LD_LIBRARY_PATH` of its runtimes).
 const LIBRARY_PATH: &str =
@@ -23,21 +23,29 @@ pub struct Entrance {
     pub layers: Option<PathBuf>,
     /// Size of `/tmp`, in MiB.
     pub disk_mb: u32,
-    /// Addresses that are served from outside.
+    /// Addresses that are served from outside, if it has a network of its own.
     pub listen: Vec<SocketAddr>,
+    /// What runs it, if it is no program itself.
+    pub node: Option<NodeRuntime>,
 }
 
-/// Makes the root and the network, hands the listeners over through standard input, and becomes `bootstrap`. Called in namespaces of
-/// its own, with the function's environment.
+/// Makes the root and the network, hands the listeners over through standard input, and becomes `bootstrap`, or `node`. Called in
+/// namespaces of its own, with the function's environment.
 ///
 /// # Errors
 /// Returns only if something fails. Whoever waits for the listeners is told as well.
 pub fn enter(entrance: &Entrance) -> io::Error {
     let stdin = io::stdin();
+    if entrance.listen.is_empty() {
+        return match make_root(entrance) {
+            Ok(()) => become_function(entrance),
+            Err(error) => error,
+        };
+    }
     let made = network::bring_up_loopback()
         .and_then(|()| network::listen(&entrance.listen))
         .and_then(|listeners| {
-            root::move_into(entrance)?;
+            make_root(entrance)?;
             Ok(listeners)
         });
     let handed_over = match made {
@@ -49,11 +57,32 @@ pub fn enter(entrance: &Entrance) -> io::Error {
         }
     };
     match handed_over {
-        Ok(()) => Command::new(format!("{TASK_FOLDER}/bootstrap"))
-            .current_dir(TASK_FOLDER)
-            .env("LD_LIBRARY_PATH", LIBRARY_PATH)
-            .stdin(Stdio::null())
-            .exec(),
+        Ok(()) => become_function(entrance),
         Err(error) => error,
     }
+}
+
+fn make_root(entrance: &Entrance) -> io::Result<()> {
+    match &entrance.node {
+        Some(runtime) => machine::make(entrance, runtime)?,
+        None => root::make(entrance)?,
+    }
+    root::move_into(&entrance.root)
+}
+
+/// Returns only if it cannot be started.
+fn become_function(entrance: &Entrance) -> io::Error {
+    let mut command = match &entrance.node {
+        Some(runtime) => {
+            let mut command = Command::new(&runtime.node);
+            command.arg(machine::RUNTIME_SCRIPT);
+            command
+        }
+        None => Command::new(format!("{TASK_FOLDER}/bootstrap")),
+    };
+    command
+        .current_dir(TASK_FOLDER)
+        .env("LD_LIBRARY_PATH", LIBRARY_PATH)
+        .stdin(Stdio::null())
+        .exec()
 }

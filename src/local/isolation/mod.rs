@@ -10,13 +10,17 @@
 //! in which there is only loopback. What it connects to there, the Runtime API and the embedded cloud, are listeners that belong to
 //! the function's network and are served from outside of it: nothing of ours runs beside the function. Memory is counted from
 //! outside too, as no quota for it can be had without being root.
+//!
+//! A function with a Node.js runtime of AWS's always has a root of its own, another one: see [`machine`].
 
 mod enter;
+mod machine;
 mod memory;
 mod network;
 mod relay;
 mod root;
 
+use std::ffi::OsString;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
@@ -26,6 +30,7 @@ use std::process::Stdio;
 use tokio::process::Command;
 
 pub use enter::{Entrance, enter};
+pub use machine::NodeRuntime;
 pub(super) use memory::MemoryWatch;
 pub(super) use relay::Relay;
 pub use root::LIBRARIES;
@@ -57,8 +62,10 @@ pub(super) struct Room<'a> {
     pub(super) root: &'a Path,
     /// Size of `/tmp`.
     pub(super) disk_mb: u32,
-    /// Addresses here that it may connect to, by the same addresses there.
+    /// Addresses here that it may connect to, by the same addresses there; empty if it shares this machine's network.
     pub(super) reachable: &'a [SocketAddr],
+    /// What runs it, if it is no program itself.
+    pub(super) node: Option<&'a NodeRuntime>,
 }
 
 impl Isolation {
@@ -67,7 +74,19 @@ impl Isolation {
     /// # Errors
     /// It does not, or has no `unshare`.
     pub async fn check(&self) -> io::Result<()> {
-        let tried = unshare().args(["--", "true"]).output().await;
+        Self::try_to(&["--net"]).await
+    }
+
+    /// Whether this system lets rmx give a function a root of its own.
+    ///
+    /// # Errors
+    /// It does not, or has no `unshare`.
+    pub(super) async fn check_root() -> io::Result<()> {
+        Self::try_to(&[]).await
+    }
+
+    async fn try_to(more: &[&str]) -> io::Result<()> {
+        let tried = unshare().args(more).args(["--", "true"]).output().await;
         let tried = tried.map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => {
                 io::Error::new(error.kind(), "there is no `unshare` (package util-linux)")
@@ -81,10 +100,13 @@ impl Isolation {
         Err(io::Error::other(said))
     }
 
-    /// The command that becomes `bootstrap` in a room of its own, and the socket on which its listeners come.
-    pub(super) fn command(&self, room: &Room<'_>) -> io::Result<(Command, UnixStream)> {
-        let (ours, theirs) = UnixStream::pair()?;
+    /// The command that becomes the function in a room of its own, and the socket on which its listeners come, if it has a network of
+    /// its own.
+    pub(super) fn command(&self, room: &Room<'_>) -> io::Result<(Command, Option<UnixStream>)> {
         let mut command = unshare();
+        if !room.reachable.is_empty() {
+            command.arg("--net");
+        }
         command
             .arg("--")
             .arg(&self.launcher)
@@ -99,8 +121,24 @@ impl Isolation {
         for address in room.reachable {
             command.args(["--listen", &address.to_string()]);
         }
+        if let Some(runtime) = room.node {
+            command.arg("--node").arg(&runtime.node);
+            for (path, target) in &runtime.opt {
+                let mut link = OsString::from(format!("{path}="));
+                link.push(target);
+                command.arg("--opt").arg(link);
+            }
+            if let Some(programs) = &runtime.programs {
+                command.arg("--programs").arg(programs);
+            }
+        }
+        if room.reachable.is_empty() {
+            command.stdin(Stdio::null());
+            return Ok((command, None));
+        }
+        let (ours, theirs) = UnixStream::pair()?;
         command.stdin(Stdio::from(std::os::fd::OwnedFd::from(theirs)));
-        Ok((command, ours))
+        Ok((command, Some(ours)))
     }
 }
 
@@ -110,6 +148,6 @@ fn unshare() -> Command {
     if !rustix::process::geteuid().is_root() {
         command.args(["--user", "--map-root-user"]);
     }
-    command.args(["--mount", "--net"]);
+    command.arg("--mount");
     command
 }

@@ -65,16 +65,16 @@ const PASSWD: &str =
 const SYSTEM_SIZE: &str = "size=64m,mode=0755";
 
 /// Where what layers bring is.
-const LAYERS_FOLDER: &str = "opt";
+pub(super) const LAYERS_FOLDER: &str = "opt";
 
-/// Makes a root in an empty folder and moves into it; nothing of the old one can be reached any more.
-pub(super) fn move_into(entrance: &Entrance) -> io::Result<()> {
+/// Makes a minimal root in an empty folder.
+pub(super) fn make(entrance: &Entrance) -> io::Result<()> {
     let Entrance {
         root,
         task,
         layers,
         disk_mb,
-        listen: _,
+        ..
     } = entrance;
     tmpfs(root, SYSTEM_SIZE)?;
     for folder in [
@@ -117,8 +117,11 @@ pub(super) fn move_into(entrance: &Entrance) -> io::Result<()> {
         mount_bind(layers, &inside)?;
         read_only(&inside)?;
     }
-    tmpfs(&root.join("tmp"), &format!("size={disk_mb}m,mode=1777"))?;
+    tmpfs(&root.join("tmp"), &format!("size={disk_mb}m,mode=1777"))
+}
 
+/// Moves into `root`; nothing of the old one can be reached any more.
+pub(super) fn move_into(root: &Path) -> io::Result<()> {
     // Over each other, so that no folder for the old one is needed.
     chdir(root)?;
     pivot_root(".", ".")?;
@@ -127,7 +130,7 @@ pub(super) fn move_into(entrance: &Entrance) -> io::Result<()> {
     read_only(Path::new("/"))
 }
 
-fn tmpfs(target: &Path, options: &str) -> io::Result<()> {
+pub(super) fn tmpfs(target: &Path, options: &str) -> io::Result<()> {
     let options = CString::new(options)?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV;
     mount("tmpfs", target, "tmpfs", flags, &*options)?;
@@ -153,7 +156,7 @@ fn libraries(root: &Path) -> io::Result<()> {
 }
 
 /// Lets nobody write there. What else the mount forbids has to stay forbidden, or the kernel refuses.
-fn read_only(target: &Path) -> io::Result<()> {
+pub(super) fn read_only(target: &Path) -> io::Result<()> {
     let kept = [
         (StatVfsMountFlags::NOSUID, MountFlags::NOSUID),
         (StatVfsMountFlags::NODEV, MountFlags::NODEV),

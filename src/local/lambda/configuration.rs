@@ -12,7 +12,7 @@ use super::error::{Kind, ServiceError};
 use super::model::Configuration;
 
 /// Runtimes of the API model that still can be created. Executed are only those whose name begins with
-/// `provided`; the rest need AWS's own runtime images.
+/// `provided` or, by this machine's own Node.js, with `nodejs`; the rest need AWS's own runtime images.
 const RUNTIMES: [&str; 26] = [
     "provided.al2023",
     "provided.al2",

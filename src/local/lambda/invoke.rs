@@ -221,14 +221,8 @@ impl LambdaService {
         version.check_created(now_ms)?;
         let version = function.serving(version, now_ms);
         let runtime = &version.configuration.runtime;
-        if !runtime.starts_with("provided") {
-            return Err(ServiceError::new(
-                Kind::InvalidRuntime,
-                format!(
-                    "the embedded cloud runs functions with a `bootstrap` of their own (runtimes provided, \
-                     provided.al2, provided.al2023), not {runtime}"
-                ),
-            ));
+        if let Some(problem) = self.executor.runtime_problem(runtime) {
+            return Err(ServiceError::new(Kind::InvalidRuntime, problem));
         }
         let reserved: u32 = functions
             .0

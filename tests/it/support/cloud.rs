@@ -49,6 +49,7 @@ impl TestCloud {
             account: "123456789012".parse().unwrap(),
             region: region(),
             isolation: None,
+            node: None,
             worker_environment: BTreeMap::from([(
                 "PATH".to_owned(),
                 surroundings.variables["PATH"].clone(),

@@ -9,18 +9,18 @@ use time::macros::format_description;
 use tokio::task::JoinSet;
 
 use crate::env;
-use crate::local::isolation::{Room, SCRATCH_FOLDER, TASK_FOLDER};
+use crate::local::isolation::{Isolation, NodeRuntime, Room, SCRATCH_FOLDER, TASK_FOLDER};
 use crate::local::sessions::SessionCredentials;
 use crate::names::FunctionName;
 
 use super::super::layers;
 use super::super::model::{Code, Configuration};
 use super::super::reference::Place;
-use super::Shared;
 use super::failure::Failure;
 use super::output::{Output, Pipe};
 use super::process::{Isolated, Process, Start, entrypoint_problem, start_problem};
 use super::runtime_api::{Initialisation, RuntimeApi};
+use super::{NODE_RUNTIMES, Shared};
 
 /// What an environment can run. An environment is used again only for exactly the same.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,10 +66,11 @@ impl Environment {
         let invalid = |what: &str| Failure::invalid_entrypoint(request_id, what);
         let codes = super::super::code::CodeStore::new(&shared.settings.store, &target.place);
         let digest = target.code.sha256;
+        let node = node(shared, target);
         // Only who has a root of their own has a /opt of their own.
-        let layers = match &shared.settings.isolation {
-            Some(_) => target.configuration.layers.clone(),
-            None => Vec::new(),
+        let layers = match node.is_some() || shared.settings.isolation.is_some() {
+            true => target.configuration.layers.clone(),
+            false => Vec::new(),
         };
         let (store, place) = (shared.settings.store.clone(), target.place.clone());
         let unpacking = tokio::task::spawn_blocking(move || {
@@ -81,7 +82,17 @@ impl Environment {
             .map_err(|error| invalid(&error.to_string()))?
             .map_err(|error| invalid(&format!("a zip cannot be unpacked: {error}")))?;
         let program = folder.join("bootstrap");
-        if let Some(problem) = entrypoint_problem(&program, &target.configuration.architecture) {
+        if node.is_some() {
+            // Remotion's function, for one, empties the folder `/tmp` before each of its invocations.
+            Isolation::check_root().await.map_err(|error| {
+                invalid(&format!(
+                    "functions for Node.js take /tmp for their own and are run only in a root of their own, which this system \
+                     does not let them have: {error}"
+                ))
+            })?;
+        } else if let Some(problem) =
+            entrypoint_problem(&program, &target.configuration.architecture)
+        {
             return Err(invalid(&problem));
         }
         let internal = |error: std::io::Error| Failure::new("ServiceException", &error.to_string());
@@ -100,7 +111,11 @@ impl Environment {
             stream.clone(),
         );
         let address = runtime.address.to_string();
-        let isolation = shared.settings.isolation.as_ref();
+        let own_network = shared.settings.isolation.is_some();
+        let isolation = match node {
+            Some((isolation, _)) => Some(isolation),
+            None => shared.settings.isolation.as_ref(),
+        };
         let (task, tmp) = match isolation {
             Some(_) => (Path::new(TASK_FOLDER), Path::new(SCRATCH_FOLDER)),
             None => (folder.as_path(), scratch.path()),
@@ -114,7 +129,10 @@ impl Environment {
             address: &address,
         }
         .all(shared);
-        let reachable = [runtime.address, shared.settings.address];
+        let reachable: &[_] = match own_network {
+            true => &[runtime.address, shared.settings.address],
+            false => &[],
+        };
         let start = Start {
             program: &program,
             folder: &folder,
@@ -127,9 +145,10 @@ impl Environment {
                     layers: layers.as_deref(),
                     root: scratch.path(),
                     disk_mb: target.configuration.disk_mb,
-                    reachable: &reachable,
+                    reachable,
+                    node: node.map(|(_, runtime)| runtime),
                 },
-                memory_mb: target.configuration.memory_mb,
+                memory_mb: own_network.then_some(target.configuration.memory_mb),
             }),
         };
         let (process, receiver) = Process::start(start)
@@ -181,6 +200,12 @@ impl Environment {
     }
 }
 
+/// What runs it, if it is a function for Node.js.
+fn node<'a>(shared: &'a Shared, target: &Target) -> Option<&'a (Isolation, NodeRuntime)> {
+    let runs = target.configuration.runtime.starts_with(NODE_RUNTIMES);
+    shared.settings.node.as_ref().filter(|_| runs)
+}
+
 /// What an environment's variables are made of.
 struct Variables<'a> {
     target: &'a Target,
@@ -200,16 +225,35 @@ impl Variables<'_> {
         let folder = self.folder.display().to_string();
         let region = self.target.place.region.to_string();
         let mut variables = BTreeMap::from([
-            ("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin".to_owned()),
+            (
+                "PATH".to_owned(),
+                "/usr/local/bin:/usr/bin:/bin:/opt/bin".to_owned(),
+            ),
             ("LANG".to_owned(), "C.UTF-8".to_owned()),
             ("TZ".to_owned(), ":UTC".to_owned()),
             ("HOME".to_owned(), scratch.clone()),
         ]);
-        if settings.isolation.is_none() {
+        let node = node(shared, self.target).is_some();
+        if settings.isolation.is_none() && !node {
             // It speaks of this machine.
             variables.extend(settings.worker_environment.clone());
         }
         variables.extend(configuration.environment.clone().unwrap_or_default());
+        let runtime_folder = match node {
+            true => "/var/runtime".to_owned(),
+            false => folder.clone(),
+        };
+        if node {
+            // Custom runtimes have neither.
+            variables.insert(
+                "AWS_EXECUTION_ENV".to_owned(),
+                format!("AWS_Lambda_{}", configuration.runtime),
+            );
+            variables.insert(
+                "NODE_PATH".to_owned(),
+                "/opt/nodejs/node_modules".to_owned(),
+            );
+        }
         let defined = [
             ("AWS_ACCESS_KEY_ID", self.credentials.access_key_id.clone()),
             ("AWS_DEFAULT_REGION", region.clone()),
@@ -230,8 +274,8 @@ impl Variables<'_> {
                 self.credentials.secret_access_key.clone(),
             ),
             ("AWS_SESSION_TOKEN", self.credentials.token.clone()),
-            ("LAMBDA_TASK_ROOT", folder.clone()),
-            ("LAMBDA_RUNTIME_DIR", folder),
+            ("LAMBDA_TASK_ROOT", folder),
+            ("LAMBDA_RUNTIME_DIR", runtime_folder),
             ("TMPDIR", scratch),
             ("_HANDLER", configuration.handler.clone()),
         ];

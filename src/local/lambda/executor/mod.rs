@@ -28,7 +28,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::local::isolation::Isolation;
+use crate::local::isolation::{Isolation, NodeRuntime};
 use crate::local::logs::LogsHandle;
 use crate::local::sessions::SessionCredentials;
 use crate::local::store::Store;
@@ -40,6 +40,9 @@ pub(super) use environment::Target;
 pub(super) use failure::Failure;
 use run::Run;
 pub(super) use runtime_api::RESPONSE_BYTES_MAX;
+
+/// How the names of Node.js's runtimes begin.
+const NODE_RUNTIMES: &str = "nodejs";
 
 /// Environments that are kept at most, running ones included: AWS's default concurrency.
 const ENVIRONMENTS_MAX: u32 = 1_000;
@@ -74,6 +77,8 @@ pub(crate) struct ExecutorSettings {
     pub(crate) worker_environment: BTreeMap<String, String>,
     /// How functions are kept from this machine.
     pub(crate) isolation: Option<Isolation>,
+    /// What runs functions with a `nodejs` runtime, and how they are given a root of their own.
+    pub(crate) node: Option<(Isolation, NodeRuntime)>,
     /// Where log lines go.
     pub(crate) logs: LogsHandle,
 }
@@ -240,6 +245,23 @@ impl Executor {
         });
         environment::sweep_scratch(&shared);
         Self { shared }
+    }
+
+    /// Why functions with that runtime cannot be run here; `None` if they can.
+    pub(super) fn runtime_problem(&self, runtime: &str) -> Option<String> {
+        if runtime.starts_with("provided") {
+            return None;
+        }
+        match &self.shared.settings.node {
+            Some(_) if runtime.starts_with(NODE_RUNTIMES) => None,
+            None if runtime.starts_with(NODE_RUNTIMES) => Some(format!(
+                "the embedded cloud runs functions with the runtime {runtime} by this machine's `node`, and there is none in PATH"
+            )),
+            _ => Some(format!(
+                "the embedded cloud runs functions with a `bootstrap` of their own (runtimes provided, \
+                 provided.al2, provided.al2023) and those for Node.js, not {runtime}"
+            )),
+        }
     }
 
     /// Admits one more invocation of a function, unless that exceeds a limit.

@@ -54,7 +54,7 @@ pub(super) struct Isolated<'a> {
     pub(super) isolation: &'a Isolation,
     pub(super) room: Room<'a>,
     /// It is killed when it uses more.
-    pub(super) memory_mb: u32,
+    pub(super) memory_mb: Option<u32>,
 }
 
 /// Running processes. Dropping them kills them.
@@ -89,10 +89,7 @@ impl Process {
             .ok_or_else(|| io::Error::other("the watchdog has ended"))?;
         let (reader, writer) = io::pipe()?;
         let (mut command, socket) = match &start.isolated {
-            Some(isolated) => {
-                let (command, socket) = isolated.isolation.command(&isolated.room)?;
-                (command, Some(socket))
-            }
+            Some(isolated) => isolated.isolation.command(&isolated.room)?,
             None => {
                 let mut command = Command::new(start.program);
                 command.stdin(Stdio::null());
@@ -145,9 +142,12 @@ impl Process {
             _supervisor: supervisor,
             _watchdog: watchdog,
         };
-        if let (Some(isolated), Some(socket)) = (start.isolated, socket) {
-            process._relay = Some(Relay::start(socket, isolated.room.reachable).await?);
-            process.memory = Some(process.watch_memory(isolated.memory_mb));
+        if let Some(isolated) = start.isolated {
+            if let Some(socket) = socket {
+                process._relay = Some(Relay::start(socket, isolated.room.reachable).await?);
+            }
+            let memory = isolated.memory_mb;
+            process.memory = memory.map(|memory_mb| process.watch_memory(memory_mb));
         }
         Ok((process, pipe::Receiver::from_owned_fd(reader.into())?))
     }

@@ -38,6 +38,7 @@ fn settings(folder: &std::path::Path) -> ExecutorSettings {
         }),
         worker_environment: std::collections::BTreeMap::new(),
         isolation: None,
+        node: None,
     }
 }
 
