@@ -103,19 +103,30 @@ impl Context {
         }
     }
 
+    /// What to say of a configuration at `path` that could not be read.
+    pub(super) fn unreadable_configuration(path: &Path, error: std::io::Error) -> CommandError {
+        let missing = error.kind() == std::io::ErrorKind::NotFound;
+        let unreadable = CommandError::error("Cannot read the configuration")
+            .detail(format!("The file is {}.", path.display()))
+            .cause(error);
+        unreadable.hint(if missing {
+            "run `rmx init` to write one, or name another with --config or -C"
+        } else {
+            "see to it that this user may read the file, or name another with --config or -C"
+        })
+    }
+
+    /// What to say of a configuration at `path` that could not be written. It is as it was.
+    pub(super) fn unwritable_configuration(path: &Path, error: std::io::Error) -> CommandError {
+        CommandError::error("Cannot write the configuration")
+            .detail(format!("The file is {}.", path.display()))
+            .cause(error)
+            .hint("see to it that this user may write in its folder and that the disk has room, then run the command again")
+    }
+
     pub(super) fn config_error(&self, error: ConfigError) -> CommandError {
         match error {
-            ConfigError::Read { path, error } => {
-                let missing = error.kind() == std::io::ErrorKind::NotFound;
-                let error = CommandError::error("Cannot read the configuration")
-                    .detail(format!("The file is {}.", path.display()))
-                    .cause(error);
-                if missing {
-                    error.hint("run `rmx init` to write one, or name another with --config or -C")
-                } else {
-                    error
-                }
-            }
+            ConfigError::Read { path, error } => Self::unreadable_configuration(&path, error),
             ConfigError::Invalid(problems) => {
                 let summary = match problems.count() {
                     1 => "The configuration is not valid".to_owned(),

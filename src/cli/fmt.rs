@@ -32,10 +32,7 @@ pub(crate) fn cmd_fmt(context: &Context, args: &FmtArgs) -> Result<ExitStatus, C
     if args.check {
         return Ok(ExitStatus::FormatDiffers);
     }
-    files::replace(path, laid_out.as_bytes()).map_err(|error| {
-        CommandError::error("Cannot write the configuration")
-            .detail(format!("The file is {}.", path.display()))
-            .cause(error)
-    })?;
+    files::replace(path, laid_out.as_bytes())
+        .map_err(|error| Context::unwritable_configuration(path, error))?;
     Ok(ExitStatus::Success)
 }

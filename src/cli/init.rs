@@ -108,9 +108,7 @@ fn write(path: &Path, text: &str, force: bool) -> Result<(), CommandError> {
                 .detail(format!("{} is left as it was.", path.display()))
                 .hint("pass --force to write over it")
         }
-        _ => CommandError::error("Cannot write the configuration")
-            .detail(format!("The file is {}.", path.display()))
-            .cause(error),
+        _ => Context::unwritable_configuration(path, error),
     })
 }
 

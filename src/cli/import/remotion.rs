@@ -108,7 +108,9 @@ async fn look(cloud: &Cloud, name: Option<&str>, config: &Config) -> Result<Foun
     let configured = configured.filter(|name| name.as_str().starts_with(FUNCTIONS));
     let function = match (name, configured) {
         (Some(name), _) => name.parse().map_err(|error: NameError| {
-            CommandError::usage("That is no function's name").cause(error)
+            CommandError::usage("That is no function's name")
+                .cause(error)
+                .hint("`npx remotion lambda functions ls` lists them")
         })?,
         (None, Some(configured)) => configured.clone(),
         (None, None) => one(
@@ -138,7 +140,9 @@ async fn look(cloud: &Cloud, name: Option<&str>, config: &Config) -> Result<Foun
             .log_group
             .parse()
             .map_err(|error: NameError| {
-                CommandError::error("The function's log group cannot be taken over").cause(error)
+                CommandError::error("The function's log group cannot be taken over")
+                    .cause(error)
+                    .hint("give the function another log group, for example /aws/lambda/NAME, and run the command again")
             })?;
     let log_group = cloud.log_group(&group).await?;
     Ok(Found {
@@ -220,11 +224,8 @@ impl Found {
 /// The configuration's text as it is, and with what was found.
 fn configuration(context: &Context, found: &Found) -> Result<(String, String), CommandError> {
     let path = context.path(&context.global.config);
-    let text = std::fs::read_to_string(&path).map_err(|error| {
-        CommandError::error("Cannot read the configuration")
-            .detail(format!("The file is {}.", path.display()))
-            .cause(error)
-    })?;
+    let text = std::fs::read_to_string(&path)
+        .map_err(|error| Context::unreadable_configuration(&path, error))?;
     let stage = context.global.stage.as_deref();
     let edited = config::edited(&text, stage, &found.values()).map_err(|reason| {
         CommandError::error("The configuration cannot be completed")
@@ -279,17 +280,16 @@ async fn agree(
     }
     let question = "Take these over, and write this into the configuration?";
     if !args.auto_approve && !ui.confirm(question, "--auto-approve").await? {
-        return Err(CommandError::error("Nothing is taken over").detail("Only `yes` is a yes."));
+        return Err(CommandError::error("Nothing is taken over")
+            .detail("Only `yes` is a yes.")
+            .hint("run the command again and say `yes`, or pass --auto-approve"));
     }
     Ok(())
 }
 
 fn write(path: &Path, text: &str) -> Result<(), CommandError> {
-    files::replace(path, text.as_bytes()).map_err(|error| {
-        CommandError::error("Cannot write the configuration")
-            .detail(format!("The file is {}.", path.display()))
-            .cause(error)
-    })
+    files::replace(path, text.as_bytes())
+        .map_err(|error| Context::unwritable_configuration(path, error))
 }
 
 /// Requires that what is recorded is what was found.
