@@ -1,7 +1,8 @@
 //! ffmpeg, fed with frames while later frames are still being drawn.
 
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,6 +22,10 @@ use crate::protocol::{EncodeSettings, FailureKind, Quality, TaskFailure};
 const FRAMES_WAITING_MAX: usize = 8;
 /// How long the encoder may take for what it still holds once the last frame is in.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(600);
+/// How long it may take until there is room for one more frame. The slowest presets take seconds for one of 4K.
+const PUSH_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long it may take to end once it takes no more frames.
+const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(5);
 const STDERR_BYTES_MAX: u64 = 64 * 1024;
 
 /// A running encoder.
@@ -229,9 +234,17 @@ impl Encoder {
 
     /// Hands over a frame; waits while the encoder is behind.
     pub(super) async fn push(&mut self, frame: Bytes) -> TaskResult<()> {
-        match self.frames.send(frame).await {
-            Ok(()) => Ok(()),
-            Err(_) => Err(self.last_words().await),
+        self.push_within(PUSH_TIMEOUT, frame).await
+    }
+
+    async fn push_within(&mut self, limit: Duration, frame: Bytes) -> TaskResult<()> {
+        match tokio::time::timeout(limit, self.frames.send(frame)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(self.last_words().await),
+            Err(_) => Err(retryable(
+                FailureKind::Encoder,
+                format!("encoding: ffmpeg took no frame for {} s", limit.as_secs()),
+            )),
         }
     }
 
@@ -263,9 +276,7 @@ impl Encoder {
                 )));
             }
             Ok(Err(error)) => return Err(internal("waiting for the encoder", error)),
-            Ok(Ok(status)) if !status.success() => {
-                return Err(failed(format!("ffmpeg ended with {status}")));
-            }
+            Ok(Ok(status)) if !status.success() => return Err(ended_early(status, &words)),
             Ok(Ok(_)) => {}
         }
         let encoded = *self.encoded.borrow();
@@ -277,14 +288,32 @@ impl Encoder {
         Ok(self.output)
     }
 
+    /// What became of it. Its input is closed already, so it has ended or is about to.
     async fn last_words(&mut self) -> TaskFailure {
-        let _ = self.child.kill().await;
+        let status = tokio::time::timeout(LAST_WORDS_TIMEOUT, self.child.wait()).await;
+        if status.is_err() {
+            let _ = self.child.kill().await;
+        }
         let words: String = std::mem::take(&mut self.tasks).join_all().await.concat();
-        retryable(
-            FailureKind::Encoder,
-            format!("encoding: ffmpeg ended early\n{words}"),
-        )
+        match status {
+            Ok(Ok(status)) => ended_early(status, &words),
+            Ok(Err(error)) => internal("waiting for the encoder", error),
+            Err(_) => retryable(
+                FailureKind::Encoder,
+                format!("encoding: ffmpeg took no more frames\n{words}"),
+            ),
+        }
     }
+}
+
+/// Who is killed says nothing: of all processes of a machine without memory left the encoder is one of the largest.
+fn ended_early(status: ExitStatus, words: &str) -> TaskFailure {
+    let advice = match status.signal() {
+        Some(_) => "; most often there is no memory left: give the function more with memory_mb",
+        None => "",
+    };
+    let message = format!("encoding: ffmpeg ended with {status}{advice}\n{words}");
+    retryable(FailureKind::Encoder, message.trim_end().to_owned())
 }
 
 #[cfg(test)]
@@ -294,30 +323,66 @@ mod tests {
 
     use super::*;
 
+    /// An encoder of JPEGs that is no ffmpeg but this shell script.
+    async fn instead(script: &str, folder: &Path) -> Encoder {
+        let ffmpeg = folder.join("ffmpeg");
+        std::fs::write(&ffmpeg, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&ffmpeg, Permissions::from_mode(0o755)).unwrap();
+        let tools = Tools::without_browser(ffmpeg, folder, 1);
+        let settings = EncodeSettings::default();
+        let fps = Fps::from_number(30.0).unwrap();
+        let output = folder.join("segment.mp4");
+        let input = Input::Images(ImageFormat::Jpeg);
+        let encoder = Encoder::start(&tools, &settings, input, fps, output).await;
+        encoder.unwrap()
+    }
+
+    /// Hands frames over until the encoder fails.
+    async fn pushed(mut encoder: Encoder, limit: Duration) -> TaskFailure {
+        let until_it_fails = async {
+            loop {
+                if let Err(failure) = encoder.push_within(limit, vec![0; 1 << 20].into()).await {
+                    return failure;
+                }
+            }
+        };
+        let failure = tokio::time::timeout(Duration::from_secs(60), until_it_fails).await;
+        failure.expect("it came to an end")
+    }
+
     #[tokio::test]
     async fn an_encoder_that_never_ends_is_ended() {
         let folder = tempfile::tempdir().unwrap();
-        let ffmpeg = folder.path().join("ffmpeg");
-        std::fs::write(&ffmpeg, "#!/bin/sh\nexec sleep 3600\n").unwrap();
-        std::fs::set_permissions(&ffmpeg, Permissions::from_mode(0o755)).unwrap();
-        let tools = Tools::without_browser(ffmpeg, folder.path(), 1);
-        let settings = EncodeSettings::default();
-        let fps = Fps::from_number(30.0).unwrap();
-        let output = folder.path().join("segment.mp4");
-        let encoder = Encoder::start(
-            &tools,
-            &settings,
-            Input::Images(ImageFormat::Jpeg),
-            fps,
-            output,
-        )
-        .await
-        .unwrap();
+        let encoder = instead("exec sleep 3600", folder.path()).await;
         let finished = encoder.finish_within(Duration::from_millis(50), 1);
         let finished = tokio::time::timeout(Duration::from_secs(60), finished).await;
         let failure = finished.expect("it came to an end").unwrap_err();
         assert!(failure.message.contains("did not end"), "{failure}");
         assert!(failure.retryable);
+
+        let encoder = instead("exec sleep 3600", folder.path()).await;
+        let failure = pushed(encoder, Duration::from_millis(50)).await;
+        assert!(failure.message.contains("took no frame"), "{failure}");
+        assert!(failure.retryable);
+    }
+
+    #[tokio::test]
+    async fn how_an_encoder_ended_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        for (script, expected) in [
+            ("kill -9 $$", &["signal: 9", "memory_mb"][..]),
+            (
+                "echo no such preset >&2; exit 3",
+                &["status: 3", "no such preset"],
+            ),
+        ] {
+            let encoder = instead(script, folder.path()).await;
+            let failure = pushed(encoder, Duration::from_secs(60)).await;
+            for part in expected {
+                assert!(failure.message.contains(part), "no {part:?} in {failure}");
+            }
+            assert!(failure.retryable);
+        }
     }
 
     /// Where a browser's framebuffer cannot be read, its chunk is made of screenshots, beside chunks of other browsers.
