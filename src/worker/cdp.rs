@@ -22,6 +22,8 @@ const EVENTS_MAX: usize = 4096;
 const EVENTS_RESERVED: usize = 1024;
 /// Events of which a page can cause any number, and that are only told: what it says, and what the browser says of it.
 const EXPENDABLE: [&str; 2] = ["Runtime.consoleAPICalled", "Log.entryAdded"];
+/// What the browser answers to a command for a page that has crashed. Scripts that wait when it crashes are not answered at all.
+pub(super) const CRASHED: &str = "Target crashed";
 /// Commands that may wait to be written.
 const COMMANDS_MAX: usize = 64;
 /// Largest message: a lossless frame of 8192 x 8192 pixels in base64.
@@ -143,15 +145,18 @@ impl Cdp {
         }
     }
 
-    /// Sends a command whose answer nobody waits for.
+    /// Sends a command whose answer nobody waits for. A browser that reads nothing any more may keep it waiting.
     pub(super) async fn post(
         &self,
         session: &str,
         method: &'static str,
         params: Value,
+        timeout: Duration,
     ) -> Result<(), CdpError> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        self.send(id, Some(session), method, params).await
+        let sent = tokio::time::timeout(timeout, self.send(id, Some(session), method, params));
+        sent.await
+            .unwrap_or(Err(CdpError::Timeout { method, timeout }))
     }
 
     async fn send(
@@ -237,6 +242,9 @@ async fn read(from: pipe::Receiver, waiting: &Waiting, events: mpsc::Sender<Even
                 let _ = caller.send(answer);
             }
         } else if let Some(method) = incoming.method {
+            if method == "Inspector.targetCrashed" {
+                refuse_all(waiting, CRASHED);
+            }
             let event = Event {
                 method,
                 params: incoming.params,
@@ -250,6 +258,13 @@ async fn read(from: pipe::Receiver, waiting: &Waiting, events: mpsc::Sender<Even
                 break;
             }
         }
+    }
+}
+
+fn refuse_all(waiting: &Waiting, why: &str) {
+    let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+    for (_, caller) in waiting.drain() {
+        let _ = caller.send(Err(why.to_owned()));
     }
 }
 
@@ -289,7 +304,8 @@ mod tests {
             .call(None, "Large", large, Duration::from_millis(20))
             .await;
         assert!(matches!(given_up, Err(CdpError::Timeout { .. })));
-        cdp.post("page", "Small", json!({})).await.unwrap();
+        let limit = Duration::from_secs(60);
+        cdp.post("page", "Small", json!({}), limit).await.unwrap();
         let mut reader = BufReader::new(at_browser);
         for method in ["Large", "Small"] {
             let mut message = Vec::new();
@@ -298,6 +314,28 @@ mod tests {
             assert_eq!(message["method"], method);
         }
         drop(from_browser);
+    }
+
+    #[tokio::test]
+    async fn a_page_that_crashes_answers_whoever_waits_for_it() {
+        let ((to_browser, _at_browser), (mut from_browser, to_us)) = (pair(), pair());
+        let (cdp, mut events) = Cdp::new(to_browser, to_us);
+        let limit = Duration::from_secs(60);
+        let waits = cdp.call(Some("page"), "Runtime.evaluate", json!({}), limit);
+        let crash = async {
+            while cdp.lock().is_empty() {
+                tokio::task::yield_now().await;
+            }
+            let said = b"{\"method\":\"Inspector.targetCrashed\"}\0";
+            from_browser.write_all(said).await.unwrap();
+        };
+        let (answer, ()) = tokio::join!(waits, crash);
+        assert!(
+            matches!(&answer, Err(CdpError::Refused { message, .. }) if message == CRASHED),
+            "{answer:?}"
+        );
+        let event = events.recv().await.unwrap();
+        assert_eq!(event.method, "Inspector.targetCrashed");
     }
 
     proptest::proptest! {

@@ -10,7 +10,7 @@
 (() => {
   if (window.__rmx !== undefined) return;
   // A dialog would wait for somebody.
-  for (const name of ["alert", "confirm"]) {
+  for (const name of ["alert", "confirm", "prompt"]) {
     window[name] = (text) => {
       window.remotion_cancelledError = new Error(`window.${name}() was called: ${String(text).slice(0, 500)}`).stack;
     };

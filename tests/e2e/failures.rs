@@ -77,6 +77,7 @@ fn what_goes_wrong_in_a_page_is_told_with_its_frame_and_place() {
         ),
         ("NeverReady", &["Frame 12", "not ready within", "--timeout"]),
         ("Alerts", &["Frame 5", "alert()", "is anybody there?"]),
+        ("Prompts", &["Frame 5", "prompt()", "who is there?"]),
         ("Cancels", &["Frame 9", "the data is wrong"]),
         ("Loops", &["Frame 8", "never ends"]),
     ] {

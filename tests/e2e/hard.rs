@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::failures::{lower_halves, nasty, numbers};
+use crate::failures::{capture, lower_halves, nasty, numbers};
 use crate::farm::Farm;
 use crate::{peer, web};
 
@@ -153,12 +153,14 @@ fn a_page_that_takes_all_memory_is_told_with_its_frame() {
     let site = nasty();
     let farm = Farm::of(site.path());
     let browser = small_browser(&farm);
-    let mut command = farm.command(&["render", "Allocates", "out.mp4", "--max-retries=0"]);
-    let output = peer::run_to_end(command.env("RMX_CHROMIUM", &browser));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    for part in ["Frame 6", "crashed", "memory"] {
-        assert!(said.contains(part), "no {part:?} in\n{said}");
+    for (composition, at) in [("Allocates", "Frame 6"), ("AllocatesAtOnce", "")] {
+        let mut command = farm.command(&["render", composition, "out.mp4", "--max-retries=0"]);
+        let output = peer::run_to_end(command.env("RMX_CHROMIUM", &browser));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        for part in [at, "the page crashed", "memory_mb"] {
+            assert!(said.contains(part), "no {part:?} in\n{said}");
+        }
     }
     farm.assert_quiet();
 }
@@ -219,6 +221,20 @@ fn fonts_are_loaded_as_by_the_official_renderer() {
         }
     }
     assert_eq!(code, 1);
+    farm.assert_quiet();
+}
+
+#[test]
+fn webgl_is_drawn_as_the_official_renderer_draws_it() {
+    let site = nasty();
+    compare(site.path(), "Webgl", 9, 60.0);
+    let farm = Farm::of(site.path());
+    let report = farm.rmx(&["render", "Webgl", "out.mp4", "--json"]);
+    assert_eq!(capture(&report).0, "framebuffer");
+    assert_eq!(numbers(&farm.path("out.mp4")), Vec::from_iter(0..30));
+    // Its colours become brighter from frame to frame.
+    let colours = lower_halves(&farm.path("out.mp4"));
+    assert!(colours[29] > colours[0] + 40, "{colours:?}");
     farm.assert_quiet();
 }
 

@@ -91,7 +91,12 @@ impl Page {
         let posted = self
             .browser
             .cdp
-            .post(&self.session, "Runtime.evaluate", parameters)
+            .post(
+                &self.session,
+                "Runtime.evaluate",
+                parameters,
+                self.timeout(),
+            )
             .await;
         posted.map_err(|error| self.broken(&error))
     }
@@ -212,7 +217,7 @@ impl Page {
                         verdict = events.signal(request, |state| !matches!(state, State::Armed));
                         if let (Some(State::Ready { .. }), Some(script)) = (&verdict, following) {
                             let parameters = json!({"expression": script});
-                            if let Err(error) = browser.cdp.post(session, "Runtime.evaluate", parameters).await {
+                            if let Err(error) = browser.cdp.post(session, "Runtime.evaluate", parameters, timeout).await {
                                 answer = Some(Err(error));
                                 break;
                             }

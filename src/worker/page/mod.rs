@@ -23,7 +23,7 @@ use self::framebuffer::Framebuffer;
 pub(super) use self::frames::Drawn;
 use self::window::Window;
 use super::browser::Browser;
-use super::cdp::CdpError;
+use super::cdp::{CRASHED, CdpError};
 use super::colour::Yuv;
 use super::failure::{TaskResult, permanent, retryable};
 use super::milliseconds;
@@ -396,10 +396,7 @@ impl Page {
     /// renderer does likewise.
     async fn check_events(&mut self, operation: &str) -> TaskResult<()> {
         if self.events.crashed {
-            let message = format!(
-                "{operation}: the page crashed; most often it ran out of memory: give the function more with memory_mb"
-            );
-            return Err(retryable(FailureKind::PageCrashed, message));
+            return Err(crashed(operation));
         }
         self.server.check()?;
         match self.events.exception.take() {
@@ -409,14 +406,19 @@ impl Page {
     }
 
     fn broken(&self, error: &CdpError) -> TaskFailure {
-        if let CdpError::Timeout { timeout, .. } = error {
-            let message = format!(
-                "drawing: the page did not answer within {} ms: a script that never ends?",
-                timeout.as_millis()
-            );
-            return retryable(FailureKind::PageStalled, message);
+        match error {
+            CdpError::Timeout { timeout, .. } => {
+                let message = format!(
+                    "drawing: the page did not answer within {} ms: a script that never ends?",
+                    timeout.as_millis()
+                );
+                retryable(FailureKind::PageStalled, message)
+            }
+            CdpError::Refused { message, .. } if message.contains(CRASHED) => {
+                crashed("driving the page")
+            }
+            _ => self.browser.failure("driving the page", error),
         }
-        self.browser.failure("driving the page", error)
     }
 
     fn not_ready(&self, holds: &[String]) -> TaskFailure {
@@ -465,4 +467,11 @@ impl Page {
             ..permanent(kind, format!("{operation}: {first}"))
         }
     }
+}
+
+fn crashed(operation: &str) -> TaskFailure {
+    let message = format!(
+        "{operation}: the page crashed; most often it ran out of memory: give the function more with memory_mb"
+    );
+    retryable(FailureKind::PageCrashed, message)
 }

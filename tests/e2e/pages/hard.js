@@ -57,15 +57,37 @@
     };
   });
 
+  // Drawn by WebGL: a colour, and half of it in another one.
+  scene("Webgl", (container) => {
+    const draw = numbered(container);
+    const canvas = below(container, "canvas");
+    Object.assign(canvas, {width: 320, height: 90});
+    const gl = canvas.getContext("webgl");
+    if (gl === null) throw new Error("there is no WebGL");
+    return (frame) => {
+      draw(frame);
+      gl.disable(gl.SCISSOR_TEST);
+      gl.clearColor(0.2, frame / 30, 0.8, 1);
+      gl.clear(gl.COLOR_BUFFER_BIT);
+      gl.enable(gl.SCISSOR_TEST);
+      gl.scissor(0, 0, 10 * frame, 45);
+      gl.clearColor(1, 0.6, 0, 1);
+      gl.clear(gl.COLOR_BUFFER_BIT);
+    };
+  });
+
+  const allocate = () => {
+    const hoard = [];
+    for (;;) hoard.push(new Array(100_000).fill().map((_, n) => ({n})));
+  };
   scene("Allocates", (container) => {
     const draw = numbered(container);
     return (frame) => {
       draw(frame);
-      if (frame !== 6) return;
-      const hoard = [];
-      for (;;) hoard.push(new Array(100_000).fill().map((_, n) => ({n})));
+      if (frame === 6) allocate();
     };
   });
+  scene("AllocatesAtOnce", allocate);
 
   // A picture that is not there, and nobody cares.
   scene("Missing", (container) => {

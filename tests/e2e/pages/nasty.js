@@ -57,6 +57,9 @@
     }
   });
 
+  scene("Prompts", () => (frame) => {
+    if (frame === 5) window.prompt("who is there?");
+  });
   scene("Alerts", () => (frame) => {
     if (frame === 5) window.alert("is anybody there?");
   });
