@@ -11,6 +11,7 @@ use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared, ready};
 
 use super::failure::{TaskResult, internal};
+use super::scratch::Scratch;
 
 /// A program that is there, or will be: one that comes packed is unpacked beside everything that does without it.
 #[derive(Debug, Clone)]
@@ -69,9 +70,9 @@ fn unpack(packed: &Path, scratch: &Path) -> io::Result<PathBuf> {
     if there {
         return Ok(path);
     }
-    let mut unpacked = tempfile::Builder::new()
-        .prefix(".rmx-unpacking-")
-        .tempfile_in(scratch)?;
+    // A folder that goes if this process dies meanwhile.
+    let unfinished = Scratch::new(scratch)?;
+    let mut unpacked = tempfile::NamedTempFile::new_in(unfinished.path())?;
     io::copy(
         &mut MultiGzDecoder::new(BufReader::new(file)),
         unpacked.as_file_mut(),

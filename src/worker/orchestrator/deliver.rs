@@ -13,6 +13,7 @@ use crate::resource::expiry;
 use crate::wire::output::{Place, disposition};
 use crate::wire::progress::{self, Artifact};
 use crate::wire::request::{DownloadBehavior, OutName, Privacy};
+use crate::worker::scratch::Scratch;
 
 /// What a client says of where its output goes and who may have it.
 #[derive(Debug, Clone, Copy)]
@@ -101,19 +102,16 @@ pub(super) async fn check(farm: &Farm, place: &Place) -> Result<(), Failure> {
     checked.await.map_err(Failure::at(place))
 }
 
-/// A folder for what is on its way.
+/// A folder for what is on its way. If this process dies, it goes when the next one starts.
 ///
 /// # Errors
 /// The disk says no.
-pub(super) fn scratch(env: &Env) -> Result<tempfile::TempDir, Failure> {
+pub(super) fn scratch(env: &Env) -> Result<Scratch, Failure> {
     let folder = env.variable("TMPDIR").unwrap_or("/tmp");
-    tempfile::Builder::new()
-        .prefix("rmx-launch-")
-        .tempdir_in(folder)
-        .map_err(|error| Failure::Disk {
-            what: "making a folder for the output",
-            error,
-        })
+    Scratch::new(Path::new(folder)).map_err(|error| Failure::Disk {
+        what: "making a folder for the output",
+        error,
+    })
 }
 
 /// Uploads the output.
