@@ -281,7 +281,10 @@ async fn file(shared: &Shared, request: &Request<Incoming>) -> Response<Body> {
     .await
     {
         Ok(response) => response,
-        Err(error) => json_error(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+        Err(error) => shared.fail(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            internal(&format!("serving {path}"), error),
+        ),
     }
 }
 
