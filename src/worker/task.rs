@@ -45,8 +45,8 @@ pub(super) struct Worker {
     pub(super) texts: Vec<(Digest, String)>,
     /// Pages that stay open: one in each browser.
     pub(super) open: Vec<Open>,
-    /// Why the browser's framebuffer cannot be used here, once that is known.
-    no_framebuffer: Option<String>,
+    /// Why the browser's framebuffer cannot be used for this composition. Another page may leave it where it is.
+    unreadable: Option<((SiteLocation, String), String)>,
 }
 
 /// A chunk's files.
@@ -75,7 +75,7 @@ impl Worker {
             built_in: None,
             texts: Vec::new(),
             open: Vec::new(),
-            no_framebuffer: None,
+            unreadable: None,
         }
     }
 
@@ -286,14 +286,16 @@ impl Worker {
         messages: &Messages,
     ) -> TaskResult<Encoded> {
         let asked = task.capture.method;
-        let mut why_not = self.no_framebuffer.clone();
+        let of = (task.page.site.clone(), task.composition.id.clone());
+        let known = self.unreadable.clone();
+        let mut why_not = known.and_then(|(whose, why)| (whose == of).then_some(why));
         if asked == CaptureMethod::Framebuffer && why_not.is_none() {
             match self.encode_by(asked, task, encode, folder, messages).await {
                 Err(failure) if failure.kind == FailureKind::Capture => {
                     tracing::warn!("frames are captured as screenshots: {failure}");
+                    // One browser that died says nothing of the next one.
+                    self.unreadable = (!failure.retryable).then(|| (of, failure.message.clone()));
                     why_not = Some(failure.message);
-                    // One browser that died says nothing of the machine.
-                    self.no_framebuffer = why_not.clone().filter(|_| !failure.retryable);
                 }
                 outcome => return outcome,
             }

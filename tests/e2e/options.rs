@@ -1,5 +1,6 @@
 //! What the user says about page and browser, as pages find it.
 
+use crate::clients::Serve;
 use crate::failures::{capture, nasty, numbers};
 use crate::farm::Farm;
 use crate::peer;
@@ -38,7 +39,13 @@ fn a_frame_whose_delay_may_be_tried_again_is_drawn_again() {
     assert!(said.contains("frame 5 is drawn again"), "{said}");
 
     // What the page that was given up has drawn counts, if it can be proven.
-    for (composition, expected) in [("Holds", "framebuffer"), ("HoldsBare", "screenshot")] {
+    // On workers that go on: what one page does says nothing of another one's.
+    let serve = Serve::start(&farm);
+    for (composition, expected) in [
+        ("Holds", "framebuffer"),
+        ("HoldsBare", "screenshot"),
+        ("Holds", "framebuffer"),
+    ] {
         let report = farm.rmx(&["render", composition, "out.mp4", "--json"]);
         let (method, reason) = capture(&report);
         assert_eq!(method, expected, "{composition}: {reason}");
@@ -46,6 +53,7 @@ fn a_frame_whose_delay_may_be_tried_again_is_drawn_again() {
         assert_eq!(numbers(&farm.path("out.mp4")), Vec::from_iter(0..10));
         std::fs::remove_file(farm.path("out.mp4")).unwrap();
     }
+    drop(serve);
 
     let (code, said) = farm.refused(&["render", "HoldsOn", "out.mp4"]);
     assert_eq!(code, 1);
