@@ -48,6 +48,7 @@ pub(super) struct Lanes {
     running: JoinSet<TaskResult<Option<Open>>>,
     /// Pages that no lane has a use for, while they are closed.
     closing: JoinSet<()>,
+    /// Never more than the queue allows frames: its bound is the queue's.
     sender: mpsc::UnboundedSender<(u32, TaskResult<Drawn>)>,
     drawn: mpsc::UnboundedReceiver<(u32, TaskResult<Drawn>)>,
     /// Pictures that came before their turn.
@@ -239,7 +240,7 @@ impl Drawing {
     }
 
     /// One frame. A browser that stalls or goes away is replaced and the frame taken again, and so it is if a
-    /// `delayRender` that may be tried again was not continued.
+    /// `delayRender` that may be tried again was not continued. A page that is `open` is the one that is needed.
     async fn picture(
         &self,
         open: &mut Option<Open>,
@@ -247,12 +248,21 @@ impl Drawing {
         next: Option<u32>,
     ) -> TaskResult<Drawn> {
         let task = &self.task;
-        let (mut tries, mut setup) = (1, self.setup.clone());
+        let (mut tries, mut attempt) = (1, self.setup.attempt);
         loop {
-            let mut used = Open::for_need(open.take(), self.need(&setup)).await?;
+            let mut used = match open.take() {
+                Some(open) => open,
+                None => {
+                    let setup = Setup {
+                        attempt,
+                        ..self.setup.clone()
+                    };
+                    Open::for_need(None, self.need(&setup)).await?
+                }
+            };
             let picture = used
                 .page
-                .draw_frame(&task.composition.id, setup.attempt, frame, next)
+                .draw_frame(&task.composition.id, attempt, frame, next)
                 .await;
             pass_on_logs(&mut used.page, &self.messages);
             match picture {
@@ -263,7 +273,7 @@ impl Drawing {
                 Err(failure) => {
                     let held = failure.kind == FailureKind::DelayRenderTimeout;
                     let left = if held {
-                        setup.attempt < ATTEMPTS_MAX
+                        attempt < ATTEMPTS_MAX
                     } else {
                         tries < BROWSER_TRIES_MAX
                     };
@@ -276,7 +286,7 @@ impl Drawing {
                     proven?;
                     tracing::warn!("frame {frame}, try {tries}: {failure}");
                     if held {
-                        setup.attempt += 1;
+                        attempt += 1;
                         let text = format!("frame {frame} is drawn again: {failure}");
                         let level = "warning".to_owned();
                         let _ = self.messages.try_send(WorkerMessage::Log { level, text });
