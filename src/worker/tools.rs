@@ -16,7 +16,7 @@ use super::scratch::Scratch;
 use crate::env::{Env, Tool, is_program};
 use crate::protocol::{FailureKind, PROCESSOR_MEMORY_MB, browsers};
 
-/// Blocks of films that are kept: 256 MiB, half of what a function's disk has by default.
+/// Blocks of films that are kept: 256 MiB, half of the smallest disk that a function can have.
 const BLOCKS_MAX: usize = 256;
 
 /// The programs and folders of this worker.
