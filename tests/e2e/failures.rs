@@ -56,8 +56,15 @@ pub(crate) fn lower_halves(video: &Path) -> Vec<u8> {
 
 /// Ends processes at once, as a machine that is out of memory would.
 pub(crate) fn kill(processes: &[u32]) {
+    send("-9", processes);
+}
+
+fn send(signal: &str, processes: &[u32]) {
     for id in processes {
-        let _ = Command::new("kill").arg("-9").arg(id.to_string()).status();
+        let _ = Command::new("kill")
+            .arg(signal)
+            .arg(id.to_string())
+            .status();
     }
 }
 
@@ -203,6 +210,30 @@ fn browsers_and_workers_that_are_killed_are_replaced() {
         assert_eq!(numbers(&farm.path("slow.mp4")), Vec::from_iter(0..80));
         farm.assert_quiet();
     }
+}
+
+#[test]
+fn browsers_that_stall_are_replaced_and_no_frame_is_lost() {
+    let site = nasty();
+    let farm = Farm::with_two_browsers(site.path());
+    let mut render = farm.start(&["render", "Slow", "slow.mp4", "--timeout=2500"]);
+    farm.wait_until("a browser draws", |farm| {
+        !farm.processes("--type=renderer").is_empty()
+    });
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    farm.wait_until("a browser stalls", |farm| {
+        let stalled = farm.processes("--type=renderer");
+        send("-STOP", &stalled);
+        !stalled.is_empty()
+    });
+    let mut ended = None;
+    farm.wait_until("the render ends", |_| {
+        ended = render.try_wait().unwrap();
+        ended.is_some()
+    });
+    assert!(ended.unwrap().success());
+    assert_eq!(numbers(&farm.path("slow.mp4")), Vec::from_iter(0..80));
+    farm.assert_quiet();
 }
 
 #[test]
