@@ -137,6 +137,7 @@ async fn parse(
         } else if !line.starts_with('#')
             && let Some(ticks) = line.split(',').nth(2)
             && let Ok(ticks) = ticks.trim().parse::<f64>()
+            && (ticks * tick_s).is_finite()
             && shown_at.len() < FRAMES_MAX
         {
             shown_at.push(ticks * tick_s);

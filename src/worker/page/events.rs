@@ -169,7 +169,8 @@ fn exception_text(details: &Value) -> String {
     );
     match place {
         (Some(url), Some(line), Some(column)) if !text.contains("\n    at ") => {
-            format!("{text}\n    at {url}:{}:{}", line + 1, column + 1)
+            let (line, column) = (line.saturating_add(1), column.saturating_add(1));
+            format!("{text}\n    at {url}:{line}:{column}")
         }
         _ => text.to_owned(),
     }

@@ -94,7 +94,9 @@ fn extend(track: &mut SoundTrack, next: SoundTrack) -> Option<SoundTrack> {
     track.frames = frames;
     for (count, volume) in next.volumes {
         match track.volumes.last_mut() {
-            Some((run, last)) if last.total_cmp(&volume).is_eq() => *run += count,
+            Some((run, last)) if last.total_cmp(&volume).is_eq() => {
+                *run = run.saturating_add(count);
+            }
             _ => track.volumes.push((count, volume)),
         }
     }
