@@ -17,6 +17,8 @@ pub mod cloud;
 pub mod config;
 pub mod digest;
 pub mod env;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod local;
 pub mod media;
 pub mod names;

@@ -211,6 +211,21 @@ async fn jpeg(
     }
 }
 
+#[cfg(any(test, fuzzing))]
+impl Artifact {
+    /// What may be kept has a name below its folder, and no more bytes than were written for it.
+    pub(super) fn check(&self) {
+        if check_name(&self.name).is_ok() {
+            let mut parts = Path::new(&self.name).components();
+            let is_below = parts.all(|part| matches!(part, std::path::Component::Normal(_)));
+            assert!(is_below, "{}", self.name);
+        }
+        if let Content::Binary(encoded) = &self.content {
+            assert!(decoded(encoded).is_none_or(|bytes| bytes.len() <= 2 * encoded.len()));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{
+    AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader,
+};
 use tokio::net::unix::pipe;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -209,7 +211,7 @@ async fn write(mut to: pipe::Sender, mut outgoing: mpsc::Receiver<Vec<u8>>) {
     }
 }
 
-async fn read(from: pipe::Receiver, waiting: &Waiting, events: mpsc::Sender<Event>) {
+async fn read(from: impl AsyncRead + Unpin, waiting: &Waiting, events: mpsc::Sender<Event>) {
     let mut reader = BufReader::with_capacity(256 * 1024, from);
     let mut message = Vec::new();
     loop {
@@ -268,7 +270,10 @@ fn refuse_all(waiting: &Waiting, why: &str) {
     }
 }
 
-async fn next(reader: &mut BufReader<pipe::Receiver>, message: &mut Vec<u8>) -> io::Result<bool> {
+async fn next(
+    reader: &mut BufReader<impl AsyncRead + Unpin>,
+    message: &mut Vec<u8>,
+) -> io::Result<bool> {
     let length = reader
         .take(MESSAGE_BYTES_MAX)
         .read_until(0, message)
@@ -280,6 +285,24 @@ async fn next(reader: &mut BufReader<pipe::Receiver>, message: &mut Vec<u8>) -> 
         return Err(io::Error::other("a message is too long or cut short"));
     }
     Ok(true)
+}
+
+#[cfg(any(test, fuzzing))]
+impl crate::fuzzing::Parsers {
+    /// What comes out of a browser's pipe: what is a message is taken, whatever stands before it.
+    pub(crate) fn browsers(case: crate::fuzzing::Case<'_>) {
+        // More events than can wait close the pipe.
+        let said = &case.0[..case.0.len().min(EVENTS_MAX * 8)];
+        let said = [said, b"\0{\"id\":1}\0{\"method\":\"Page.last\"}\0"].concat();
+        let (events, mut queue) = mpsc::channel(EVENTS_MAX);
+        let (caller, mut answer) = oneshot::channel();
+        let waiting = Waiting::new(Mutex::new(HashMap::from([(1, caller)])));
+        futures::executor::block_on(read(&said[..], &waiting, events));
+        let events = std::iter::from_fn(|| queue.try_recv().ok());
+        let last = events.last().map(|event| event.method);
+        assert_eq!(last.as_deref(), Some("Page.last"));
+        assert!(answer.try_recv().is_ok(), "the caller has an answer");
+    }
 }
 
 #[cfg(test)]

@@ -284,6 +284,18 @@ impl Content {
     }
 }
 
+#[cfg(any(test, fuzzing))]
+impl crate::fuzzing::Parsers {
+    /// Which part of a file a server says that it sends.
+    pub(crate) fn answered_ranges(case: crate::fuzzing::Case<'_>) {
+        let header = http::HeaderValue::from_bytes(case.0);
+        let headers = header.map(|value| (header::CONTENT_RANGE, value));
+        if let Some((first, size_bytes)) = content_range(&HeaderMap::from_iter(headers.ok())) {
+            assert!(first < size_bytes, "{first} of {size_bytes}");
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

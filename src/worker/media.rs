@@ -119,6 +119,18 @@ fn data_content(data: &str) -> Option<Vec<u8>> {
     }
 }
 
+#[cfg(any(test, fuzzing))]
+impl crate::fuzzing::Parsers {
+    /// A media file that is its own address.
+    pub(crate) fn data_addresses(mut case: crate::fuzzing::Case<'_>) {
+        let data = case.text();
+        if let Some(content) = data_content(&data) {
+            assert!(content.len() <= data.len(), "{}", content.len());
+        }
+        named(&MediaSource::Url(format!("data:{data}")));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,7 +8,9 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional_with_sizes};
+use tokio::io::{
+    AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, copy_bidirectional_with_sizes,
+};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -142,7 +144,7 @@ async fn serve(mut browser: TcpStream, guard: Guard) -> Result<(), String> {
 }
 
 /// Where the browser wants to go: the greeting and the request of RFC 1928, sections 3 and 4.
-async fn wanted(browser: &mut TcpStream) -> io::Result<(String, u16)> {
+async fn wanted(browser: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<(String, u16)> {
     let invalid = || io::Error::from(io::ErrorKind::InvalidData);
     let [version, methods] = array(browser).await?;
     if version != VERSION {
@@ -173,10 +175,24 @@ async fn wanted(browser: &mut TcpStream) -> io::Result<(String, u16)> {
     Ok((host, port))
 }
 
-async fn array<const LENGTH: usize>(browser: &mut TcpStream) -> io::Result<[u8; LENGTH]> {
+async fn array<const LENGTH: usize>(
+    browser: &mut (impl AsyncRead + Unpin),
+) -> io::Result<[u8; LENGTH]> {
     let mut bytes = [0; LENGTH];
     browser.read_exact(&mut bytes).await?;
     Ok(bytes)
+}
+
+#[cfg(any(test, fuzzing))]
+impl crate::fuzzing::Parsers {
+    /// What a browser asks its proxy for.
+    pub(crate) fn connections(case: crate::fuzzing::Case<'_>) {
+        let mut answered = Vec::new();
+        let mut browser = tokio::io::join(case.0, &mut answered);
+        let host = futures::executor::block_on(wanted(&mut browser));
+        assert!(answered.is_empty() || answered == [VERSION, NO_AUTHENTICATION]);
+        assert!(host.is_err() || !answered.is_empty(), "it was greeted");
+    }
 }
 
 #[cfg(test)]

@@ -391,6 +391,25 @@ fn json_error(status: StatusCode, message: &str) -> Response<Body> {
     response
 }
 
+#[cfg(any(test, fuzzing))]
+impl crate::fuzzing::Parsers {
+    /// What a page asks its server for: the answer lies in the file.
+    pub(crate) fn asked_ranges(mut case: crate::fuzzing::Case<'_>) {
+        let size_bytes = case.number();
+        let header = case.text();
+        if let Range::Bytes(start, end) = parse_range(&header, size_bytes) {
+            assert!(start < end && end <= size_bytes, "{start} {end}");
+        }
+        let mut response = Response::new(whole(Bytes::new()));
+        let headers = HeaderValue::from_str(&header).map(|value| (header::RANGE, value));
+        let headers = HeaderMap::from_iter(headers.ok());
+        let range = answer_range(&mut response, &headers, size_bytes);
+        let is_refused = response.status() == StatusCode::RANGE_NOT_SATISFIABLE;
+        assert_eq!(range.is_none(), is_refused);
+        let _ = media_source(3000, &case.text());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

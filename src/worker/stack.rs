@@ -87,6 +87,21 @@ pub(super) fn mapped(stack: &str, maps: &BTreeMap<String, DecodedMap>) -> String
         .join("\n")
 }
 
+#[cfg(any(test, fuzzing))]
+impl crate::fuzzing::Parsers {
+    /// A stack, and the source map of a script that it names.
+    pub(crate) fn stacks(mut case: crate::fuzzing::Case<'_>) {
+        let stack = case.text();
+        let urls = scripts(&stack);
+        assert!(urls.iter().all(|url| stack.contains(url)), "{urls:?}");
+        let lines = mapped(&stack, &BTreeMap::new());
+        assert!(lines.lines().count() <= LINES_MAX, "{lines}");
+        if let Some(map) = parse(case.0) {
+            mapped(&stack, &urls.into_iter().take(1).zip([map]).collect());
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -63,7 +63,7 @@ fn room_of(path: &Path) -> Option<String> {
     let name = first.strip_suffix(".rs").unwrap_or(first);
     match name {
         "names" | "media" | "digest" | "env" => Some("words".to_owned()),
-        "lib" | "main" | "bin" => None,
+        "lib" | "main" | "bin" | "fuzzing" => None,
         room => Some(room.to_owned()),
     }
 }

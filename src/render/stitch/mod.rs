@@ -6,6 +6,8 @@
 //! the tables (some twenty bytes a frame) and a few read buffers, never the frames.
 
 mod feed;
+#[cfg(any(test, fuzzing))]
+mod fuzzing;
 mod layout;
 mod movie;
 mod segment;

@@ -147,6 +147,36 @@ async fn parse(
     Ok((codec, shown_at))
 }
 
+#[cfg(any(test, fuzzing))]
+impl crate::fuzzing::Parsers {
+    /// What ffmpeg says of a film's frames: every time has a frame.
+    pub(crate) fn film_times(mut case: crate::fuzzing::Case<'_>) {
+        let time_s = f64::from_bits(case.number());
+        told(&String::from_utf8_lossy(case.0));
+        let parsed = futures::executor::block_on(parse(case.0.lines()));
+        let (codec, shown_at) = match parsed {
+            Ok(parsed) if !parsed.1.is_empty() && time_s.is_finite() => parsed,
+            _ => return,
+        };
+        assert!(shown_at.iter().all(|at| at.is_finite()), "{shown_at:?}");
+        assert!(shown_at.is_sorted(), "{shown_at:?}");
+        let count = shown_at.len();
+        let index = Index {
+            codec,
+            is_hdr: false,
+            shown_at,
+            fault: None,
+        };
+        let number = index.frame_at(time_s);
+        assert!(number < count, "{number} of {count}");
+        let begin = index.begin_of(number);
+        assert!(number == 0 || begin <= time_s + EARLY_S, "{begin} {time_s}");
+        let before = index.before(number);
+        assert!(number == 0 || before <= begin || before.is_infinite());
+        index.is_over_at(time_s);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

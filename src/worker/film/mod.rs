@@ -320,5 +320,15 @@ pub(super) fn parse_query(query: &str) -> Option<(String, f64, bool, bool)> {
         .then(|| (address, time, is("transparent"), is("toneMapped")))
 }
 
+#[cfg(any(test, fuzzing))]
+impl crate::fuzzing::Parsers {
+    /// Which frame a page asks for.
+    pub(crate) fn film_queries(mut case: crate::fuzzing::Case<'_>) {
+        if let Some((_, time_s, ..)) = parse_query(&case.text()) {
+            assert!(time_s.is_finite(), "{time_s}");
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -88,6 +88,17 @@ fn box_head(head: &[u8], left_bytes: u64) -> Option<([u8; 4], u64)> {
         .then_some((kind, size_bytes))
 }
 
+#[cfg(any(test, fuzzing))]
+impl crate::fuzzing::Parsers {
+    /// The head of a box: it lies in the file, and the next one behind it.
+    pub(crate) fn boxes(mut case: crate::fuzzing::Case<'_>) {
+        let left_bytes = case.number();
+        if let Some((_, size_bytes)) = box_head(case.0, left_bytes) {
+            assert!((8..=left_bytes).contains(&size_bytes), "{size_bytes}");
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -229,6 +229,20 @@ fn size_of(bytes: u32) -> std::io::Result<usize> {
     }
 }
 
+#[cfg(any(test, fuzzing))]
+impl crate::fuzzing::Parsers {
+    /// What a decoder writes: images are parts of it, one behind the other.
+    pub(crate) fn film_images(mut case: crate::fuzzing::Case<'_>) {
+        let png = case.byte() % 2 == 1;
+        let written = case.0;
+        let mut left = written;
+        while let Ok(Some(image)) = futures::executor::block_on(next(&mut left, png)) {
+            let read = written.len() - left.len();
+            assert!(image.len() >= 8 && written[..read].ends_with(&image));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -164,3 +164,18 @@ fn composition(value: &Value) -> TaskResult<Composition> {
         },
     })
 }
+
+#[cfg(any(test, fuzzing))]
+impl crate::fuzzing::Parsers {
+    /// What a page says of a composition: what is taken of it can be told to a worker.
+    pub(crate) fn compositions(case: crate::fuzzing::Case<'_>) {
+        let value = serde_json::from_slice::<Value>(case.0).unwrap_or_default();
+        if let Ok(composition) = composition(&value) {
+            let (width, height) = (composition.width, composition.height);
+            assert!(width > 0 && height > 0 && composition.duration_in_frames > 0);
+            let told = json!(composition).to_string();
+            let read = serde_json::from_str::<Composition>(&told);
+            assert_eq!(read.ok(), Some(composition), "{told}");
+        }
+    }
+}

@@ -3,9 +3,13 @@
 use serde::Deserialize;
 use serde_json::Value;
 
+#[cfg(any(test, fuzzing))]
+use crate::protocol::{MediaSource, SoundLine};
 use crate::protocol::{Playback, SoundSamples};
 use crate::worker::artifacts::Artifact;
 use crate::worker::cdp::Event;
+#[cfg(any(test, fuzzing))]
+use crate::worker::sound::{FrameSound, Heard, Report};
 
 /// Console lines that are kept between two looks.
 const LOGS_MAX: usize = 200;
@@ -173,6 +177,67 @@ fn exception_text(details: &Value) -> String {
             format!("{text}\n    at {url}:{line}:{column}")
         }
         _ => text.to_owned(),
+    }
+}
+
+#[cfg(any(test, fuzzing))]
+impl crate::fuzzing::Parsers {
+    /// Lines that are signals of a page, or events of its browser as `["METHOD", PARAMETERS]`. What the page wants heard is
+    /// written down, and read as the report that it becomes.
+    pub(crate) fn pages(case: crate::fuzzing::Case<'_>) {
+        let mut events = Events::default();
+        for line in case.0.split(|byte| *byte == b'\n') {
+            let event = serde_json::from_slice::<(String, Value)>(line).ok();
+            let is_signal = event.is_none();
+            let (method, params) = event.unwrap_or_else(|| {
+                let payload = String::from_utf8_lossy(line);
+                let params = serde_json::json!({"name": "__rmxSignal", "payload": payload});
+                ("Runtime.bindingCalled".to_owned(), params)
+            });
+            let before = events.signals.len();
+            events.take(Event { method, params });
+            let is_told = events.signals.len() > before || events.exception.is_some();
+            assert!(is_told || !is_signal, "a signal is taken or told");
+        }
+        assert!(events.logs.len() <= LOGS_MAX);
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let mut report = Report::new(&folder.path().join("report"));
+        for (frame, signal) in (0..).zip(events.signals) {
+            let mut sound = FrameSound::default();
+            let assets = match signal.state {
+                State::Ready { assets, .. } => assets,
+                _ => Vec::new(),
+            };
+            for asset in assets {
+                match asset {
+                    Asset::Samples(samples) => sound.samples.push(samples),
+                    Asset::Media {
+                        id,
+                        source,
+                        volume,
+                        media_frame,
+                        playback,
+                    } => sound.heard.push(Heard {
+                        id,
+                        source: MediaSource::Url(source.to_string()),
+                        volume,
+                        media_frame,
+                        playback,
+                    }),
+                    Asset::Artifact(artifact) => artifact.check(),
+                    Asset::Other { .. } => {}
+                }
+            }
+            report.add(frame, sound).expect("it can be kept");
+        }
+        if let Some(report) = report.finish().expect("it can be kept") {
+            let lines = std::fs::read(report).expect("it was written");
+            for line in lines.split_inclusive(|byte| *byte == b'\n') {
+                let read = serde_json::from_slice::<SoundLine>(line);
+                assert!(read.is_ok(), "{read:?}: {}", String::from_utf8_lossy(line));
+            }
+            Self::reports(crate::fuzzing::Case(&lines));
+        }
     }
 }
 

@@ -239,6 +239,43 @@ async fn part(path: &Path, read_bytes: &mut u64, buffer: &mut [u8]) -> io::Resul
     Ok(filled)
 }
 
+#[cfg(any(test, fuzzing))]
+impl crate::fuzzing::Parsers {
+    /// Whatever can be played has filters that a command line has room for.
+    pub(super) fn cut(cut: &Cut) {
+        if can_be_played(&cut.playback) {
+            let filters = filters(cut, 48_000);
+            assert!(filters.len() < 1_000, "{filters}");
+        }
+    }
+
+    /// What a decoder left on the disk: all of its whole samples are read, however they are asked for.
+    pub(crate) fn samples(mut case: crate::fuzzing::Case<'_>) {
+        let mut buffer = vec![0; SAMPLE_BYTES * (1 + usize::from(case.byte()))];
+        let (mut file, path) = tempfile::NamedTempFile::new()
+            .expect("a file can be made")
+            .into_parts();
+        io::Write::write_all(&mut file, case.0).expect("it can be written");
+        let samples = Samples::Stored {
+            path,
+            read_bytes: 0,
+        };
+        let mut decoder = Decoder {
+            samples,
+            name: String::new(),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let mut read = Vec::new();
+        runtime.expect("it can be made").block_on(async {
+            while let length @ 1.. = decoder.read(&mut buffer).await.expect("it is there") {
+                read.extend_from_slice(&buffer[..length]);
+            }
+        });
+        let whole_bytes = case.0.len() - case.0.len() % SAMPLE_BYTES;
+        assert_eq!(read, case.0[..whole_bytes]);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -179,3 +179,45 @@ fn describe(source: &Origin, samples: &Range<u64>, timeline: Timeline) -> String
     let seconds = samples.start as f64 / f64::from(timeline.sample_rate);
     format!("playing {name}, heard from {seconds:.2} s of the video on")
 }
+
+#[cfg(any(test, fuzzing))]
+impl crate::fuzzing::Parsers {
+    /// The reports of all chunks, one behind the other.
+    pub(crate) fn reports(case: crate::fuzzing::Case<'_>) {
+        let timeline = Timeline {
+            frames: crate::media::FrameRange::new(0, 1_000).expect("it has frames"),
+            fps: crate::media::Fps::new(30_000, 1_001).expect("it is a rate"),
+            sample_rate: 48_000,
+        };
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let mut inline = inline::Collector::new(timeline, folder.path());
+        let mut tracks = Vec::new();
+        for line in case.0.split(|byte| *byte == b'\n') {
+            match serde_json::from_slice(line) {
+                Ok(SoundLine::Track(track)) => tracks.push(track),
+                Ok(SoundLine::Samples(samples)) => drop(inline.add(samples)),
+                Err(_) => {}
+            }
+        }
+        let is_whole = |track: &SoundTrack| {
+            let counts = track.volumes.iter().map(|(count, _)| u64::from(*count));
+            counts.sum::<u64>() == u64::from(track.frames.len())
+        };
+        let were_whole = tracks.iter().all(is_whole);
+        let tracks = report::join(tracks);
+        assert!(!were_whole || tracks.iter().all(is_whole), "{tracks:?}");
+        let voices = voices(timeline, tracks, inline.finish());
+        assert!(voices.is_sorted_by_key(|voice| voice.samples.start));
+        for Voice {
+            samples,
+            volumes,
+            what,
+        } in voices
+        {
+            assert!(samples.start <= samples.end, "{samples:?}");
+            assert!(volumes.is_sorted_by_key(|(end, _)| *end), "{volumes:?}");
+            Self::cut(&what.cut);
+            describe(&what.source, &samples, timeline);
+        }
+    }
+}
