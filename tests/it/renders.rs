@@ -130,7 +130,9 @@ error: no such slide: 17
     );
     assert!(shown.contains("cost         $0.002"), "{shown}");
     let mine = renders(&project, &["show", "mine"], 0);
-    assert!(mine.contains("rmx render --resume mine"), "{mine}");
+    for way_out in ["with --resume mine", "`rmx renders delete mine`"] {
+        assert!(mine.contains(way_out), "{mine}");
+    }
     let done = project.rmx(&["renders", "watch", "done"]).expect_status(0);
     assert_eq!(
         done.stdout,

@@ -342,7 +342,10 @@ async fn show(
     let ui = &context.ui;
     ui.print(format_args!("{id}: {}", found.status()))?;
     let Some(progress) = &found.progress else {
-        return ui.print(format_args!("`rmx render --resume {id}` finishes it"));
+        return ui.print(format_args!(
+            "the `rmx render` command that began it finishes it, with --resume {id}\n\
+             `rmx renders delete {id}` removes what there is of it"
+        ));
     };
     if let Some(metadata) = &progress.render_metadata {
         ui.print(format_args!(
