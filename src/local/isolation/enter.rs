@@ -67,6 +67,7 @@ fn make_root(entrance: &Entrance) -> io::Result<()> {
         Some(runtime) => machine::make(entrance, runtime)?,
         None => root::make(entrance)?,
     }
+    root::make_tmp(&entrance.root, entrance.disk_mb)?;
     root::move_into(&entrance.root)
 }
 

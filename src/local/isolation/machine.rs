@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::mount::{mount_bind, mount_bind_recursive};
 
 use super::Entrance;
-use super::root::{LAYERS_FOLDER, read_only, tmpfs};
+use super::root::{LAYERS_FOLDER, bind_read_only, read_only, tmpfs};
 
 /// Where the runtime's script is, there.
 pub(super) const RUNTIME_SCRIPT: &str = "/var/runtime/index.cjs";
@@ -36,11 +36,7 @@ pub struct NodeRuntime {
 /// Makes a root in an empty folder.
 pub(super) fn make(entrance: &Entrance, runtime: &NodeRuntime) -> io::Result<()> {
     let Entrance {
-        root,
-        task,
-        layers,
-        disk_mb,
-        ..
+        root, task, layers, ..
     } = entrance;
     tmpfs(root, SYSTEM_SIZE)?;
     for folder in [LAYERS_FOLDER, "tmp", "var/runtime", "var/task"] {
@@ -48,10 +44,7 @@ pub(super) fn make(entrance: &Entrance, runtime: &NodeRuntime) -> io::Result<()>
     }
     let opt = root.join(LAYERS_FOLDER);
     match layers {
-        Some(layers) => {
-            mount_bind(layers, &opt)?;
-            read_only(&opt)?;
-        }
+        Some(layers) => bind_read_only(layers, &opt)?,
         None => stand_in(&runtime.opt, &opt)?,
     }
     fs::write(root.join(RUNTIME_SCRIPT.trim_start_matches('/')), SCRIPT)?;
@@ -62,8 +55,7 @@ pub(super) fn make(entrance: &Entrance, runtime: &NodeRuntime) -> io::Result<()>
     if let Some(programs) = &runtime.programs {
         lay_over(programs, &inside)?;
     }
-    read_only(&inside)?;
-    tmpfs(&root.join("tmp"), &format!("size={disk_mb}m,mode=1777"))
+    read_only(&inside)
 }
 
 /// Makes links in the folder `opt` to what of this machine stands in for layers that cannot be had here.

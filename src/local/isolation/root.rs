@@ -70,11 +70,7 @@ pub(super) const LAYERS_FOLDER: &str = "opt";
 /// Makes a minimal root in an empty folder.
 pub(super) fn make(entrance: &Entrance) -> io::Result<()> {
     let Entrance {
-        root,
-        task,
-        layers,
-        disk_mb,
-        ..
+        root, task, layers, ..
     } = entrance;
     tmpfs(root, SYSTEM_SIZE)?;
     for folder in [
@@ -109,14 +105,15 @@ pub(super) fn make(entrance: &Entrance) -> io::Result<()> {
     }
     mount_bind_recursive("/proc", root.join("proc"))?;
     read_only(&root.join("proc"))?;
-    let inside = root.join("var/task");
-    mount_bind(task, &inside)?;
-    read_only(&inside)?;
-    if let Some(layers) = layers {
-        let inside = root.join(LAYERS_FOLDER);
-        mount_bind(layers, &inside)?;
-        read_only(&inside)?;
+    bind_read_only(task, &root.join("var/task"))?;
+    match layers {
+        Some(layers) => bind_read_only(layers, &root.join(LAYERS_FOLDER)),
+        None => Ok(()),
     }
+}
+
+/// Gives a root the one folder that can be written to. It is empty, and has room for `disk_mb` MiB.
+pub(super) fn make_tmp(root: &Path, disk_mb: u32) -> io::Result<()> {
     tmpfs(&root.join("tmp"), &format!("size={disk_mb}m,mode=1777"))
 }
 
@@ -135,6 +132,12 @@ pub(super) fn tmpfs(target: &Path, options: &str) -> io::Result<()> {
     let flags = MountFlags::NOSUID | MountFlags::NODEV;
     mount("tmpfs", target, "tmpfs", flags, &*options)?;
     Ok(())
+}
+
+/// Shows the folder `source` at `target`, where nobody can write to it.
+pub(super) fn bind_read_only(source: &Path, target: &Path) -> io::Result<()> {
+    mount_bind(source, target)?;
+    read_only(target)
 }
 
 /// Libraries lie where the loader of this system looks for them.
