@@ -164,6 +164,13 @@ impl CommandError {
         Self::new(CommandErrorKind::Usage, summary)
     }
 
+    /// Whoever was asked did not agree; the summary says what is therefore not done.
+    pub(crate) fn not_agreed(summary: &str) -> Self {
+        Self::error(summary)
+            .detail("Only `yes` is a yes.")
+            .hint("run the command again and say `yes`, or pass --auto-approve")
+    }
+
     /// Adds a paragraph: full sentences that name the subject.
     #[must_use]
     pub(crate) fn detail(mut self, detail: impl Into<String>) -> Self {

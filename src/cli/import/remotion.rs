@@ -280,9 +280,7 @@ async fn agree(
     }
     let question = "Take these over, and write this into the configuration?";
     if !args.auto_approve && !ui.confirm(question, "--auto-approve").await? {
-        return Err(CommandError::error("Nothing is taken over")
-            .detail("Only `yes` is a yes.")
-            .hint("run the command again and say `yes`, or pass --auto-approve"));
+        return Err(CommandError::not_agreed("Nothing is taken over"));
     }
     Ok(())
 }

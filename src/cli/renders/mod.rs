@@ -437,9 +437,7 @@ async fn delete(
     objects.extend(elsewhere);
     let question = format!("Delete {} objects of the render {id}?", objects.len());
     if !auto_approve && !context.ui.confirm(&question, "--auto-approve").await? {
-        return Err(CommandError::error("Nothing is deleted")
-            .detail("Only `yes` is a yes.")
-            .hint("run the command again and say `yes`, or pass --auto-approve"));
+        return Err(CommandError::not_agreed("Nothing is deleted"));
     }
     // The document last: whoever is interrupted can delete the rest.
     let document = progress::key(id);
