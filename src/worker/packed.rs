@@ -11,7 +11,6 @@ use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared, ready};
 
 use super::failure::{TaskResult, internal};
-use super::scratch::Scratch;
 
 /// A program that is there, or will be: one that comes packed is unpacked beside everything that does without it.
 #[derive(Debug, Clone)]
@@ -23,10 +22,10 @@ impl Program {
         Self(ready(Ok(path)).boxed().shared())
     }
 
-    /// Begins to unpack `packed` into `scratch`.
-    pub(super) fn unpacking(packed: PathBuf, scratch: PathBuf) -> Self {
+    /// Begins to unpack `packed` into `shared`, by way of `scratch`, a folder of the same disk.
+    pub(super) fn unpacking(packed: PathBuf, scratch: PathBuf, shared: PathBuf) -> Self {
         let operation = format!("unpacking {}", packed.display());
-        let unpacking = tokio::task::spawn_blocking(move || unpack(&packed, &scratch));
+        let unpacking = tokio::task::spawn_blocking(move || unpack(&packed, &scratch, &shared));
         let path = async move {
             let unpacked = unpacking.await.map_err(io::Error::other).flatten();
             unpacked.map_err(|error| internal(&operation, error))
@@ -48,12 +47,12 @@ impl Program {
     }
 }
 
-/// The program in the gzip file `packed`, in `scratch`. gzip ends with a checksum and the length of the content (RFC 1952,
+/// The program in the gzip file `packed`, in `shared`. What is not whole yet lies in `scratch`. gzip ends with a checksum and the length of the content (RFC 1952,
 /// 2.3.1): the name is made of them, so that another program never goes by it, and one that is there is not unpacked again.
 ///
 /// # Errors
-/// It cannot be read, is damaged, or `scratch` is full.
-fn unpack(packed: &Path, scratch: &Path) -> io::Result<PathBuf> {
+/// It cannot be read, is damaged, or the disk is full.
+fn unpack(packed: &Path, scratch: &Path, shared: &Path) -> io::Result<PathBuf> {
     let mut file = File::open(packed)?;
     let mut trailer = [0; 8];
     file.seek(SeekFrom::End(-8))?;
@@ -63,16 +62,14 @@ fn unpack(packed: &Path, scratch: &Path) -> io::Result<PathBuf> {
     let checksum = u32::from_le_bytes([c0, c1, c2, c3]);
     let size_bytes = u32::from_le_bytes([l0, l1, l2, l3]);
     let name = packed.file_stem().unwrap_or_default().to_string_lossy();
-    let path = scratch.join(format!("rmx-{name}-{checksum:08x}-{size_bytes}"));
+    let path = shared.join(format!("rmx-{name}-{checksum:08x}-{size_bytes}"));
     let there = path.metadata().is_ok_and(|metadata| {
         metadata.len() == u64::from(size_bytes) && crate::env::is_program(&path)
     });
     if there {
         return Ok(path);
     }
-    // A folder that goes if this process dies meanwhile.
-    let unfinished = Scratch::new(scratch)?;
-    let mut unpacked = tempfile::NamedTempFile::new_in(unfinished.path())?;
+    let mut unpacked = tempfile::NamedTempFile::new_in(scratch)?;
     io::copy(
         &mut MultiGzDecoder::new(BufReader::new(file)),
         unpacked.as_file_mut(),
@@ -100,18 +97,24 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let packed = folder.path().join("ffmpeg.gz");
         pack(&packed, "#!/bin/sh\necho one\n");
-        let first = unpack(&packed, folder.path()).unwrap();
+        let first = unpack(&packed, folder.path(), folder.path()).unwrap();
         let output = std::process::Command::new(&first).output().unwrap();
         assert_eq!(output.stdout, b"one\n");
         let written = first.metadata().unwrap().modified().unwrap();
-        assert_eq!(unpack(&packed, folder.path()).unwrap(), first);
+        assert_eq!(
+            unpack(&packed, folder.path(), folder.path()).unwrap(),
+            first
+        );
         assert_eq!(first.metadata().unwrap().modified().unwrap(), written);
         // One that was cut off is made again, another one has another name.
         fs::write(&first, "#!").unwrap();
-        unpack(&packed, folder.path()).unwrap();
+        unpack(&packed, folder.path(), folder.path()).unwrap();
         assert_eq!(fs::read(&first).unwrap(), b"#!/bin/sh\necho one\n");
         pack(&packed, "#!/bin/sh\necho two\n");
-        assert_ne!(unpack(&packed, folder.path()).unwrap(), first);
+        assert_ne!(
+            unpack(&packed, folder.path(), folder.path()).unwrap(),
+            first
+        );
     }
 
     #[tokio::test]
@@ -119,14 +122,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let packed = folder.path().join("ffmpeg.gz");
         pack(&packed, "#!/bin/sh\necho one\n");
-        let program = Program::unpacking(packed.clone(), folder.path().to_owned());
+        let unpacking = |packed| {
+            let folder = folder.path().to_owned();
+            Program::unpacking(packed, folder.clone(), folder)
+        };
+        let program = unpacking(packed.clone());
         let other = program.clone();
         let (one, two) = tokio::join!(program.path(), other.path());
         assert_eq!(one.as_ref().unwrap(), &two.unwrap());
         assert!(one.unwrap().is_file() && !program.has_failed());
 
         fs::write(&packed, "short").unwrap();
-        let broken = Program::unpacking(packed, folder.path().to_owned());
+        let broken = unpacking(packed);
         let failure = broken.path().await.unwrap_err();
         assert!(
             failure.message.starts_with("unpacking ") && failure.retryable,
@@ -144,9 +151,9 @@ mod tests {
         let middle = bytes.len() / 2;
         bytes[middle] ^= 0xff;
         fs::write(&packed, bytes).unwrap();
-        unpack(&packed, folder.path()).unwrap_err();
+        unpack(&packed, folder.path(), folder.path()).unwrap_err();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         fs::write(&packed, "short").unwrap();
-        unpack(&packed, folder.path()).unwrap_err();
+        unpack(&packed, folder.path(), folder.path()).unwrap_err();
     }
 }

@@ -70,7 +70,7 @@ impl Tools {
         let roots = roots(env);
         let there = |found| match found {
             Found::Program(path) => Program::there(path),
-            Found::Packed(path) => Program::unpacking(path, shared.clone()),
+            Found::Packed(path) => Program::unpacking(path, scratch.path(), shared.clone()),
         };
         let chromium = find(env, Tool::Chromium, &roots).ok_or_else(|| {
             let message = format!(
