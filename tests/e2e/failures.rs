@@ -201,12 +201,7 @@ fn browsers_and_workers_that_are_killed_are_replaced() {
             kill(&victims);
             !victims.is_empty()
         });
-        let mut ended = None;
-        farm.wait_until("the render ends", |_| {
-            ended = render.try_wait().unwrap();
-            ended.is_some()
-        });
-        assert!(ended.unwrap().success(), "{victim} was killed");
+        assert!(farm.ended(&mut render).success(), "{victim} was killed");
         assert_eq!(numbers(&farm.path("slow.mp4")), Vec::from_iter(0..80));
         farm.assert_quiet();
     }
@@ -226,12 +221,7 @@ fn browsers_that_stall_are_replaced_and_no_frame_is_lost() {
         send("-STOP", &stalled);
         !stalled.is_empty()
     });
-    let mut ended = None;
-    farm.wait_until("the render ends", |_| {
-        ended = render.try_wait().unwrap();
-        ended.is_some()
-    });
-    assert!(ended.unwrap().success());
+    assert!(farm.ended(&mut render).success());
     assert_eq!(numbers(&farm.path("slow.mp4")), Vec::from_iter(0..80));
     farm.assert_quiet();
 }

@@ -1,7 +1,7 @@
 //! A project with one site, applied on the embedded cloud, and the processes it leaves behind.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use rmx::cloud::{Cloud, Connection, StaticCredentials};
@@ -199,6 +199,16 @@ impl Farm {
             assert!(start.elapsed() < Duration::from_secs(60), "never: {what}");
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// How a command that [`Farm::start`] started ends.
+    pub(crate) fn ended(&self, child: &mut Child) -> ExitStatus {
+        let mut status = None;
+        self.wait_until("the command ends", |_| {
+            status = child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap()
     }
 
     /// No worker and no browser of this project is left.
