@@ -125,7 +125,8 @@ pub struct SoundSource {
     pub size_bytes: u64,
 }
 
-/// Joins `segments` and `sound` into the file at `path`, which is written in place: give a temporary one.
+/// Joins `segments` and `sound` into the file at `path`, which is written in place: give a temporary one. Whoever gives it its name
+/// waits until it is on the disk, as [`crate::render::output::OutputFile::commit`] does.
 ///
 /// `on_frames` is told how many frames have been copied so far. There must be at least one segment.
 ///
@@ -188,8 +189,6 @@ pub async fn stitch(
         }
     }
     output.flush().await.map_err(output_error)?;
-    let file = output.into_inner();
-    file.sync_all().await.map_err(output_error)?;
     Ok(stitched)
 }
 
@@ -211,8 +210,7 @@ pub async fn copy_object(
     let whole = 0..size_bytes;
     let mut feed = Feed::new(std::iter::once((key, &whole)), open);
     feed.copy(size_bytes, &mut file, path).await?;
-    file.flush().await.map_err(output_error)?;
-    file.sync_all().await.map_err(output_error)
+    file.flush().await.map_err(output_error)
 }
 
 /// The sound's tables.
