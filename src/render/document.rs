@@ -335,6 +335,43 @@ pub async fn is_begun(
     Ok(document.is_some())
 }
 
+/// What the document of a render tells others; nothing where it is damaged or of another version.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Begun {
+    /// The composition's id.
+    pub composition: Option<String>,
+    /// When, in UTC.
+    pub began_at: Option<String>,
+}
+
+/// What is told of the render `id`, if it was begun.
+///
+/// # Errors
+/// The cloud says no.
+pub async fn begun(
+    cloud: &Cloud,
+    bucket: &BucketName,
+    id: &RenderId,
+) -> Result<Option<Begun>, CloudError> {
+    let content = match cloud.get_object(bucket, &document_key(id)).await {
+        Ok(content) => content,
+        Err(error) if error.is_not_found() => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let document = serde_json::from_slice(&content);
+    Ok(Some(match document {
+        Ok(RenderDocument {
+            composition,
+            began_at,
+            ..
+        }) => Begun {
+            composition: Some(composition.id),
+            began_at: Some(began_at),
+        },
+        Err(_) => Begun::default(),
+    }))
+}
+
 /// Removes everything of a render from the bucket.
 pub(super) async fn remove(
     cloud: &Cloud,

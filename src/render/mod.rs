@@ -43,7 +43,7 @@ use stitch::{SegmentSource, SoundSource};
 pub use artifacts::{ArtifactError, ArtifactFile};
 pub use captured::CaptureReport;
 pub use document::{
-    ResumeError, is_begun, is_work, launch_key, new_render_id, props_key, remove_work,
+    Begun, ResumeError, begun, is_begun, is_work, launch_key, new_render_id, props_key, remove_work,
 };
 pub use invoked::{Invoked, Made};
 pub use join::{JoinError, Joining};

@@ -67,6 +67,23 @@ fn done(document: &mut Value) {
     });
 }
 
+/// What an `rmx render` that has not ended leaves behind.
+fn begun() -> String {
+    json!({
+        "format": 1, "rmx_version": "0.1.0", "began_at": "2025-11-26T08:00:00Z", "parts": {},
+        "composition": {
+            "id": "Intro", "width": 320, "height": 180, "fps": [30, 1],
+            "duration_in_frames": 30, "resolved_props": "{}", "default_props": "{}",
+            "defaults": {
+                "codec": null, "out_name": null, "image_format": null, "pixel_format": null,
+                "pro_res_profile": null, "sample_rate": null,
+            },
+        },
+        "running": {"functions": {}, "may_run_until_ms": 1},
+    })
+    .to_string()
+}
+
 fn farm() -> TestProject {
     let project = project();
     apply(&project);
@@ -79,7 +96,8 @@ fn farm() -> TestProject {
             progress("stubborn", |document| {
                 document["cancellationEnabled"] = json!(false);
             }),
-            ("renders/mine/render.json".to_owned(), "{}".to_owned()),
+            ("renders/broken/render.json".to_owned(), "{}".to_owned()),
+            ("renders/mine/render.json".to_owned(), begun()),
             ("renders/done/artifacts/a.txt".to_owned(), "a".to_owned()),
             ("films/done.mp4".to_owned(), "video".to_owned()),
             ("films/other.mp4".to_owned(), "video".to_owned()),
@@ -104,11 +122,12 @@ fn renders_are_listed_and_shown_with_how_far_they_are() {
     assert_eq!(
         renders(&project, &["list"], 0),
         "\
+broken    unfinished      -  -                     -
 dead      dead         55 %  2025-11-26T08:00:00Z  Intro
 done      done        100 %  2025-11-26T08:00:00Z  Intro
 failed    failed       55 %  2025-11-26T08:00:00Z  Intro
 going     running      55 %  2025-11-26T08:00:00Z  Intro
-mine      unfinished      -  -                     -
+mine      unfinished      -  2025-11-26T08:00:00Z  Intro
 stubborn  running      55 %  2025-11-26T08:00:00Z  Intro
 "
     );
@@ -117,9 +136,9 @@ stubborn  running      55 %  2025-11-26T08:00:00Z  Intro
         "\
 failed: failed
 composition  Intro
+begun        2025-11-26T08:00:00Z
 chunks       1 of 2
 frames       15 of 30
-begun        2025-11-26T08:00:00Z
 error: no such slide: 17
 "
     );
@@ -130,8 +149,13 @@ error: no such slide: 17
     );
     assert!(shown.contains("cost         $0.002"), "{shown}");
     let mine = renders(&project, &["show", "mine"], 0);
-    for way_out in ["with --resume mine", "`rmx renders delete mine`"] {
-        assert!(mine.contains(way_out), "{mine}");
+    for part in [
+        "composition  Intro",
+        "begun        2025-11-26T08:00:00Z",
+        "with --resume mine",
+        "`rmx renders delete mine`",
+    ] {
+        assert!(mine.contains(part), "{mine}");
     }
     let done = project.rmx(&["renders", "watch", "done"]).expect_status(0);
     assert_eq!(
@@ -151,9 +175,10 @@ error: no such slide: 17
     assert!(absent.contains("rmx renders list"), "{absent}");
     let listed = renders(&project, &["list", "--json"], 0);
     let listed: Value = serde_json::from_str(&listed).unwrap();
-    assert_eq!(listed[1]["cost_usd"], 0.002);
-    assert_eq!(listed[2]["errors"][0]["frame"], 17);
-    assert_eq!(listed[4]["composition"], Value::Null);
+    assert_eq!(listed[2]["cost_usd"], 0.002);
+    assert_eq!(listed[3]["errors"][0]["frame"], 17);
+    assert_eq!(listed[0]["composition"], Value::Null);
+    assert_eq!(listed[5]["composition"], "Intro");
 }
 
 #[test]
@@ -180,7 +205,7 @@ fn only_what_goes_on_is_cancelled_and_only_what_has_ended_is_deleted() {
         "{asked}"
     );
     assert!(asked.contains("--auto-approve"), "{asked}");
-    for id in ["done", "failed", "mine"] {
+    for id in ["broken", "done", "failed", "mine"] {
         renders(&project, &["delete", id, "--auto-approve"], 0);
     }
     behind_its_back(&project, async |cloud| {

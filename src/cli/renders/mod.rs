@@ -13,7 +13,7 @@ use crate::cloud::Cloud;
 use crate::env::{now_ms, timestamp};
 use crate::names::{BucketName, RenderId};
 use crate::render::dispatch::Workers;
-use crate::render::is_begun;
+use crate::render::{Begun, begun};
 use crate::wire::output::Place;
 use crate::wire::progress::{self, MediaKind, Progress};
 use crate::wire::status::{is_dead, overall_progress};
@@ -116,6 +116,8 @@ struct Found {
     id: RenderId,
     /// Of one that a client began.
     progress: Option<Progress>,
+    /// Of one that `rmx render` drives, or drove.
+    begun: Option<Begun>,
 }
 
 impl Found {
@@ -138,11 +140,16 @@ impl Found {
                 Ok(Some(Self {
                     id,
                     progress: Some(progress),
+                    begun: None,
                 }))
             }
             Err(error) if error.is_not_found() => {
-                let begun = is_begun(cloud, bucket, &id).await?;
-                Ok(begun.then_some(Self { id, progress: None }))
+                let begun = begun(cloud, bucket, &id).await?;
+                Ok(begun.map(|begun| Self {
+                    id,
+                    progress: None,
+                    begun: Some(begun),
+                }))
             }
             Err(error) => Err(error.into()),
         }
@@ -184,6 +191,9 @@ impl Found {
     }
 
     fn composition(&self) -> Option<&str> {
+        if let Some(begun) = &self.begun {
+            return begun.composition.as_deref();
+        }
         let metadata = self.progress.as_ref()?.render_metadata.as_ref()?;
         Some(&metadata.composition_id)
     }
@@ -198,6 +208,9 @@ impl Found {
     }
 
     fn begun_at(&self) -> Option<String> {
+        if let Some(begun) = &self.begun {
+            return begun.began_at.clone();
+        }
         let progress = self.progress.as_ref()?;
         let metadata = progress.render_metadata.as_ref();
         let begun = metadata.map(|metadata| metadata.started_date);
@@ -341,6 +354,12 @@ async fn show(
     }
     let ui = &context.ui;
     ui.print(format_args!("{id}: {}", found.status()))?;
+    if let Some(composition) = found.composition() {
+        ui.print(format_args!("composition  {}", one_line(composition)))?;
+    }
+    if let Some(begun_at) = found.begun_at() {
+        ui.print(format_args!("begun        {begun_at}"))?;
+    }
     let Some(progress) = &found.progress else {
         return ui.print(format_args!(
             "the `rmx render` command that began it finishes it, with --resume {id}\n\
@@ -348,10 +367,6 @@ async fn show(
         ));
     };
     if let Some(metadata) = &progress.render_metadata {
-        ui.print(format_args!(
-            "composition  {}",
-            one_line(&metadata.composition_id)
-        ))?;
         ui.print(format_args!(
             "chunks       {} of {}",
             progress.chunks.len(),
@@ -361,9 +376,6 @@ async fn show(
     if let Some(frames) = progress.frame_count() {
         let rendered = progress.frames_rendered;
         ui.print(format_args!("frames       {rendered} of {frames}"))?;
-    }
-    if let Some(begun_at) = found.begun_at() {
-        ui.print(format_args!("begun        {begun_at}"))?;
     }
     if let Some(done) = &progress.post_render_data {
         ui.print(format_args!("output       {}", done.output_file))?;
