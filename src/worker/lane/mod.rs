@@ -20,8 +20,11 @@ use super::site::Site;
 use super::tools::Tools;
 use crate::protocol::{ChunkTask, FailureKind, TaskFailure, WorkerMessage};
 
-/// Tries of a frame at which the browser stalls or goes away.
+/// Tries of a frame at which the browser goes away.
 const BROWSER_TRIES_MAX: u32 = 3;
+/// Tries of a frame at which nothing answers, each as long as the page's timeout. A browser that stalls does so by accident; what
+/// stalls a new one as well is the page.
+const STALLED_TRIES_MAX: u32 = 2;
 /// Attempts at a frame whose `delayRender` has retries left, however many it says.
 const ATTEMPTS_MAX: u32 = 50;
 /// Frames of a lane that are taken and not handed on: one is drawn, the page is set to the next, and two wait.
@@ -272,10 +275,10 @@ impl Drawing {
                 }
                 Err(failure) => {
                     let held = failure.kind == FailureKind::DelayRenderTimeout;
-                    let left = if held {
-                        attempt < ATTEMPTS_MAX
-                    } else {
-                        tries < BROWSER_TRIES_MAX
+                    let left = match failure.kind {
+                        FailureKind::DelayRenderTimeout => attempt < ATTEMPTS_MAX,
+                        FailureKind::PageStalled => tries < STALLED_TRIES_MAX,
+                        _ => tries < BROWSER_TRIES_MAX,
                     };
                     // What it drew before is in the chunk already, and this page is not there at the chunk's end.
                     let proven = match failure.retryable && left {
