@@ -67,6 +67,7 @@ pub(crate) async fn cmd_still(
 ) -> Result<ExitStatus, CommandError> {
     let deployed = Deployed::load(context, &args.page).await?;
     let format = format(args)?;
+    check_quality(args, format)?;
     let path = context.path(&match &args.out {
         Some(out) => out.clone(),
         None => default_output(&args.composition, extension(format)),
@@ -142,6 +143,18 @@ pub(crate) async fn cmd_still(
 fn parse_format(text: &str) -> Result<StillFormat, String> {
     let parsed = text.parse();
     parsed.map_err(|error: StillFormatError| error.to_string())
+}
+
+/// A quality that nothing would come of was a mistake.
+fn check_quality(args: &StillArgs, format: StillFormat) -> Result<(), CommandError> {
+    match (args.jpeg_quality, format) {
+        (None, _) | (_, StillFormat::Jpeg | StillFormat::Webp) => Ok(()),
+        (Some(_), StillFormat::Png | StillFormat::Pdf) => Err(CommandError::usage(format!(
+            "--jpeg-quality does not go with a {format}"
+        ))
+        .detail("Only JPEG and WebP leave something out.")
+        .hint("leave it out, or write a .jpg or .webp")),
+    }
 }
 
 fn extension(format: StillFormat) -> &'static str {

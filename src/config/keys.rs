@@ -540,11 +540,11 @@ static RENDER: TableRule = TableRule {
         Key {
             name: "timeout_ms",
             kind: Kind::Whole {
-                min: 1_000,
+                min: 2_001,
                 max: 900_000,
             },
             default: Default::Value("30000"),
-            doc: "How long one `delayRender` of a page may take, in milliseconds.",
+            doc: "How long one `delayRender` of a page may take, in milliseconds; Remotion takes 2000 off it.",
         },
         Key {
             name: "max_retries",

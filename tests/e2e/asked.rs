@@ -137,6 +137,9 @@ fn stills_show_what_was_asked_for() {
     let told = peer::decoded_frames(&farm.path("ours.png"));
     farm.rmx(&["still", "Tells", "plain.png"]);
     assert_ne!(peer::decoded_frames(&farm.path("plain.png")), told);
+    let (code, said) = farm.refused(&["still", "Plain", "plain.png", "--jpeg-quality=5"]);
+    assert!(said.contains("does not go with a png"), "{said}");
+    assert_eq!(code, 64);
     farm.assert_quiet();
 }
 

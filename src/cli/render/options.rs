@@ -50,7 +50,7 @@ pub(crate) struct PageArgs {
     /// A file of NAME=VALUE lines for the page's `process.env`, beside the variables here that begin with REMOTION_
     #[arg(long, value_name = "FILE")]
     env_file: Option<PathBuf>,
-    /// How long one `delayRender` may take, in milliseconds
+    /// How long one `delayRender` may take, in milliseconds; Remotion takes 2000 off it
     #[arg(long, value_name = "MS")]
     timeout: Option<u32>,
     /// What the browser calls itself, in place of its own name

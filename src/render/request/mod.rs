@@ -38,6 +38,9 @@ const GIF_FPS_MAX: f64 = 50.0;
 /// Longer props are no input any more, and a browser takes no script of that length.
 const PROPS_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// Remotion's page takes these two seconds off the time that it is given for a `delayRender` (`remotion/delay-render`, as bundled).
+const TIMEOUT_TAKEN_OFF_MS: u32 = 2_000;
+
 /// More than a task has beside its page and its composition.
 const TASK_FRAME_BYTES: usize = 4_096;
 
@@ -50,7 +53,7 @@ pub struct PageOptions {
     pub input_props: String,
     /// Variables for the page's `process.env`.
     pub environment: BTreeMap<String, String>,
-    /// How long a `delayRender` may take.
+    /// How long a `delayRender` may take, and two seconds more.
     pub timeout_ms: u32,
     /// What it finds of its browser.
     pub browser: BrowserSettings,
@@ -69,11 +72,11 @@ impl PageOptions {
     }
 
     fn check(&self) -> Result<(), RequestError> {
-        if self.timeout_ms == 0 {
+        if self.timeout_ms <= TIMEOUT_TAKEN_OFF_MS {
             return Err(RequestError::OutOfRange {
                 what: "timeout",
-                found: "0 ms".to_owned(),
-                allowed: "1 ms or more",
+                found: format!("{} ms", self.timeout_ms),
+                allowed: "more than 2000 ms, which Remotion takes off it,",
             });
         }
         check_task_size(self.task(), None)

@@ -96,8 +96,8 @@ fn what_is_out_of_range_is_refused() {
             "a scale of NaN is out of range: 0.001 to 16 is possible",
         ),
         (
-            refused(|o| o.page.timeout_ms = 0),
-            "a timeout of 0 ms is out of range: 1 ms or more is possible",
+            refused(|o| o.page.timeout_ms = 2_000),
+            "a timeout of 2000 ms is out of range: more than 2000 ms, which Remotion takes off it, is possible",
         ),
         (
             refused(|o| o.frames = Some("80-90".parse().unwrap())),
