@@ -274,7 +274,7 @@ impl Call<'_> {
             source.and_then(|source| source.to_str().ok()),
             &document,
         );
-        // An unsigned request is refused by the service.
+        // Of an unsigned request the service knows whether it has to be signed.
         if let Some(scope) = self.scope {
             self.require(&signer, scope, &needed)?;
         }

@@ -11,6 +11,7 @@ use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{
     BucketLocationConstraint, CompletedMultipartUpload, CompletedPart, CreateBucketConfiguration,
+    PublicAccessBlockConfiguration,
 };
 use rmx::local::{LocalOptions, Running, start};
 use tokio::net::TcpListener;
@@ -30,24 +31,31 @@ async fn cloud(directory: &Path) -> Running {
         .unwrap()
 }
 
+fn connection(cloud: &Running, region: &str) -> Builder {
+    Builder::new()
+        .behavior_version_latest()
+        .region(Region::new(region.to_owned()))
+        .endpoint_url(cloud.endpoint_url())
+        .force_path_style(true)
+        .http_client(
+            aws_smithy_http_client::Builder::new()
+                .tls_provider(aws_smithy_http_client::tls::Provider::Rustls(
+                    aws_smithy_http_client::tls::rustls_provider::CryptoMode::Ring,
+                ))
+                .build_https(),
+        )
+}
+
 fn client_of(cloud: &Running, region: &str, secret: &str) -> Client {
     let key = &cloud.credentials().access_key_id;
-    Client::from_conf(
-        Builder::new()
-            .behavior_version_latest()
-            .region(Region::new(region.to_owned()))
-            .endpoint_url(cloud.endpoint_url())
-            .force_path_style(true)
-            .credentials_provider(Credentials::new(key, secret, None, None, "test"))
-            .http_client(
-                aws_smithy_http_client::Builder::new()
-                    .tls_provider(aws_smithy_http_client::tls::Provider::Rustls(
-                        aws_smithy_http_client::tls::rustls_provider::CryptoMode::Ring,
-                    ))
-                    .build_https(),
-            )
-            .build(),
-    )
+    let credentials = Credentials::new(key, secret, None, None, "test");
+    let connection = connection(cloud, region).credentials_provider(credentials);
+    Client::from_conf(connection.build())
+}
+
+/// Somebody who signs nothing.
+fn stranger(cloud: &Running) -> Client {
+    Client::from_conf(connection(cloud, "us-east-1").allow_no_auth().build())
 }
 
 fn client(cloud: &Running) -> Client {
@@ -84,6 +92,49 @@ async fn put(client: &Client, key: &str, bytes: &[u8]) {
         .send()
         .await
         .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn objects_are_read_by_everybody_where_the_policy_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let cloud = cloud(folder.path()).await;
+    let (s3, stranger) = (client(&cloud), stranger(&cloud));
+    s3.create_bucket().bucket("test").send().await.unwrap();
+    put(&s3, "sites/a/index.html", b"<h1>A</h1>").await;
+    put(&s3, "renders/b", b"b").await;
+    let denied = async |key: &str| {
+        let read = stranger.get_object().bucket("test").key(key).send().await;
+        assert_eq!(code(read), "AccessDenied", "{key}");
+    };
+    denied("sites/a/index.html").await;
+
+    let block = s3.delete_public_access_block().bucket("test");
+    block.send().await.unwrap();
+    let policy = r#"{"Version": "2012-10-17", "Statement": [{
+        "Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::test/sites/*"
+    }]}"#;
+    let policy = s3.put_bucket_policy().bucket("test").policy(policy);
+    policy.send().await.unwrap();
+    assert_eq!(read(&stranger, "sites/a/index.html").await, b"<h1>A</h1>");
+    denied("renders/b").await;
+    assert_eq!(
+        code(stranger.list_objects_v2().bucket("test").send().await),
+        "AccessDenied"
+    );
+    let written = stranger.put_object().bucket("test").key("sites/a/b");
+    assert_eq!(code(written.send().await), "AccessDenied");
+
+    let restricted = PublicAccessBlockConfiguration::builder()
+        .restrict_public_buckets(true)
+        .build();
+    s3.put_public_access_block()
+        .bucket("test")
+        .public_access_block_configuration(restricted)
+        .send()
+        .await
+        .unwrap();
+    denied("sites/a/index.html").await;
+    cloud.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

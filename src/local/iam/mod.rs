@@ -6,6 +6,7 @@
 mod boundaries;
 mod conditions;
 mod document;
+mod everybody;
 mod held;
 mod input;
 mod model;
@@ -26,6 +27,7 @@ use crate::local::store::Store;
 use crate::names::AccountId;
 
 pub(super) use conditions::Context;
+pub(super) use everybody::{allows_everybody, is_public};
 pub(super) use model::date;
 use model::{Iam, LocalUser};
 pub(super) use permissions::{permissions, refusal};

@@ -7,6 +7,7 @@ use super::S3Data;
 use super::data::{BUCKETS, BucketData, internal};
 use super::record::{BucketRecord, Buckets, PublicAccessBlock, timestamp};
 use crate::env::now_ms;
+use crate::local::iam;
 
 /// S3's own default region: what "no location constraint" means.
 const DEFAULT_REGION: &str = "us-east-1";
@@ -283,7 +284,7 @@ impl S3Data {
             .record
             .public_access_block
             .is_some_and(|b| b.block_public_policy);
-        if blocked && is_public(&document) {
+        if blocked && iam::is_public(&document) {
             return Err(s3_error!(
                 AccessDenied,
                 "Public policies are blocked by the BlockPublicPolicy setting."
@@ -403,21 +404,4 @@ fn custom(code: &'static str, message: &'static str) -> S3Error {
     let mut error = S3Error::with_message(s3s::S3ErrorCode::Custom(code.into()), message);
     error.set_status_code(http::StatusCode::NOT_FOUND);
     error
-}
-
-/// Whether some statement allows everybody without a condition.
-fn is_public(policy: &serde_json::Value) -> bool {
-    let statements = match &policy["Statement"] {
-        serde_json::Value::Array(statements) => statements.clone(),
-        one => vec![one.clone()],
-    };
-    statements.iter().any(|statement| {
-        let principal = &statement["Principal"];
-        let everybody = principal == "*"
-            || principal["AWS"] == "*"
-            || principal["AWS"]
-                .as_array()
-                .is_some_and(|list| list.iter().any(|one| one == "*"));
-        statement["Effect"] == "Allow" && everybody && statement.get("Condition").is_none()
-    })
 }

@@ -9,6 +9,7 @@ mod lifecycle;
 mod listing;
 mod objects;
 pub(super) mod permissions;
+mod public;
 mod record;
 mod service;
 mod uploads;
@@ -23,6 +24,7 @@ use super::sessions::Session;
 use super::store::Store;
 use crate::names::{AccountId, Region};
 use data::BucketData;
+use public::PublicAccess;
 
 /// The service behind the wire format.
 #[derive(Debug, Clone)]
@@ -48,6 +50,9 @@ impl S3Data {
         builder.set_auth(Keys {
             store: self.store.clone(),
             credentials: credentials.clone(),
+        });
+        builder.set_access(PublicAccess {
+            store: self.store.clone(),
         });
         builder.build()
     }
