@@ -49,6 +49,16 @@ def memory_bytes():
     return total
 
 
+def high_water_bytes(process):
+    """The most that one process has used so far, or nothing if it has ended."""
+    try:
+        text = pathlib.Path(f"/proc/{process}/status").read_text()
+    except OSError:
+        return 0
+    found = re.search(r"^VmHWM:\s+(\d+)", text, re.MULTILINE)
+    return int(found[1]) * 1024 if found else 0
+
+
 def measure(command, directory, environment=None):
     """Runs `command` to its end. Returns wall and CPU seconds and peak memory of its whole tree, and what it printed."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -65,8 +75,12 @@ def measure(command, directory, environment=None):
     ended, peak = threading.Event(), [0]
 
     def sample():
-        while not ended.wait(0.5):
-            peak[0] = max(peak[0], memory_bytes())
+        # A look at the whole tree takes milliseconds; one process tells its own peak at once, also if it does not live for long.
+        looks = 0
+        while not ended.wait(0.02):
+            looks += 1
+            whole = memory_bytes() if looks % 25 == 0 else 0
+            peak[0] = max(peak[0], whole, high_water_bytes(process.pid))
 
     sampler = threading.Thread(target=sample)
     sampler.start()
