@@ -15,6 +15,9 @@ impl Executor<'_> {
             .set_block_public_access(name, spec.block_public_access)
             .await?;
         cloud.set_owner_enforced(name, spec.owner_enforced).await?;
+        if spec.public_read {
+            cloud.set_public_read(name, true).await?;
+        }
         if lifecycle(spec) != BucketLifecycle::default() {
             cloud.set_lifecycle(name, lifecycle(spec)).await?;
         }
@@ -37,6 +40,9 @@ impl Executor<'_> {
         }
         if now.owner_enforced != after.owner_enforced {
             cloud.set_owner_enforced(name, after.owner_enforced).await?;
+        }
+        if now.public_read != after.public_read {
+            cloud.set_public_read(name, after.public_read).await?;
         }
         if lifecycle(now) != lifecycle(after) {
             cloud.set_lifecycle(name, lifecycle(after)).await?;

@@ -11,14 +11,14 @@ use super::{ApplyEvent, ChangeError, Executor, Outputs, check_file, overtaken};
 use crate::cloud::wait::{self, Patience};
 use crate::cloud::{
     CloudError, CloudErrorKind, FunctionCode, FunctionDescription, FunctionPhase, FunctionSettings,
-    PutOptions,
+    LIVE_ALIAS, PutOptions,
 };
 use crate::digest::Digest;
 use crate::names::FunctionName;
 use crate::plan::change::AliasRevision;
 use crate::plan::in_use;
-use crate::resource::function::{HANDLER, RUNTIME};
-use crate::resource::{EnvironmentSpec, FunctionSpec, RoleReference, role, site};
+use crate::resource::function::LATEST;
+use crate::resource::{EnvironmentSpec, FunctionSpec, Resource, RoleReference, role, site};
 
 /// Old versions whose deletion is denied, once it was tried.
 pub(super) type Undeletable = OnceLock<BTreeSet<u64>>;
@@ -64,6 +64,11 @@ impl Executor<'_> {
             // Lambda never mends such a function. It never worked, so nothing is lost with it.
             cloud.delete_function(name).await?;
             return self.create_function(spec).await;
+        }
+        // Before anything else: another runtime has no such version, and who is killed here finds all the rest still to be done.
+        if self.gives_up_runtime(spec) {
+            cloud.keep_runtime_version(name, None).await?;
+            now = self.settled(name, "update").await?;
         }
         let settings = self.settings(spec)?;
         if !same_configuration(&now.settings, &settings) {
@@ -157,8 +162,34 @@ impl Executor<'_> {
             self.require_smoke(name, &version, alias).await?;
             self.move_alias(name, &version, alias).await?;
         }
-        cloud.turn_off_live_retries(name).await?;
+        cloud.turn_off_retries(name, LIVE_ALIAS).await?;
+        if spec.invokes_latest() {
+            cloud.turn_off_retries(name, LATEST).await?;
+        }
+        self.keep_runtime(spec).await?;
         self.delete_old_versions(name).await
+    }
+
+    /// Whether the function keeps a version of its runtime and should not any more.
+    fn gives_up_runtime(&self, spec: &FunctionSpec) -> bool {
+        let mut changes = self.inputs.plan.changes.iter();
+        spec.runtime_version_arn.is_none()
+            && changes.any(|change| match &change.before {
+                Some(Resource::Function(before)) => {
+                    before.name == spec.name && before.runtime_version_arn.is_some()
+                }
+                _ => false,
+            })
+    }
+
+    /// Has the function keep the version of the runtime that is wanted.
+    async fn keep_runtime(&self, spec: &FunctionSpec) -> Result<(), ChangeError> {
+        let (cloud, name) = (self.inputs.cloud, &spec.name);
+        let wanted = spec.runtime_version_arn.as_deref();
+        if wanted.is_some() && cloud.runtime_version_arn(name).await?.as_deref() != wanted {
+            cloud.keep_runtime_version(name, wanted).await?;
+        }
+        Ok(())
     }
 
     async fn publish_version(
@@ -299,8 +330,8 @@ impl Executor<'_> {
                 }
                 RoleReference::Arn(arn) => arn.clone(),
             },
-            runtime: RUNTIME.to_owned(),
-            handler: HANDLER.to_owned(),
+            runtime: spec.runtime.clone(),
+            handler: spec.handler.clone(),
             architecture: spec.architecture.clone(),
             memory_mb: spec.memory_mb,
             timeout_s: spec.timeout_s,

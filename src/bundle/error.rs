@@ -18,6 +18,19 @@ pub enum BundleError {
     /// The worker is not where it is looked for.
     #[error("there is no worker at {}", .0.display())]
     NoWorker(PathBuf),
+    /// Remotion's function is nowhere.
+    #[error("there is no node_modules/@remotion/lambda in {} or above", .0.display())]
+    NoRemotion(PathBuf),
+    /// It is of another version than the function is to claim.
+    #[error("{} says version {found}, and `remotion_version` is {wanted}", path.display())]
+    RemotionVersion {
+        /// Its `package.json`.
+        path: PathBuf,
+        /// Its version.
+        found: String,
+        /// The configured one.
+        wanted: String,
+    },
     /// A symbolic link: what it points to may lie outside the folder, and S3 and zip files on Lambda know no links.
     #[error("{} is a symbolic link; put a copy in its place", .0.display())]
     Link(PathBuf),

@@ -8,6 +8,7 @@ mod function;
 pub mod package;
 mod parts;
 mod program;
+mod remotion;
 mod site;
 mod tree;
 mod zip;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::bundle::{
     BundleError, FunctionPackage, PackageRules, PackageSource, SiteBundle, UNZIPPED_BYTES_MAX,
 };
-use crate::config::{Config, Target};
+use crate::config::{Config, Target, WorkerKind};
 use crate::names::SiteName;
 
 use super::context::Context;
@@ -25,7 +25,6 @@ pub(crate) struct Bundles {
 /// # Errors
 /// A folder or the worker is missing, or cannot be bundled.
 pub(crate) fn bundles(context: &Context, config: &Config) -> Result<Bundles, CommandError> {
-    let source = package_source(context, config);
     let rules = PackageRules {
         architecture: config.function.architecture.as_str(),
         unzipped_bytes_max: match config.target {
@@ -41,11 +40,19 @@ pub(crate) fn bundles(context: &Context, config: &Config) -> Result<Bundles, Com
     });
     Ok(Bundles {
         sites: sites.collect::<Result<_, CommandError>>()?,
-        function: FunctionPackage::build(&source, rules, &config.directory.join(".rmx/cache"))?,
+        function: match config.function.worker {
+            WorkerKind::Rmx => {
+                let source = package_source(context, config);
+                FunctionPackage::build(&source, rules, &config.directory.join(".rmx/cache"))?
+            }
+            WorkerKind::Remotion => {
+                FunctionPackage::of_remotion(&config.directory, &config.function.remotion_version)?
+            }
+        },
     })
 }
 
-/// What the functions of `config` run.
+/// What the functions of `config` run, if they are rmx's.
 pub(super) fn package_source(context: &Context, config: &Config) -> PackageSource {
     match &config.function.package {
         Some(folder) => PackageSource::Folder(folder.clone()),
@@ -78,6 +85,12 @@ impl From<BundleError> for CommandError {
             }
             BundleError::NoIndexPage(_) => {
                 "name the folder that a build writes its pages to (for Remotion, what `npx remotion bundle` made)"
+            }
+            BundleError::NoRemotion(_) => {
+                "install it: npm install --save-exact @remotion/lambda, in the version that `remotion_version` says"
+            }
+            BundleError::RemotionVersion { .. } => {
+                "install that version of @remotion/lambda, or set `remotion_version` under [function]"
             }
             BundleError::NoBootstrap(_) => "put the program there under that name",
             BundleError::NoWorker(_) => {

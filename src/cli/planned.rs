@@ -19,7 +19,7 @@ use crate::plan::loss::{Loss, LossKind};
 use crate::plan::preflight::Preflight;
 use crate::plan::request::{PlanMode, PlanRequest};
 use crate::plan::saved::{Basis, SavedPlan};
-use crate::plan::{NotOurs, PlanError, observe};
+use crate::plan::{NotOurs, PlanError, lost, observe};
 use crate::render::chunks::{ChunkLength, ChunkPlan};
 use crate::resource::{Address, Resource, ResourceKind};
 use crate::state::State;
@@ -303,7 +303,7 @@ pub(super) async fn make(
             PlanMode::RefreshOnly => None,
         },
         code_size: code_size(config, &plan),
-        losses: observe::losses(&farm.cloud, &plan, state).await?,
+        losses: lost::losses(&farm.cloud, &plan, state).await?,
         request,
         basis: Basis::new(&config.project, config.stage.as_ref(), config.digest, state),
         plan,

@@ -112,8 +112,6 @@ impl Listed<'_> {
                 code_sha256,
                 // What the next publication would give is the plan's affair.
                 is_latest: _,
-                runtime: _,
-                handler: _,
             } = version;
             json!({
                 "version": number,

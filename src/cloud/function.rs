@@ -14,12 +14,10 @@ use super::wait::{self, Patience};
 use super::{Cloud, CloudError, CloudErrorKind, Tags};
 use crate::digest::Digest;
 use crate::names::FunctionName;
+use crate::resource::function::LATEST;
 
 /// The alias that renders go through.
 pub const LIVE_ALIAS: &str = "live";
-
-/// Lambda's name for the version that can be changed.
-pub(super) const LATEST: &str = "$LATEST";
 
 /// Everything about a function that a published version freezes.
 #[derive(Clone, PartialEq, Eq)]

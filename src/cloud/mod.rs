@@ -7,6 +7,7 @@
 
 mod authorities;
 mod bucket;
+mod bucket_policy;
 mod called;
 mod conditional;
 mod error;
@@ -20,6 +21,7 @@ mod layer;
 mod logs;
 mod objects;
 mod parameter;
+mod runtime;
 mod simulate;
 mod tags;
 mod upload;

@@ -5,11 +5,12 @@ use std::fmt;
 use aws_sdk_lambda::types::{AliasConfiguration, FunctionConfiguration};
 
 use super::error::cloud_error;
-use super::function::{LATEST, describe};
+use super::function::describe;
 use super::iam::gone_is_fine;
 use super::{Cloud, CloudError, CloudErrorKind, LIVE_ALIAS, Tags};
 use crate::digest::Digest;
 use crate::names::FunctionName;
+use crate::resource::function::LATEST;
 
 /// Pages of versions read: 50 versions each.
 const VERSION_PAGES_MAX: usize = 100;
@@ -47,10 +48,6 @@ pub struct PublishedVersion {
     pub timeout_s: u32,
     /// SHA-256 of its zip.
     pub code_sha256: Option<Digest>,
-    /// Lambda's runtime.
-    pub runtime: String,
-    /// The program within the zip that Lambda starts.
-    pub handler: String,
     /// Whether code and configuration are those of `$LATEST`. Where the newest version is, publishing gives it again.
     pub is_latest: bool,
 }
@@ -184,14 +181,18 @@ impl Cloud {
         Ok(())
     }
 
-    /// How often Lambda tries a failed asynchronous invocation of the `live` alias again; `None`: its default (2).
-    pub async fn live_retries(&self, name: &FunctionName) -> Result<Option<u32>, CloudError> {
+    /// How often Lambda tries a failed asynchronous invocation of `qualifier` again; `None`: its default (2).
+    pub async fn retries(
+        &self,
+        name: &FunctionName,
+        qualifier: &str,
+    ) -> Result<Option<u32>, CloudError> {
         let answer = self
             .clients
             .lambda
             .get_function_event_invoke_config()
             .function_name(name.as_str())
-            .qualifier(LIVE_ALIAS)
+            .qualifier(qualifier)
             .send()
             .await
             .map_err(|error| cloud_error("read the retries of function", name, &error));
@@ -204,14 +205,18 @@ impl Cloud {
         }
     }
 
-    /// Makes Lambda not try failed asynchronous invocations of the `live` alias again: a render that failed half
+    /// Makes Lambda not try failed asynchronous invocations of `qualifier` again: a render that failed half
     /// way must not start anew behind its owner's back.
-    pub async fn turn_off_live_retries(&self, name: &FunctionName) -> Result<(), CloudError> {
+    pub async fn turn_off_retries(
+        &self,
+        name: &FunctionName,
+        qualifier: &str,
+    ) -> Result<(), CloudError> {
         self.clients
             .lambda
             .put_function_event_invoke_config()
             .function_name(name.as_str())
-            .qualifier(LIVE_ALIAS)
+            .qualifier(qualifier)
             .maximum_retry_attempts(0)
             .send()
             .await
@@ -240,8 +245,6 @@ impl Cloud {
                 timeout_s: version.settings.timeout_s,
                 is_latest: latest == Some(&version.settings),
                 code_sha256: version.settings.code_sha256,
-                runtime: version.settings.runtime,
-                handler: version.settings.handler,
             })
         });
         let mut published: Vec<_> = published.collect();

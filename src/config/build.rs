@@ -9,7 +9,7 @@ use super::problem::Problem;
 use super::tree::{Span, Table, Value};
 use super::{
     Architecture, BucketConfig, Config, EnvironmentValue, FunctionConfig, LoadOptions, LogsConfig,
-    PolicyConfig, RenderDefaults, RoleConfig, SiteConfig, Target, VpcConfig,
+    PolicyConfig, RenderDefaults, RoleConfig, SiteConfig, Target, VpcConfig, WorkerKind,
 };
 use super::{local, state};
 use crate::digest::Digest;
@@ -73,9 +73,11 @@ pub(super) fn isolated_package(root: &Table, problems: &mut Vec<Problem>) {
     let Some(local) = root.table("local") else {
         return;
     };
-    let named = root
-        .table("function")
-        .and_then(|function| function.text("package"));
+    let function = root.table("function");
+    if function.and_then(|function| function.text("worker")) == Some("remotion") {
+        return;
+    }
+    let named = function.and_then(|function| function.text("package"));
     if let (Some(true), Some(entry), None) =
         (local.switch("isolate"), local.entry("isolate"), named)
     {
@@ -200,15 +202,20 @@ pub(super) fn config(
 }
 
 fn function(table: &Table, target: Target, directory: &Path) -> FunctionConfig {
+    let worker = match table.text("worker") {
+        Some("remotion") => WorkerKind::Remotion,
+        Some(_) | None => WorkerKind::Rmx,
+    };
     FunctionConfig {
+        worker,
         name: table.parsed("name"),
         memory_mb: table.whole("memory_mb").unwrap_or(2_048),
         timeout_s: table.whole("timeout_s").unwrap_or(240),
         disk_mb: table.whole("disk_mb").unwrap_or(2_048),
         architecture: match (table.text("architecture"), target) {
             (Some("x86_64"), _) => Architecture::X86_64,
-            (None, Target::Local) => Architecture::of_this_machine(),
-            (Some(_), _) | (None, Target::Aws) => Architecture::Arm64,
+            (None, Target::Local) if worker == WorkerKind::Rmx => Architecture::of_this_machine(),
+            (Some(_) | None, _) => Architecture::Arm64,
         },
         replicas: table.whole("replicas").unwrap_or(1),
         environment: environment(table.table("environment")),

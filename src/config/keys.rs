@@ -132,6 +132,14 @@ static SHARED: &[Key] = &[
 static FUNCTION: TableRule = TableRule {
     groups: &[&[
         Key {
+            name: "worker",
+            kind: Kind::Word(|| vec!["rmx", "remotion"]),
+            default: Default::Value("\"rmx\""),
+            doc: "Whose worker it is: rmx's, or Remotion's own function as it is in the nearest `node_modules/@remotion/lambda`, \
+                  of the version `remotion_version`. Names of function, role and bucket follow Remotion's then, and everybody \
+                  may read the bucket, as docs/WIRE.md says.",
+        },
+        Key {
             name: "name",
             kind: Kind::Text(&TextRule {
                 what: "a function's name",

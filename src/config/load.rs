@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::problem::{self, Problem, Problems};
-use super::{Config, build, check, keys, overlay, state, tree};
+use super::{Config, build, check, keys, overlay, state, tree, worker};
 use crate::names::StageName;
 
 /// Which file to read, and how.
@@ -79,6 +79,7 @@ pub fn parse(text: &str, options: &LoadOptions) -> Result<Config, ConfigError> {
         build::render_site(&root, &mut problems);
         build::isolated_package(&root, &mut problems);
         state::check(&root, &mut problems);
+        worker::check(&root, &mut problems);
         if options.check_folders {
             build::folders(&root, options.directory(), &mut problems);
         }

@@ -25,6 +25,7 @@ mod state;
 mod template;
 mod tree;
 mod vpc;
+mod worker;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -46,6 +47,7 @@ pub use problem::Problems;
 pub use schema::{reference, schema};
 pub use state::StateConfig;
 pub use template::template;
+pub use worker::WorkerKind;
 
 /// A project's whole configuration for one stage. No `Option` here means "default": defaults are filled in.
 #[derive(Debug, Clone, PartialEq)]
@@ -98,6 +100,8 @@ pub enum Target {
 /// `[function]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FunctionConfig {
+    /// Whose worker it is.
+    pub worker: WorkerKind,
     /// Its name; `None` derives one.
     pub name: Option<FunctionName>,
     /// Memory, 512 to 10 240 MB (AWS: 128 to 10 240; Chromium does not start below 512).

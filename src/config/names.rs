@@ -6,10 +6,16 @@
 use crate::digest::Digest;
 use crate::names::{AccountId, BucketName, FunctionName, LogGroupName, Region, RoleName};
 
-use super::{Config, ResourceNames};
+use super::worker::{BUCKET_PREFIX, FUNCTION_PREFIX};
+use super::{Config, FunctionConfig, ResourceNames, WorkerKind};
 
 /// The longest configured name of a function: a replica's has `_` and two digits behind it.
 pub(super) const FUNCTION_LENGTH_MAX: usize = 61;
+
+/// Whose role Remotion's own function has, as its documentation has users call it.
+const REMOTIONS_ROLE: &str = "remotion-lambda-role";
+/// So much of a version is in the name of its function.
+const REMOTIONS_VERSION_LENGTH: usize = 10;
 
 /// Longest name of a role, IAM API reference, `CreateRole`.
 const ROLE_LENGTH_MAX: usize = 64;
@@ -23,11 +29,15 @@ impl ResourceNames {
             Some(stage) => format!("rmx-{}--{stage}", config.project),
             None => format!("rmx-{}", config.project),
         };
-        let named = config.function.name.as_ref();
-        let function = named.map_or(&base[..], FunctionName::as_str);
+        let remotions = config.function.worker == WorkerKind::Remotion;
+        let named = config.function.name.as_ref().map(FunctionName::to_string);
+        let function = named.unwrap_or_else(|| match remotions {
+            true => remotions_function(&config.function),
+            false => base.clone(),
+        });
         let functions: Vec<FunctionName> = (1..=config.function.replicas.max(1))
             .map(|number| match number {
-                1 => function.to_owned(),
+                1 => function.clone(),
                 _ => format!("{function}_{number}"),
             })
             .map(|name| {
@@ -35,13 +45,20 @@ impl ResourceNames {
                     .expect("at most 61 + 3 letters, digits, `-` and `_`")
             })
             .collect();
-        let role: RoleName = shortened(&base, &format!("-{region}"), ROLE_LENGTH_MAX)
-            .parse()
-            .expect("shortened to its length, of letters, digits and `-`");
+        let role: RoleName = match remotions {
+            true => REMOTIONS_ROLE.to_owned(),
+            false => shortened(&base, &format!("-{region}"), ROLE_LENGTH_MAX),
+        }
+        .parse()
+        .expect("shortened to its length, of letters, digits and `-`");
         let bucket = config.bucket.name.clone().unwrap_or_else(|| {
-            shortened(&base, &format!("-{account}-{region}"), BUCKET_LENGTH_MAX)
-                .parse::<BucketName>()
-                .expect("shortened to its length, of lower-case letters, digits and `-`")
+            let whole = format!("{base}-{account}-{region}");
+            match remotions {
+                true => remotions_bucket(&whole, region),
+                false => shortened(&base, &format!("-{account}-{region}"), BUCKET_LENGTH_MAX),
+            }
+            .parse::<BucketName>()
+            .expect("shortened to its length, of lower-case letters, digits and `-`")
         });
         let log_group: LogGroupName = format!("/aws/lambda/{}", functions[0])
             .parse()
@@ -53,6 +70,26 @@ impl ResourceNames {
             log_group,
         }
     }
+}
+
+/// As `npx remotion lambda functions deploy` calls it: its own clients read version, memory, disk and timeout out of the name.
+fn remotions_function(function: &FunctionConfig) -> String {
+    let version = function.remotion_version.replace('.', "-");
+    let version: String = version.chars().take(REMOTIONS_VERSION_LENGTH).collect();
+    let FunctionConfig {
+        memory_mb,
+        disk_mb,
+        timeout_s,
+        ..
+    } = function;
+    format!("{FUNCTION_PREFIX}{version}-mem{memory_mb}mb-disk{disk_mb}mb-{timeout_s}sec")
+}
+
+/// As Remotion calls its buckets, with letters and digits that belong to this deployment where it takes random ones.
+fn remotions_bucket(whole: &str, region: &Region) -> String {
+    let region: String = region.as_str().chars().filter(|c| *c != '-').collect();
+    let hash = &Digest::of(whole).to_string()[..10];
+    format!("{BUCKET_PREFIX}{region}-{hash}")
 }
 
 /// `base` and `tail`; where that is too long, the beginning of `base`, a hash of all of it, and `tail`.
@@ -110,6 +147,26 @@ mod tests {
         assert_eq!(names.functions[1].as_str(), format!("{name}_2"));
         assert_eq!(names.log_group.as_str(), format!("/aws/lambda/{name}"));
         assert_eq!(names.role.as_str(), "rmx-hello-us-east-1");
+    }
+
+    #[test]
+    fn remotions_function_is_called_as_its_own_tools_call_it() {
+        let text = "project = \"hello\"\n[function]\nworker = \"remotion\"\nmemory_mb = 3008\n";
+        let config = parse_for_tests(text, None);
+        let names = |account: &str| {
+            let region = "eu-central-1".parse().unwrap();
+            ResourceNames::derive(&config, &account.parse().unwrap(), &region)
+        };
+        let one = names("123456789012");
+        let name = "remotion-render-4-0-527-mem3008mb-disk2048mb-240sec";
+        assert_eq!(one.functions[0].as_str(), name);
+        assert_eq!(one.role.as_str(), "remotion-lambda-role");
+        let random = one
+            .bucket
+            .as_str()
+            .strip_prefix("remotionlambda-eucentral1-");
+        assert_eq!(random.map(str::len), Some(10));
+        assert_ne!(one.bucket, names("999999999999").bucket);
     }
 
     const REGIONS: [&str; 5] = [

@@ -163,6 +163,9 @@ impl List<'_> {
                     "s3:GetLifecycleConfiguration",
                 ];
                 self.add(actions, &arn);
+                if spec.public_read {
+                    self.add(["s3:GetBucketPolicy"], &arn);
+                }
             }
             Resource::Function(spec) => {
                 let arn = self.function_arn(spec);
@@ -172,6 +175,9 @@ impl List<'_> {
                     "lambda:GetFunctionEventInvokeConfig",
                 ];
                 self.add(actions, &arn);
+                if spec.runtime_version_arn.is_some() {
+                    self.add(["lambda:GetRuntimeManagementConfig"], &arn);
+                }
             }
             Resource::Site(spec) => {
                 let arns = self.site_arns(spec);
@@ -209,6 +215,9 @@ impl List<'_> {
                 if lifecycle(spec) != (None, None, &BTreeMap::new()) {
                     self.add(["s3:PutLifecycleConfiguration"], &arn);
                 }
+                if spec.public_read {
+                    self.add(["s3:GetBucketPolicy", "s3:PutBucketPolicy"], &arn);
+                }
             }
             Resource::Function(spec) => {
                 let arn = self.function_arn(spec);
@@ -216,6 +225,7 @@ impl List<'_> {
                 self.configuration(spec);
                 self.code(spec);
                 self.publish(&arn);
+                self.keep_runtime(None, spec);
             }
             Resource::Site(spec) => self.upload(spec, true, false),
         }
@@ -291,6 +301,15 @@ impl List<'_> {
         if lifecycle(before) != lifecycle(after) {
             self.add(["s3:PutLifecycleConfiguration"], &arn);
         }
+        if before.public_read || after.public_read {
+            self.add(["s3:GetBucketPolicy"], &arn);
+        }
+        match (before.public_read, after.public_read) {
+            (false, true) => self.add(["s3:PutBucketPolicy"], &arn),
+            // Without statements of others there is no policy then.
+            (true, false) => self.add(["s3:PutBucketPolicy", "s3:DeleteBucketPolicy"], &arn),
+            (true, true) | (false, false) => {}
+        }
     }
 
     fn update_function(&mut self, before: &FunctionSpec, after: &FunctionSpec) {
@@ -299,6 +318,7 @@ impl List<'_> {
             architecture: after.architecture.clone(),
             code_sha256: after.code_sha256,
             published: after.published,
+            runtime_version_arn: after.runtime_version_arn.clone(),
             ..before.clone()
         };
         if configured != *after {
@@ -311,6 +331,19 @@ impl List<'_> {
             self.code(after);
         }
         self.publish(&arn);
+        self.keep_runtime(Some(before), after);
+    }
+
+    /// Which version of the runtime is kept, or that none is any more.
+    fn keep_runtime(&mut self, before: Option<&FunctionSpec>, after: &FunctionSpec) {
+        let kept = |spec: &FunctionSpec| spec.runtime_version_arn.is_some();
+        if kept(after) || before.is_some_and(kept) {
+            let actions = [
+                "lambda:GetRuntimeManagementConfig",
+                "lambda:PutRuntimeManagementConfig",
+            ];
+            self.add(actions, &self.function_arn(after));
+        }
     }
 
     /// Old versions are deleted after another look at what uses them. One that may not be deleted stays.

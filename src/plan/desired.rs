@@ -6,11 +6,15 @@ use serde_json::Value;
 
 use super::change::Desired;
 use crate::bundle::SiteBundle;
-use crate::config::{Config, EnvironmentValue, LogsConfig, ResourceNames, RoleConfig, StateConfig};
+use crate::config::{
+    Config, EnvironmentValue, LogsConfig, ResourceNames, RoleConfig, StateConfig, WorkerKind,
+};
 use crate::digest::Digest;
 use crate::env::variable;
 use crate::names::SiteName;
 use crate::resource::expiry;
+use crate::resource::function::{HANDLER, REMOTION_HANDLER, REMOTION_RUNTIME, RUNTIME};
+use crate::resource::remotion;
 use crate::resource::role::{self, WorkerAccess};
 use crate::resource::{
     Address, BucketSpec, EnvironmentSpec, FunctionSpec, LogGroupSpec, Resource, ResourceKind,
@@ -117,7 +121,7 @@ fn role(config: &Config, names: &ResourceNames, identity: &CloudIdentity) -> Opt
         path: path.clone(),
         permissions_boundary: permissions_boundary.clone(),
         trust_policy: role::trust_policy(),
-        policy: role::policy_document(&access(config, names, identity)),
+        policy: policy(config, names, identity),
         other_policies: BTreeMap::new(),
         attached_policies: std::collections::BTreeSet::new(),
     }))
@@ -126,13 +130,24 @@ fn role(config: &Config, names: &ResourceNames, identity: &CloudIdentity) -> Opt
 /// The policy of the workers' role, whoever makes that role.
 pub fn worker_policy(config: &Config, identity: &CloudIdentity) -> Value {
     let names = ResourceNames::derive(config, &identity.account, &identity.region);
-    role::policy_document(&access(config, &names, identity))
+    policy(config, &names, identity)
+}
+
+fn policy(config: &Config, names: &ResourceNames, identity: &CloudIdentity) -> Value {
+    match config.function.worker {
+        WorkerKind::Rmx => role::policy_document(&access(config, names, identity)),
+        WorkerKind::Remotion => remotion::policy_document(&identity.region),
+    }
 }
 
 /// What the workers of `config` do, and on what.
 pub fn worker_needs(config: &Config, identity: &CloudIdentity) -> Vec<(&'static str, String)> {
     let names = ResourceNames::derive(config, &identity.account, &identity.region);
-    role::worker_needs(&access(config, &names, identity))
+    let access = access(config, &names, identity);
+    match config.function.worker {
+        WorkerKind::Rmx => role::worker_needs(&access),
+        WorkerKind::Remotion => remotion::worker_needs(&access),
+    }
 }
 
 /// How the key of a state's lock ends.
@@ -196,13 +211,16 @@ fn access<'a>(
 }
 
 fn bucket(config: &Config, names: &ResourceNames) -> Resource {
+    // The browser of Remotion's function fetches the site as anybody does, and it sets ACLs on what it writes.
+    let public = config.function.worker == WorkerKind::Remotion;
     Resource::Bucket(BucketSpec {
         name: names.bucket.clone(),
         expire_renders_days: config.bucket.expire_renders_days,
         abort_uploads_days: Some(ABORT_UPLOADS_DAYS),
         expire_days: expiry::expire_days(),
-        block_public_access: true,
-        owner_enforced: true,
+        block_public_access: !public,
+        owner_enforced: !public,
+        public_read: public,
     })
 }
 
@@ -230,7 +248,22 @@ fn functions(
         ),
     ];
     let own = own.map(|(name, value)| (name.to_owned(), EnvironmentSpec::Plain(value)));
+    let remotions = function.worker == WorkerKind::Remotion;
+    let own = own.into_iter().filter(|_| !remotions);
     let environment: BTreeMap<_, _> = environment.chain(own).collect();
+    let (runtime, handler) = match function.worker {
+        WorkerKind::Rmx => (RUNTIME, HANDLER),
+        WorkerKind::Remotion => (REMOTION_RUNTIME, REMOTION_HANDLER),
+    };
+    let region = &ingredients.identity.region;
+    let runtime_version_arn = match remotions {
+        true => remotion::runtime_version_arn(region),
+        false => None,
+    };
+    let layers = match remotions && function.layers.is_empty() {
+        true => remotion::layers(region),
+        false => function.layers.clone(),
+    };
     let role = match &config.role {
         RoleConfig::Managed { path, .. } => RoleReference::Managed {
             name: names.role.clone(),
@@ -245,12 +278,15 @@ fn functions(
     let spec = |name| FunctionSpec {
         name,
         role: role.clone(),
+        runtime: runtime.to_owned(),
+        handler: handler.to_owned(),
+        runtime_version_arn: runtime_version_arn.clone(),
         architecture: function.architecture.as_str().to_owned(),
         memory_mb: function.memory_mb,
         timeout_s: function.timeout_s,
         disk_mb: function.disk_mb,
         environment: environment.clone(),
-        layers: function.layers.clone(),
+        layers: layers.clone(),
         subnet_ids: subnet_ids.clone(),
         security_group_ids: security_group_ids.clone(),
         log_group: names.log_group.clone(),

@@ -12,7 +12,6 @@ use crate::cloud::{Cloud, CloudError, CloudErrorKind, FunctionAlias, LIVE_ALIAS}
 use crate::env;
 use crate::names::{BucketName, FunctionName};
 use crate::protocol::running::{self, RunningRender};
-use crate::resource::function::{HANDLER, RUNTIME};
 use crate::resource::{Address, Resource, changed_fields};
 use crate::state::State;
 
@@ -172,11 +171,7 @@ pub async fn list(
                 there: there.iter().map(|version| version.number).collect(),
                 latest: there
                     .last()
-                    // These two are in no spec: with others, another version is to be made although nothing else differs.
-                    .filter(|newest| {
-                        let runs = newest.runtime == RUNTIME && newest.handler == HANDLER;
-                        newest.is_latest && runs
-                    })
+                    .filter(|newest| newest.is_latest)
                     .map(|newest| newest.number),
                 ..Versions::default()
             };

@@ -105,6 +105,7 @@ fn stored(change: &Change) -> Option<Stored> {
         ) if before != after => {
             let as_it_is = FunctionSpec {
                 published: after.published,
+                runtime_version_arn: after.runtime_version_arn.clone(),
                 ..before.clone()
             };
             Some(Stored {

@@ -1,4 +1,4 @@
-//! Desired × Observed × State → [`Plan`](change::Plan). Pure but for `observe.rs`.
+//! Desired × Observed × State → [`Plan`](change::Plan). Pure but for `observe.rs` and `lost.rs`.
 
 pub mod calls;
 pub mod change;
@@ -12,6 +12,7 @@ pub mod in_use;
 pub mod layers;
 pub mod limits;
 pub mod loss;
+pub mod lost;
 mod make;
 #[cfg(test)]
 mod model;

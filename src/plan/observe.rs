@@ -11,10 +11,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::future::try_join_all;
 
 use super::change::{
-    Action, AliasRevision, Desired, Observation, Observed, Plan, Precondition, Present, SiteTags,
+    AliasRevision, Desired, Observation, Observed, Precondition, Present, SiteTags,
 };
 use super::in_use;
-use super::loss::{Loss, LossKind, own_prefixes};
+
 use super::retention::Versions;
 use crate::cloud::{
     BucketPresence, Cloud, CloudError, CloudErrorKind, FunctionDescription, LIVE_ALIAS, STACK_TAG,
@@ -22,16 +22,13 @@ use crate::cloud::{
 };
 use crate::digest::Digest;
 use crate::names::{BucketName, FunctionName, Lineage, LogGroupName, RoleName, SiteName};
-use crate::resource::function::{HANDLER, RUNTIME};
+use crate::resource::function::{LATEST, REMOTION_RUNTIME};
 use crate::resource::site::{self, ListedFile, SiteManifest};
 use crate::resource::{
     Address, BucketSpec, EnvironmentSpec, FunctionSpec, LogGroupSpec, Resource, RoleReference,
     RoleSpec, role,
 };
 use crate::state::{ARN_OUTPUT, Claim, CloudIdentity, Record, State};
-
-/// Pages of a bucket's listing, a thousand objects each, that are looked at to tell what would be lost.
-const LOSS_PAGES_MAX: usize = 10;
 
 /// Reads everything that is desired or recorded.
 ///
@@ -66,71 +63,6 @@ pub async fn observe(
         identity,
         resources,
     })
-}
-
-/// What goes for ever with the buckets and log groups that `plan` deletes or replaces. Empty ones lose nothing.
-///
-/// # Errors
-/// They could not be looked into.
-pub async fn losses(cloud: &Cloud, plan: &Plan, state: &State) -> Result<Vec<Loss>, CloudError> {
-    let going = plan
-        .changes
-        .iter()
-        .filter(|change| matches!(change.action, Action::Delete | Action::Replace));
-    let losses = try_join_all(going.map(|change| async {
-        let address = change.address.clone();
-        Ok::<_, CloudError>(match &change.before {
-            Some(Resource::Bucket(spec)) => bucket_loss(cloud, address, &spec.name, state).await?,
-            Some(Resource::LogGroup(spec)) => log_loss(cloud, address, &spec.name).await?,
-            Some(Resource::Role(_) | Resource::Function(_) | Resource::Site(_)) | None => None,
-        })
-    }));
-    Ok(losses.await?.into_iter().flatten().collect())
-}
-
-async fn bucket_loss(
-    cloud: &Cloud,
-    address: Address,
-    bucket: &BucketName,
-    state: &State,
-) -> Result<Option<Loss>, CloudError> {
-    let listed = cloud.list_first_objects(bucket, "", LOSS_PAGES_MAX).await;
-    let (objects, complete) = match listed {
-        Ok(listed) => listed,
-        Err(error) if error.is_not_found() => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let own = own_prefixes(state, bucket);
-    let others: Vec<_> = objects
-        .into_iter()
-        .filter(|object| !own.iter().any(|prefix| object.key.starts_with(prefix)))
-        .collect();
-    let loss = Loss {
-        address,
-        kind: LossKind::Objects,
-        count: others.len() as u64,
-        complete,
-        size_bytes: others.iter().map(|object| object.size_bytes).sum(),
-        example: others.into_iter().next().map(|object| object.key),
-    };
-    Ok((loss.count > 0 || !complete).then_some(loss))
-}
-
-async fn log_loss(
-    cloud: &Cloud,
-    address: Address,
-    name: &LogGroupName,
-) -> Result<Option<Loss>, CloudError> {
-    let content = cloud.log_group_content(name).await?;
-    let loss = Loss {
-        address,
-        kind: LossKind::LogStreams,
-        count: content.streams,
-        complete: content.complete,
-        size_bytes: content.size_bytes,
-        example: None,
-    };
-    Ok((loss.count > 0 || loss.size_bytes > 0).then_some(loss))
 }
 
 /// Reads one resource after another, when it is known which ones.
@@ -183,7 +115,14 @@ impl Observer<'_> {
         match spec {
             Resource::LogGroup(spec) => Box::pin(self.log_group(&spec.name)).await,
             Resource::Role(spec) => Box::pin(self.role(&spec.name)).await,
-            Resource::Bucket(spec) => Box::pin(self.bucket(&spec.name, claim)).await,
+            Resource::Bucket(spec) => {
+                let is_public = |known: &&Resource| match known {
+                    Resource::Bucket(known) => known.public_read,
+                    _ => false,
+                };
+                let may_be_public = known.iter().any(is_public);
+                Box::pin(self.bucket(&spec.name, claim, may_be_public)).await
+            }
             Resource::Function(spec) => {
                 let known: Vec<&FunctionSpec> = known
                     .iter()
@@ -229,7 +168,13 @@ impl Observer<'_> {
         Ok(self.owned(&found.tags, spec, outputs, Precondition::None))
     }
 
-    async fn bucket(&self, name: &BucketName, claim: Claim) -> Result<Observation, CloudError> {
+    /// `may_be_public`: its policy is looked at. Where that is neither wanted nor recorded, it is none of our business.
+    async fn bucket(
+        &self,
+        name: &BucketName,
+        claim: Claim,
+        may_be_public: bool,
+    ) -> Result<Observation, CloudError> {
         let found = match self.cloud.bucket(name).await? {
             BucketPresence::Absent => return Ok(Observation::Absent),
             BucketPresence::Denied => {
@@ -247,6 +192,7 @@ impl Observer<'_> {
             expire_days: found.lifecycle.expire_days,
             block_public_access: found.block_public_access,
             owner_enforced: found.owner_enforced,
+            public_read: may_be_public && self.cloud.public_read(name).await?,
         });
         let mut outputs = outputs([
             (ARN_OUTPUT, role::bucket_arn(&self.identity.region, name)),
@@ -270,7 +216,7 @@ impl Observer<'_> {
             self.cloud.function_at_rest(name),
             self.cloud.live_function(name),
             self.cloud.live_alias(name),
-            self.cloud.live_retries(name),
+            self.cloud.retries(name, LIVE_ALIAS),
         );
         let Some(latest) = latest? else {
             return Ok(Observation::Absent);
@@ -279,15 +225,24 @@ impl Observer<'_> {
         // An alias of `$LATEST` freezes nothing.
         let frozen = live.as_ref();
         let frozen = frozen.filter(|live| live.version.parse::<u64>().is_ok());
-        let published = frozen.is_some_and(|live| {
-            live.settings == latest.settings
-                && retries == Some(0)
-                && live.settings.runtime == RUNTIME
-                && live.settings.handler == HANDLER
-        });
+        let published =
+            frozen.is_some_and(|live| live.settings == latest.settings && retries == Some(0));
         let other = frozen.filter(|live| live.settings != latest.settings);
-        let served = other.map(|live| self.function_spec(name, known, live, false));
-        let spec = self.function_spec(name, known, &latest, published);
+        let mut published = published;
+        if published && latest.settings.runtime == REMOTION_RUNTIME {
+            published = self.cloud.retries(name, LATEST).await? == Some(0);
+        }
+        // Where no version is wanted or recorded, whether it keeps one is none of our business.
+        let runtime_version_arn = match known.iter().any(|k| k.runtime_version_arn.is_some()) {
+            true => self.cloud.runtime_version_arn(name).await?,
+            false => None,
+        };
+        let spec = |found, published| FunctionSpec {
+            runtime_version_arn: runtime_version_arn.clone(),
+            ..self.function_spec(name, known, found, published)
+        };
+        let served = other.map(|live| spec(live, false));
+        let spec = spec(&latest, published);
         let mut outputs = outputs([
             ("arn", latest.arn.clone()),
             ("revision_id", latest.revision_id.clone()),
@@ -329,6 +284,9 @@ impl Observer<'_> {
             role: managed
                 .cloned()
                 .unwrap_or_else(|| RoleReference::Arn(settings.role_arn.clone())),
+            runtime: settings.runtime.clone(),
+            handler: settings.handler.clone(),
+            runtime_version_arn: None,
             architecture: settings.architecture.clone(),
             memory_mb: settings.memory_mb,
             timeout_s: settings.timeout_s,

@@ -30,6 +30,7 @@ fn farm(suffix: &str) -> BTreeMap<Address, Resource> {
         expire_days: BTreeMap::new(),
         block_public_access: true,
         owner_enforced: true,
+        public_read: false,
     });
     let role = Resource::Role(RoleSpec {
         name: name.parse().unwrap(),
@@ -46,6 +47,9 @@ fn farm(suffix: &str) -> BTreeMap<Address, Resource> {
             name: name.parse().unwrap(),
             path: "/".to_owned(),
         },
+        runtime: "provided.al2023".to_owned(),
+        handler: "bootstrap".to_owned(),
+        runtime_version_arn: None,
         architecture: "x86_64".to_owned(),
         memory_mb: 2048,
         timeout_s: 240,

@@ -177,6 +177,7 @@ fn fields(resource: &Resource) -> Vec<Field> {
             expire_days,
             block_public_access,
             owner_enforced,
+            public_read,
         }) => {
             let whole = [
                 field("name", name.as_str()).fixed(),
@@ -184,6 +185,7 @@ fn fields(resource: &Resource) -> Vec<Field> {
                 field("abort_uploads_days", *abort_uploads_days),
                 field("block_public_access", *block_public_access),
                 field("owner_enforced", *owner_enforced),
+                field("public_read", *public_read),
             ];
             let expire = expire_days.iter();
             let expire =
@@ -217,6 +219,9 @@ fn function_fields(spec: &FunctionSpec) -> Vec<Field> {
     let FunctionSpec {
         name,
         role,
+        runtime,
+        handler,
+        runtime_version_arn,
         architecture,
         memory_mb,
         timeout_s,
@@ -236,6 +241,9 @@ fn function_fields(spec: &FunctionSpec) -> Vec<Field> {
     let mut fields = vec![
         field("name", name.as_str()).fixed(),
         field("role", role),
+        field("runtime", runtime.as_str()),
+        field("handler", handler.as_str()),
+        field("runtime_version_arn", runtime_version_arn.clone()),
         field("architecture", architecture.as_str()),
         field("memory_mb", *memory_mb),
         field("timeout_s", *timeout_s),
@@ -277,6 +285,9 @@ mod tests {
                 name: "rmx-hello".parse().unwrap(),
                 path: "/".to_owned(),
             },
+            runtime: "provided.al2023".to_owned(),
+            handler: "bootstrap".to_owned(),
+            runtime_version_arn: None,
             architecture: "x86_64".to_owned(),
             memory_mb: 2048,
             timeout_s: 240,

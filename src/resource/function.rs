@@ -1,7 +1,35 @@
-//! What is the same for every worker function, and therefore in no spec.
+//! What a function of each kind of worker runs on, and what of it Lambda starts.
 
-/// Lambda's runtime for programs that bring their own: the worker is one.
+use super::FunctionSpec;
+
+/// Lambda's runtime for programs that bring their own: rmx's worker is one.
 pub const RUNTIME: &str = "provided.al2023";
 
-/// The program within the zip that Lambda starts.
+/// The program within the zip of rmx's worker that Lambda starts.
 pub const HANDLER: &str = "bootstrap";
+
+/// The runtime of Remotion's own function (`@remotion/lambda` 4.0.527).
+pub const REMOTION_RUNTIME: &str = "nodejs24.x";
+
+/// What Lambda starts of it.
+pub const REMOTION_HANDLER: &str = "index.handler";
+
+/// What Lambda calls a function that is invoked by its name alone, as Remotion's invokes itself.
+pub const LATEST: &str = "$LATEST";
+
+impl FunctionSpec {
+    /// Whether it invokes itself by its name alone, whatever version it is.
+    pub fn invokes_latest(&self) -> bool {
+        self.runtime == REMOTION_RUNTIME
+    }
+}
+
+/// What was applied before the runtime was recorded.
+pub(super) fn own_runtime() -> String {
+    RUNTIME.to_owned()
+}
+
+/// The same of the handler.
+pub(super) fn own_handler() -> String {
+    HANDLER.to_owned()
+}

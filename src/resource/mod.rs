@@ -6,6 +6,7 @@ pub mod function;
 pub mod policy;
 pub mod price;
 pub mod reach;
+pub mod remotion;
 pub mod role;
 pub mod site;
 
@@ -205,6 +206,9 @@ pub struct BucketSpec {
     pub block_public_access: bool,
     /// ACLs are off (`BucketOwnerEnforced`).
     pub owner_enforced: bool,
+    /// The bucket's policy lets everybody read its objects.
+    #[serde(default)]
+    pub public_read: bool,
 }
 
 /// A Lambda function: its configuration, its code, and through them its published version.
@@ -214,6 +218,15 @@ pub struct FunctionSpec {
     pub name: FunctionName,
     /// The role it runs as.
     pub role: RoleReference,
+    /// Lambda's runtime.
+    #[serde(default = "function::own_runtime")]
+    pub runtime: String,
+    /// What Lambda starts.
+    #[serde(default = "function::own_handler")]
+    pub handler: String,
+    /// The one version of the runtime that it keeps, an ARN; `None`: Lambda updates it.
+    #[serde(default)]
+    pub runtime_version_arn: Option<String>,
     /// `arm64` or `x86_64`.
     pub architecture: String,
     /// Memory.

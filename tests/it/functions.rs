@@ -87,9 +87,9 @@ async fn versions_freeze_and_the_alias_moves() {
     let cloud = test_cloud.connect().await;
     let (name, settings) = deploy(&cloud).await;
     let digest = settings.code_sha256.unwrap();
-    assert_eq!(cloud.live_retries(&name).await.unwrap(), None);
-    cloud.turn_off_live_retries(&name).await.unwrap();
-    assert_eq!(cloud.live_retries(&name).await.unwrap(), Some(0));
+    assert_eq!(cloud.retries(&name, LIVE_ALIAS).await.unwrap(), None);
+    cloud.turn_off_retries(&name, LIVE_ALIAS).await.unwrap();
+    assert_eq!(cloud.retries(&name, LIVE_ALIAS).await.unwrap(), Some(0));
 
     let now = cloud.function(&name).await.unwrap().unwrap();
     let larger = FunctionSettings {

@@ -138,6 +138,50 @@ async fn objects_are_read_by_everybody_where_the_policy_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn statements_of_others_stay_in_a_buckets_policy() {
+    let folder = tempfile::tempdir().unwrap();
+    let local = cloud(folder.path()).await;
+    let s3 = client(&local);
+    s3.create_bucket().bucket("test").send().await.unwrap();
+    let block = s3.delete_public_access_block().bucket("test");
+    block.send().await.unwrap();
+    let others = r#"{"Version": "2012-10-17", "Statement": {
+        "Effect": "Deny", "Principal": "*", "Action": "s3:DeleteBucket", "Resource": "arn:aws:s3:::test"
+    }}"#;
+    let policy = s3.put_bucket_policy().bucket("test").policy(others);
+    policy.send().await.unwrap();
+    let cloud = rmx::cloud::Cloud::connect(&rmx::cloud::Connection {
+        region: "us-east-1".parse().unwrap(),
+        endpoint_url: Some(local.endpoint_url().to_owned()),
+        credentials: Some(rmx::cloud::StaticCredentials {
+            access_key_id: local.credentials().access_key_id.clone(),
+            secret_access_key: local.credentials().secret_access_key.clone(),
+            session_token: None,
+        }),
+        timeouts: rmx::cloud::Timeouts::default(),
+    })
+    .await;
+    let name = "test".parse().unwrap();
+    let statements = async || {
+        let policy = s3.get_bucket_policy().bucket("test").send().await;
+        let policy = policy.unwrap().policy.unwrap();
+        let policy: serde_json::Value = serde_json::from_str(&policy).unwrap();
+        let statements = policy["Statement"].as_array().unwrap().iter();
+        let words = statements.map(|one| one["Effect"].as_str().unwrap().to_owned());
+        words.collect::<Vec<_>>()
+    };
+    assert!(!cloud.public_read(&name).await.unwrap());
+    cloud.set_public_read(&name, true).await.unwrap();
+    cloud.set_public_read(&name, true).await.unwrap();
+    assert!(cloud.public_read(&name).await.unwrap());
+    assert_eq!(statements().await, ["Deny", "Allow"]);
+    cloud.set_public_read(&name, false).await.unwrap();
+    assert!(!cloud.public_read(&name).await.unwrap());
+    assert_eq!(statements().await, ["Deny"]);
+    local.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn buckets_follow_awss_rules() {
     let folder = tempfile::tempdir().unwrap();
     let cloud = cloud(folder.path()).await;

@@ -34,6 +34,7 @@ mod protection;
 mod quotas;
 mod recovery;
 mod remote_state;
+mod remotion;
 mod render;
 mod renders;
 mod reproducible;

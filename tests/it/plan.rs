@@ -180,7 +180,7 @@ rmx will perform the following actions:
         name      = \"rmx-hello\"
       ~ memory_mb = 2048 -> 1024
       ~ version   = \"1\" -> (known after apply)
-        # (11 unchanged attributes hidden)
+        # (13 unchanged attributes hidden)
     }
 
 Plan: 0 to add, 1 to change, 0 to destroy.

@@ -558,10 +558,14 @@ pub(crate) async fn deployed_project() -> TestProject {
         expire_days: BTreeMap::new(),
         block_public_access: true,
         owner_enforced: true,
+        public_read: false,
     });
     let worker = Resource::Function(FunctionSpec {
         name: function.name.clone(),
         role: RoleReference::Arn("arn".to_owned()),
+        runtime: "provided.al2023".to_owned(),
+        handler: "bootstrap".to_owned(),
+        runtime_version_arn: None,
         architecture: "x86_64".to_owned(),
         memory_mb: 512,
         timeout_s: 60,

@@ -62,7 +62,7 @@ fn old_versions_go_as_the_plan_shows() {
         "      ~ timeout_s    = 104 -> 105\n",
         "      ~ version      = \"4\" -> (known after apply)\n",
         "      ~ old_versions = [1, 2, 3, 4] -> [3, 4]\n",
-        "        # (11 unchanged attributes hidden)\n",
+        "        # (13 unchanged attributes hidden)\n",
     ] {
         assert!(plan.contains(line), "{line} is missing in\n{plan}");
     }

@@ -281,6 +281,7 @@ mod tests {
             expire_days: BTreeMap::new(),
             block_public_access: true,
             owner_enforced: true,
+            public_read: false,
         });
         let sites = (0..sites).map(|index| {
             let name = format!("site-{index}");

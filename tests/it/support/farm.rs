@@ -138,6 +138,7 @@ impl Farm {
                 expire_days: rmx::resource::expiry::expire_days(),
                 block_public_access: true,
                 owner_enforced: true,
+                public_read: false,
             }),
         );
         self.want(
@@ -148,6 +149,9 @@ impl Farm {
                     name: "rmx-test-role".parse().unwrap(),
                     path,
                 },
+                runtime: "provided.al2023".to_owned(),
+                handler: "bootstrap".to_owned(),
+                runtime_version_arn: None,
                 architecture: "x86_64".to_owned(),
                 memory_mb: 2048,
                 timeout_s: 240,

@@ -1,0 +1,197 @@
+//! Farms whose function is Remotion's own: what is planned and applied around its zip, whatever is in that.
+
+use serde_json::{Value, json};
+
+use crate::plan::apply;
+use crate::recovery::behind_its_back;
+use crate::support::TestProject;
+
+const PACKAGE: &str = "node_modules/@remotion/lambda";
+const BUCKET: &str = "remotionlambda-useast1-0123456789";
+
+fn config(worker: &str) -> String {
+    format!(
+        "project = \"official\"\n[function]\nworker = \"{worker}\"\nname = \"remotion-render-mine\"\n\
+         [bucket]\nname = \"{BUCKET}\"\n[[site]]\nname = \"page\"\nfolder = \"page\"\n"
+    )
+}
+
+/// A zip with one empty file, as any tool writes it.
+fn zip() -> Vec<u8> {
+    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    let options = zip::write::SimpleFileOptions::default();
+    zip.start_file("index.js", options).unwrap();
+    zip.finish().unwrap().into_inner()
+}
+
+fn project() -> TestProject {
+    let project = TestProject::new();
+    project.write("remotion.toml", &config("remotion"));
+    project.write("page/index.html", "<p>1</p>");
+    let version = json!({ "name": "@remotion/lambda", "version": "4.0.527" });
+    project.write(&format!("{PACKAGE}/package.json"), &version.to_string());
+    let path = format!("{PACKAGE}/remotionlambda-arm64.zip");
+    std::fs::write(project.path().join(path), zip()).unwrap();
+    project
+}
+
+fn planned(project: &TestProject) -> Vec<Value> {
+    let plan = project.rmx(&["plan", "--format", "json"]).expect_status(0);
+    let plan: Value = serde_json::from_str(&plan.stdout).unwrap();
+    let changes = plan["resource_changes"].as_array().unwrap();
+    let changed = changes
+        .iter()
+        .filter(|change| change["change"]["actions"] != json!(["no-op"]));
+    changed.cloned().collect()
+}
+
+#[test]
+fn what_is_made_around_it_is_what_its_own_tool_makes() {
+    let project = project();
+    let made = planned(&project);
+    let after = |kind: &str| {
+        let found = made.iter().find(|change| change["type"] == kind);
+        found.unwrap()["change"]["after"].clone()
+    };
+    let function = after("function");
+    assert_eq!(function["runtime"], "nodejs24.x");
+    assert_eq!(function["handler"], "index.handler");
+    assert_eq!(function["architecture"], "arm64");
+    let pinned = function["runtime_version_arn"].as_str().unwrap();
+    assert!(
+        pinned.starts_with("arn:aws:lambda:us-east-1::runtime:58a37e84"),
+        "{pinned}"
+    );
+    assert_eq!(function["layers"].as_array().unwrap().len(), 4);
+    assert_eq!(after("role")["name"], "remotion-lambda-role");
+    let bucket = after("bucket");
+    for (field, wanted) in [
+        ("block_public_access", false),
+        ("owner_enforced", false),
+        ("public_read", true),
+    ] {
+        assert_eq!(bucket[field], wanted, "{field}");
+    }
+    apply(&project);
+    assert_eq!(planned(&project), [] as [Value; 0]);
+
+    // A rule that says so keeps it from being made.
+    let guarded = format!(
+        "{}[policy]\ndeny = [\"public-bucket\"]\n",
+        config("remotion")
+    );
+    project.write("remotion.toml", &guarded);
+    behind_its_back(&project, async |cloud| {
+        cloud
+            .set_public_read(&BUCKET.parse().unwrap(), false)
+            .await
+            .unwrap();
+    });
+    let refused = project.rmx(&["plan"]).expect_status(16).to_string();
+    assert!(refused.contains("`public-bucket` forbids"), "{refused}");
+}
+
+#[test]
+fn drift_of_what_is_its_own_is_seen_and_mended() {
+    let project = project();
+    apply(&project);
+    behind_its_back(&project, async |cloud| {
+        cloud
+            .set_public_read(&BUCKET.parse().unwrap(), false)
+            .await
+            .unwrap();
+    });
+    let changes = planned(&project);
+    assert_eq!(changes.len(), 1, "{changes:?}");
+    assert_eq!(changes[0]["address"], "bucket.main");
+    assert_eq!(changes[0]["change"]["before"]["public_read"], false);
+    apply(&project);
+    assert_eq!(planned(&project), [] as [Value; 0]);
+
+    let name = "remotion-render-mine".parse().unwrap();
+    behind_its_back(&project, async |cloud| {
+        cloud.keep_runtime_version(&name, None).await.unwrap();
+    });
+    let changes = planned(&project);
+    assert_eq!(changes[0]["address"], "function.worker");
+    assert_eq!(
+        changes[0]["change"]["before"]["runtime_version_arn"],
+        Value::Null
+    );
+    apply(&project);
+    assert_eq!(planned(&project), [] as [Value; 0]);
+}
+
+#[test]
+fn a_farm_moves_to_rmxs_worker_in_place_and_back() {
+    let project = project();
+    project.write("function/bootstrap", "#!/bin/sh\nexit 1\n");
+    apply(&project);
+    let own = config("rmx").replace(
+        "worker = \"rmx\"",
+        "worker = \"rmx\"\npackage = \"function\"\narchitecture = \"arm64\"",
+    );
+    project.write("remotion.toml", &own);
+    let changes = planned(&project);
+    let of = |address: &str| {
+        let found = changes.iter().find(|change| change["address"] == address);
+        found.unwrap()["change"].clone()
+    };
+    let function = of("function.worker");
+    assert_eq!(function["actions"], json!(["update"]));
+    assert_eq!(function["after"]["runtime"], "provided.al2023");
+    let bucket = of("bucket.main");
+    assert_eq!(bucket["actions"], json!(["update"]));
+    assert_eq!(bucket["after"]["public_read"], false);
+    apply(&project);
+    assert_eq!(planned(&project), [] as [Value; 0]);
+    behind_its_back(&project, async |cloud| {
+        assert!(!cloud.public_read(&BUCKET.parse().unwrap()).await.unwrap());
+        let name = "remotion-render-mine".parse().unwrap();
+        assert_eq!(cloud.runtime_version_arn(&name).await.unwrap(), None);
+    });
+
+    project.write("remotion.toml", &config("remotion"));
+    apply(&project);
+    assert_eq!(planned(&project), [] as [Value; 0]);
+}
+
+#[test]
+fn what_does_not_go_with_it_is_refused_where_it_stands() {
+    let project = project();
+    for (line, says) in [
+        ("architecture = \"x86_64\"", "it is for arm64"),
+        ("replicas = 2", "by its own name"),
+        ("package = \"page\"", "node_modules/@remotion/lambda"),
+        ("smoke = true", "the built-in composition"),
+    ] {
+        let worker = "worker = \"remotion\"";
+        let config = config("remotion").replace(worker, &format!("{worker}\n{line}"));
+        project.write("remotion.toml", &config);
+        let refused = project.rmx(&["validate"]).expect_status(1).to_string();
+        assert!(refused.contains(says), "{line}: {refused}");
+    }
+    for (name, says) in [
+        ("remotion-render-mine", "begins with remotion-render-"),
+        (BUCKET, "begins with remotionlambda-"),
+    ] {
+        project.write("remotion.toml", &config("remotion").replace(name, "mine"));
+        let refused = project.rmx(&["validate"]).expect_status(1).to_string();
+        assert!(refused.contains(says), "{name}: {refused}");
+    }
+    project.write(
+        "remotion.toml",
+        &format!(
+            "{}remotion_version = \"4.0.526\"\n",
+            "project = \"official\"\n[function]\nworker = \"remotion\"\n"
+        ),
+    );
+    let refused = project.rmx(&["plan"]).expect_status(1).to_string();
+    assert!(
+        refused.contains("4.0.527") && refused.contains("4.0.526"),
+        "{refused}"
+    );
+    std::fs::remove_dir_all(project.path().join("node_modules")).unwrap();
+    let refused = project.rmx(&["plan"]).expect_status(1).to_string();
+    assert!(refused.contains("npm install"), "{refused}");
+}
