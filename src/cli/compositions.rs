@@ -10,8 +10,9 @@ use super::context::Context;
 use super::error::{CommandError, ExitStatus};
 use super::farm;
 use super::foreign::one_line;
+use super::render::deployed::Deployed;
 use super::render::failure_shown;
-use super::render::options::{Deployed, PageArgs};
+use super::render::options::PageArgs;
 use super::render::view::View;
 use super::ui::Style;
 

@@ -14,7 +14,7 @@ use super::context::Context;
 use super::error::{CommandError, ExitStatus};
 use super::farm;
 use super::foreign::one_line;
-use super::render::options::Deployed;
+use super::render::deployed::Deployed;
 
 /// Streams that are read at the same time.
 const READS_IN_FLIGHT: usize = 8;

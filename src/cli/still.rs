@@ -14,7 +14,8 @@ use super::context::Context;
 use super::error::{CommandError, ExitStatus};
 use super::farm;
 use super::render::artifacts::{self, ArtifactArgs};
-use super::render::options::{Deployed, OverrideArgs, PageArgs};
+use super::render::deployed::Deployed;
+use super::render::options::{OverrideArgs, PageArgs};
 use super::render::view::{self, View};
 use super::render::{default_output, failure_shown, shown_path};
 

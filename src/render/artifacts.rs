@@ -17,8 +17,8 @@ use super::output::{OutputError, OutputFile};
 pub struct ArtifactFile {
     /// The name that the page gave it.
     pub name: String,
-    /// The frame that emitted it.
-    pub frame: u32,
+    /// The frame that emitted it, where that is told.
+    pub frame: Option<u32>,
     /// Where it is.
     pub path: PathBuf,
     /// Its size.
@@ -164,7 +164,7 @@ async fn fetch(
         })?;
         files.push(ArtifactFile {
             name: name.into(),
-            frame,
+            frame: Some(frame),
             path: output.commit()?,
             size_bytes: content.len() as u64,
         });

@@ -4,6 +4,7 @@
 //! The facts are those of version 4.0.527. What is written here is public there: clients in five languages read it. What a
 //! function says to itself (`launch`) is ours. `docs/WIRE.md` says what differs.
 
+mod asking;
 pub mod cost;
 mod javascript;
 pub mod output;

@@ -14,6 +14,11 @@ pub fn key(id: &RenderId) -> String {
     format!("renders/{id}/progress.json")
 }
 
+/// The key of an output with this name.
+pub fn output_key(id: &RenderId, name: &str) -> String {
+    format!("renders/{id}/{name}")
+}
+
 /// The key of the object with which clients cancel a render.
 pub fn cancel_key(id: &RenderId) -> String {
     format!("renders/{id}/cancel.json")

@@ -1,7 +1,9 @@
 //! `rmx render`: a composition becomes a video on this machine.
 
 pub(super) mod artifacts;
+pub(super) mod deployed;
 mod detach;
+mod driven;
 mod failure;
 pub(super) mod options;
 mod refused;
@@ -14,7 +16,7 @@ use std::time::Instant;
 use clap::{Args as _, FromArgMatches as _};
 use serde_json::json;
 
-use crate::config::RenderDefaults;
+use crate::config::{RenderDefaults, WorkerKind};
 use crate::env::Tool;
 use crate::media::{
     AudioCodec, CaptureMethod, Codec, ColorSpace, Container, FrameRange, FrameSelection,
@@ -34,7 +36,8 @@ use super::context::Context;
 use super::error::{CommandError, ExitStatus};
 use super::farm;
 use artifacts::ArtifactArgs;
-use options::{Deployed, OverrideArgs, PageArgs};
+use deployed::Deployed;
+use options::{OverrideArgs, PageArgs};
 use view::View;
 
 pub(super) use failure::shown as failure_shown;
@@ -197,7 +200,7 @@ pub(crate) async fn cmd_render(
     context: &Context,
     args: &RenderArgs,
 ) -> Result<ExitStatus, CommandError> {
-    let deployed = Deployed::load(context, &args.page).await?;
+    let deployed = Deployed::of_any_worker(context, &args.page).await?;
     let format = Format::new(args, &deployed.config.render)?;
     let request = request(context, args, &deployed, format)?;
     if args.detach {
@@ -205,6 +208,10 @@ pub(crate) async fn cmd_render(
         return detach::detach(context, &deployed, request.options(), name).await;
     }
     let path = output_path(context, args, format);
+    if deployed.worker() == WorkerKind::Remotion {
+        let output = OutputFile::create(&path, args.overwrite)?;
+        return driven::render(context, args, &deployed, request.options(), output).await;
+    }
     let shown = shown_path(context, &path);
     let job = RenderJob {
         id: args.resume.clone().unwrap_or_else(new_render_id),

@@ -1,6 +1,6 @@
 //! How many workers a render has at the same time, and how its frames are cut for them where nobody says so.
 
-use super::options::Deployed;
+use super::deployed::Deployed;
 use crate::cli::error::CommandError;
 use crate::cli::farm::local_workers_max;
 use crate::cloud::Cloud;

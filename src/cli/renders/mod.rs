@@ -9,7 +9,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-use crate::cloud::Cloud;
+use crate::cloud::{Cloud, CloudError};
 use crate::env::{now_ms, timestamp};
 use crate::names::{BucketName, RenderId};
 use crate::render::dispatch::Workers;
@@ -25,7 +25,7 @@ use crate::cli::context::Context;
 use crate::cli::error::{CommandError, ExitStatus};
 use crate::cli::farm::{self, Farm};
 use crate::cli::foreign::one_line;
-use crate::cli::render::options::Deployed;
+use crate::cli::render::deployed::Deployed;
 
 /// At most a thousand times as many renders are listed.
 const PAGES_MAX: usize = 10;
@@ -438,27 +438,53 @@ async fn delete(
         return Err(CommandError::error(format!("The render {id} goes on"))
             .hint(format!("cancel it first: rmx renders cancel {id}")));
     }
-    let mut objects = farm
-        .cloud
-        .list_objects(bucket, &format!("{RENDERS}{id}/"))
-        .await?
-        .into_iter()
-        .map(|object| object.key)
-        .collect::<Vec<_>>();
-    let elsewhere = found.output_elsewhere(bucket);
-    objects.extend(elsewhere);
+    let mut objects = objects_of(farm, bucket, id).await?;
+    objects.extend(found.output_elsewhere(bucket));
     let question = format!("Delete {} objects of the render {id}?", objects.len());
     if !auto_approve && !context.ui.confirm(&question, "--auto-approve").await? {
         return Err(CommandError::not_agreed("Nothing is deleted"));
     }
-    // The document last: whoever is interrupted can delete the rest.
+    remove_objects(farm, bucket, id, objects).await?;
+    context.ui.say(format!("{id}: deleted"));
+    Ok(())
+}
+
+/// Removes everything of a render that has ended from the bucket.
+///
+/// # Errors
+/// The cloud says no.
+pub(super) async fn remove(
+    farm: &Farm,
+    bucket: &BucketName,
+    id: &RenderId,
+) -> Result<(), CloudError> {
+    let objects = objects_of(farm, bucket, id).await?;
+    remove_objects(farm, bucket, id, objects).await
+}
+
+/// The keys of everything below a render's folder.
+async fn objects_of(
+    farm: &Farm,
+    bucket: &BucketName,
+    id: &RenderId,
+) -> Result<Vec<String>, CloudError> {
+    let folder = format!("{RENDERS}{id}/");
+    let objects = farm.cloud.list_objects(bucket, &folder).await?;
+    Ok(objects.into_iter().map(|object| object.key).collect())
+}
+
+/// Removes them, the document last: whoever is interrupted can delete the rest.
+async fn remove_objects(
+    farm: &Farm,
+    bucket: &BucketName,
+    id: &RenderId,
+    objects: Vec<String>,
+) -> Result<(), CloudError> {
     let document = progress::key(id);
     let (last, first): (Vec<String>, Vec<String>) =
         objects.into_iter().partition(|key| *key == document);
     farm.cloud.delete_objects(bucket, &first).await?;
-    farm.cloud.delete_objects(bucket, &last).await?;
-    context.ui.say(format!("{id}: deleted"));
-    Ok(())
+    farm.cloud.delete_objects(bucket, &last).await
 }
 
 impl Found {

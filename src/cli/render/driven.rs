@@ -1,0 +1,306 @@
+//! `rmx render` where the function is Remotion's own: it drives the render itself. It is asked as its clients ask it, followed in
+//! the bucket, and its video is fetched. Nothing is left in the bucket then.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use futures::FutureExt as _;
+use serde_json::json;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::deployed::Deployed;
+use super::view::{self, View};
+use super::{RenderArgs, artifacts, detach, shown_path};
+use crate::cli::context::Context;
+use crate::cli::error::{CommandError, CommandErrorKind, ExitStatus};
+use crate::cli::farm::{self, Farm};
+use crate::cli::foreign::lines;
+use crate::cli::renders;
+use crate::cloud::PutOptions;
+use crate::env::now_ms;
+use crate::names::{ArtifactName, BucketName, RenderId};
+use crate::render::output::OutputFile;
+use crate::render::request::RenderOptions;
+use crate::render::stitch::copy_object;
+use crate::render::{self, ArtifactFile, RenderEvent};
+use crate::wire::progress::{self, Progress};
+use crate::wire::status::is_dead;
+
+/// From one look at the progress document to the next.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// A render, and where it is.
+struct Driven<'a> {
+    farm: &'a Farm,
+    bucket: &'a BucketName,
+    id: &'a RenderId,
+}
+
+/// What has come of it here.
+struct Brought {
+    done: Progress,
+    path: PathBuf,
+    size_bytes: u64,
+    artifacts: Vec<ArtifactFile>,
+}
+
+/// Renders into `output`.
+///
+/// # Errors
+/// The function refuses or fails, or nothing is heard of it any more; the video cannot be written.
+pub(super) async fn render(
+    context: &Context,
+    args: &RenderArgs,
+    deployed: &Deployed,
+    options: &RenderOptions,
+    output: OutputFile,
+) -> Result<ExitStatus, CommandError> {
+    refuse_what_it_cannot_do(args)?;
+    let began = Instant::now();
+    let shown = shown_path(context, output.path());
+    let bucket = deployed.workers(1)?.bucket;
+    let cancel = context.interrupt.stop().child_token();
+    let mut view = View::new(context, &args.page, &cancel);
+    let (farm, ()) = tokio::join!(
+        farm::connect(context, &deployed.config),
+        deployed.note_edits(context, &options.page),
+    );
+    let farm = farm?;
+    // Nothing in this block returns before the embedded cloud has been shut down.
+    let outcome = async {
+        let name = format!("out.{}", options.encode.container);
+        let id = detach::begin(&farm, deployed, options, &name).await?;
+        view.begin(&args.composition, &id, false);
+        let driven = Driven {
+            farm: &farm,
+            bucket: &bucket,
+            id: &id,
+        };
+        let followed = driven.follow(&cancel, |event| view.show(&event)).await;
+        view.end()?;
+        let done = followed?;
+        let size_bytes = driven
+            .fetch(&progress::output_key(&id, &name), &output)
+            .await?;
+        let path = output.commit()?;
+        let folder = args.artifacts.folder(context, &args.composition);
+        let artifacts = driven.artifacts(&done, &folder).await?;
+        renders::remove(&farm, &bucket, &id).await?;
+        let brought = Brought {
+            done,
+            path,
+            size_bytes,
+            artifacts,
+        };
+        Ok::<_, CommandError>((id, brought))
+    }
+    .await;
+    farm.shutdown().await;
+    let (id, brought) = outcome?;
+    summary(context, args, &id, &brought, &shown, began)?;
+    Ok(ExitStatus::Success)
+}
+
+impl Driven<'_> {
+    /// Follows the render until its video is in the bucket.
+    async fn follow(
+        &self,
+        cancel: &CancellationToken,
+        mut on_event: impl FnMut(RenderEvent<'_>),
+    ) -> Result<Progress, CommandError> {
+        let Self { farm, bucket, id } = self;
+        loop {
+            let content = farm.cloud.get_object(bucket, &progress::key(id)).await?;
+            let progress: Progress = serde_json::from_slice(&content).map_err(|error| {
+                CommandError::error(format!("The document of the render {id} cannot be read"))
+                    .cause(error)
+                    .hint("rmx knows the one of Remotion 4.0.527: see docs/WIRE.md")
+            })?;
+            on_event(RenderEvent::Progress(counts(&progress)));
+            if progress.post_render_data.is_some() {
+                return Ok(progress);
+            }
+            if progress.failed() {
+                return Err(failed(id, &progress));
+            }
+            if is_dead(&progress, now_ms()) {
+                return Err(dead(id));
+            }
+            tokio::select! {
+                () = cancel.cancelled() => return Err(self.cancelled().await),
+                () = sleep(PAUSE) => {}
+            }
+        }
+    }
+
+    /// Has the function stop, as far as it can be told.
+    async fn cancelled(&self) -> CommandError {
+        let Self { farm, bucket, id } = self;
+        let content = json!({ "cancelledAt": now_ms() }).to_string();
+        let key = progress::cancel_key(id);
+        let options = PutOptions::default();
+        let told = farm
+            .cloud
+            .put_object(bucket, &key, content.into(), &options);
+        let error = CommandError::new(CommandErrorKind::Interrupted, "Interrupted").hint(format!(
+            "`rmx renders delete {id}` deletes what is left of it"
+        ));
+        match told.await {
+            Ok(_) => error.detail(format!("The render {id} was cancelled.")),
+            Err(cause) => error
+                .detail(format!("The render {id} goes on: it could not be told."))
+                .cause(cause),
+        }
+    }
+
+    /// Brings the object `key` here; returns its size.
+    async fn fetch(&self, key: &str, output: &OutputFile) -> Result<u64, CommandError> {
+        let Self { farm, bucket, id } = *self;
+        let failed = |error: CommandError| {
+            error.detail(format!("It is s3://{bucket}/{key} of the render {id}."))
+        };
+        let found = farm.cloud.head_object(bucket, key).await?;
+        let found = found.ok_or_else(|| {
+            failed(CommandError::error(
+                "What Remotion's function says it has made is not there",
+            ))
+            .hint(format!("`rmx renders show {id}` tells what it says of it"))
+        })?;
+        let open = |key: String, range| {
+            async move { farm.cloud.read_object(bucket, &key, Some(range)).await }.boxed()
+        };
+        let copied = copy_object(key, found.size_bytes, &open, output.part()).await;
+        copied.map_err(|error| {
+            failed(CommandError::error("What was rendered cannot be fetched")).cause(error)
+        })?;
+        Ok(found.size_bytes)
+    }
+
+    /// Brings what the page emitted below `folder`.
+    async fn artifacts(
+        &self,
+        done: &Progress,
+        folder: &Path,
+    ) -> Result<Vec<ArtifactFile>, CommandError> {
+        let mut files = Vec::new();
+        for artifact in &done.received_artifact {
+            // Whoever may write to the bucket has chosen it.
+            let name: ArtifactName = artifact.filename.parse().map_err(|error| {
+                CommandError::error("An artifact cannot be kept under its name").cause(error)
+            })?;
+            let output = OutputFile::create(&folder.join(name.as_str()), true)?;
+            let size_bytes = self.fetch(&artifact.s3_key, &output).await?;
+            files.push(ArtifactFile {
+                name: name.into(),
+                frame: None,
+                path: output.commit()?,
+                size_bytes,
+            });
+        }
+        Ok(files)
+    }
+}
+
+fn dead(id: &RenderId) -> CommandError {
+    CommandError::error(format!("The render {id} is dead"))
+        .detail("Remotion's function has not been heard of since its deadline.")
+        .hint(format!(
+            "`rmx logs --render {id}` shows what it wrote; timeout_s under [function] gives it more time"
+        ))
+}
+
+/// Options that Remotion's function knows nothing of, and would pass over.
+fn refuse_what_it_cannot_do(args: &RenderArgs) -> Result<(), CommandError> {
+    let given = [
+        ("--resume", args.resume.is_some()),
+        ("--keep-segments", args.keep_segments),
+        ("--capture-method", args.capture_method.is_some()),
+        ("--enforce-audio-track", args.enforce_audio_track),
+    ];
+    match given.into_iter().find(|(_, given)| *given) {
+        None => Ok(()),
+        Some((option, _)) => Err(
+            CommandError::usage(format!("{option} is for rmx's own worker"))
+                .detail("The configuration says `worker = \"remotion\"` under [function].")
+                .hint("leave it out"),
+        ),
+    }
+}
+
+/// The counts of a render as they are shown. What the function does not tell is not guessed.
+fn counts(progress: &Progress) -> render::Progress {
+    let metadata = progress.render_metadata.as_ref();
+    let count = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
+    let chunks_done = count(progress.chunks.len());
+    render::Progress {
+        frames_rendered: progress.frames_rendered,
+        frames_encoded: progress.frames_encoded,
+        frames_total: progress.frame_count().unwrap_or(0),
+        chunks_done,
+        chunks_total: metadata.map_or(0, |metadata| metadata.total_chunks),
+        running: progress.lambdas_invoked.saturating_sub(chunks_done),
+        retries: count(progress.retries.len()),
+        backups: 0,
+    }
+}
+
+fn failed(id: &RenderId, progress: &Progress) -> CommandError {
+    let fatal = progress.errors.iter().rfind(|error| error.is_fatal);
+    let message = fatal.map_or("It does not say why.", |error| &error.message);
+    CommandError::error("Remotion's function could not render the composition")
+        .detail(lines(message))
+        .hint(format!(
+            "`rmx logs --render {id}` shows what it wrote, `rmx renders delete {id}` deletes what is left of it"
+        ))
+}
+
+fn summary(
+    context: &Context,
+    args: &RenderArgs,
+    id: &RenderId,
+    brought: &Brought,
+    shown: &str,
+    began: Instant,
+) -> Result<(), CommandError> {
+    let Brought {
+        done,
+        path,
+        size_bytes,
+        artifacts: emitted,
+    } = brought;
+    let ui = &context.ui;
+    let wall_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let counts = counts(done);
+    if ui.json() {
+        return ui.print_json(&view::event(
+            "render_complete",
+            format!("Rendered {shown}"),
+            json!({
+                "render_id": id,
+                "output": path,
+                "size_bytes": size_bytes,
+                "frames": counts.frames_total,
+                "chunks": counts.chunks_total,
+                "retries": counts.retries,
+                "wall_ms": wall_ms,
+                "artifacts": artifacts::as_json(emitted),
+            }),
+        ));
+    }
+    if !args.page.quiet {
+        ui.say(format!(
+            "{}, {} in {} by Remotion's own function\n{}, {}",
+            view::counted(u64::from(counts.frames_total), "frame", "frames"),
+            view::size(*size_bytes),
+            view::duration(wall_ms),
+            view::counted(u64::from(counts.chunks_total), "chunk", "chunks"),
+            view::counted(u64::from(counts.retries), "retry", "retries"),
+        ));
+        for artifact in emitted {
+            ui.say(format!("Artifact: {}", shown_path(context, &artifact.path)));
+        }
+        ui.say(format!("Watch it in any player or browser: {shown}"));
+    }
+    ui.print(shown)
+}
