@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::apply::{self, Applied, ApplyError, ChangeError, Inputs, SmokeCheck};
 use crate::cloud::CloudErrorKind;
 use crate::cloud::wait::Patience;
-use crate::config::Config;
+use crate::config::{Config, WorkerKind};
 use crate::resource::Address;
 use crate::state::{LockedStore, State};
 
@@ -64,6 +64,13 @@ pub(crate) async fn cmd_apply(
     };
     let mut config = planned::configuration(context, &request, saved.is_none()).await?;
     config.function.smoke |= args.smoke;
+    if config.function.smoke && config.function.worker == WorkerKind::Remotion {
+        return Err(
+            CommandError::usage("--smoke does not go with Remotion's function")
+                .detail("It does not know the built-in composition.")
+                .hint("leave it out; a render of your own with `rmx render` tells as much"),
+        );
+    }
     let farm = farm::connect(context, &config).await?;
     let store = state_store(&config, &farm).await?;
 

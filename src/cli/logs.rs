@@ -156,7 +156,10 @@ struct Invocation {
 impl Invocation {
     /// Nothing if it is no such line.
     fn parse(line: &str) -> Option<Self> {
-        let (_, fields) = line.split_once("invocation: method=")?;
+        let own = line.split_once("invocation: method=");
+        // Remotion's function writes it behind what Node.js puts before each line.
+        let remotions = || line.rsplit('\t').next()?.strip_prefix("method=");
+        let fields = own.map(|(_, fields)| fields).or_else(remotions)?;
         let (method, fields) = fields.split_once(',')?;
         let number = |name: &str| {
             let mut fields = fields.split(',').filter_map(|field| field.split_once('='));
@@ -198,6 +201,8 @@ mod tests {
         assert_eq!(shown(&again).as_deref(), Some("chunk 3, try 2"));
         let launch = " INFO invocation: method=launch,renderId=abc,";
         assert_eq!(shown(launch).as_deref(), Some("launch"));
+        let remotions = "2026-11-26T08:00:00.000Z\t1f9c\tINFO\tmethod=renderer,renderId=abc,chunk=4,dumpLogs=false";
+        assert_eq!(shown(remotions).as_deref(), Some("chunk 4"));
         assert_eq!(shown(" WARN page: renderId=abc, is what I render"), None);
     }
 }

@@ -24,6 +24,21 @@ pub fn cancel_key(id: &RenderId) -> String {
     format!("renders/{id}/cancel.json")
 }
 
+/// A number that may have a part behind the point, which is left out.
+fn whole<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let number = serde_json::Number::deserialize(deserializer)?;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "frames are few, and what is below 0 is 0"
+    )]
+    let floor = |number: f64| number as u64;
+    Ok(number
+        .as_u64()
+        .or_else(|| number.as_f64().map(floor))
+        .unwrap_or(0))
+}
+
 /// The document. Times are milliseconds since 1970, durations milliseconds.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -36,7 +51,8 @@ pub struct Progress {
     pub frames_rendered: u32,
     /// Frames encoded.
     pub frames_encoded: u32,
-    /// Frames joined.
+    /// Frames joined. Remotion's own function estimates it, and writes parts of frames.
+    #[serde(deserialize_with = "whole")]
     pub combined_frames: u64,
     /// Joining and writing the output.
     pub time_to_combine: Option<u64>,
@@ -320,6 +336,15 @@ impl Progress {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parts_of_frames_are_left_out() {
+        for (written, read) in [("0.6", 0), ("12", 12), ("17.9", 17)] {
+            let document = format!(r#"{{"combinedFrames": {written}}}"#);
+            let progress: Progress = serde_json::from_str(&document).unwrap();
+            assert_eq!(progress.combined_frames, read);
+        }
+    }
 
     #[test]
     fn the_document_has_the_official_fields_from_its_first_second_on() {

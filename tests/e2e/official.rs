@@ -120,6 +120,12 @@ fn rmx_deploys_the_official_function_and_renders_with_it() {
     let id = rmx(&["renders", "list"]).stdout;
     let id = String::from_utf8_lossy(&id);
     let id = id.split_whitespace().next().unwrap();
+    let logs = rmx(&["logs", "--render", id]).stdout;
+    let logs = String::from_utf8_lossy(&logs);
+    assert!(
+        logs.contains(&format!("method=launch,renderId={id}")),
+        "{logs}"
+    );
     succeeds(&["renders", "delete", id, "--auto-approve"]);
 
     succeeds(&["destroy", "--auto-approve", "--delete-data"]);

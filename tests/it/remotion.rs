@@ -179,6 +179,10 @@ fn what_does_not_go_with_it_is_refused_where_it_stands() {
         let refused = project.rmx(&["validate"]).expect_status(1).to_string();
         assert!(refused.contains(says), "{name}: {refused}");
     }
+    project.write("remotion.toml", &config("remotion"));
+    let smoke = ["apply", "--auto-approve", "--smoke"];
+    let refused = project.rmx(&smoke).expect_status(64).to_string();
+    assert!(refused.contains("the built-in composition"), "{refused}");
     project.write(
         "remotion.toml",
         &format!(

@@ -36,7 +36,7 @@ impl Deployed {
         match deployed.worker() {
             WorkerKind::Rmx => Ok(deployed),
             WorkerKind::Remotion => Err(CommandError::error("Only rmx's own worker does this")
-                .detail("The configuration says `worker = \"remotion\"` under [function].")
+                .detail("The function that is deployed is Remotion's own (`worker = \"remotion\"` under [function]).")
                 .hint("`rmx render` has Remotion's function render; ask it for all else with `npx remotion lambda`")),
         }
     }
@@ -106,9 +106,12 @@ impl Deployed {
         }
     }
 
-    /// Whose function it is.
+    /// Whose function it is that was deployed, whatever the configuration says by now.
     pub(in crate::cli) fn worker(&self) -> WorkerKind {
-        self.config.function.worker
+        match self.function() {
+            Some(function) if function.invokes_latest() => WorkerKind::Remotion,
+            Some(_) | None => WorkerKind::Rmx,
+        }
     }
 
     /// The function; replicas are alike.

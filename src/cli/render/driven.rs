@@ -17,6 +17,7 @@ use crate::cli::error::{CommandError, CommandErrorKind, ExitStatus};
 use crate::cli::farm::{self, Farm};
 use crate::cli::foreign::lines;
 use crate::cli::renders;
+use crate::cli::ui::Ui;
 use crate::cloud::PutOptions;
 use crate::env::now_ms;
 use crate::names::{ArtifactName, BucketName, RenderId};
@@ -77,7 +78,9 @@ pub(super) async fn render(
             bucket: &bucket,
             id: &id,
         };
-        let followed = driven.follow(&cancel, |event| view.show(&event)).await;
+        let followed = driven
+            .follow(&cancel, &context.ui, |event| view.show(&event))
+            .await;
         view.end()?;
         let done = followed?;
         let size_bytes = driven
@@ -107,9 +110,11 @@ impl Driven<'_> {
     async fn follow(
         &self,
         cancel: &CancellationToken,
+        ui: &Ui,
         mut on_event: impl FnMut(RenderEvent<'_>),
     ) -> Result<Progress, CommandError> {
         let Self { farm, bucket, id } = self;
+        let mut shown = render::Progress::default();
         loop {
             let content = farm.cloud.get_object(bucket, &progress::key(id)).await?;
             let progress: Progress = serde_json::from_slice(&content).map_err(|error| {
@@ -117,7 +122,9 @@ impl Driven<'_> {
                     .cause(error)
                     .hint("rmx knows the one of Remotion 4.0.527: see docs/WIRE.md")
             })?;
-            on_event(RenderEvent::Progress(counts(&progress)));
+            // A chunk that is tried again begins anew; what is shown does not go back.
+            shown = farthest(shown, counts(&progress));
+            on_event(RenderEvent::Progress(shown));
             if progress.post_render_data.is_some() {
                 return Ok(progress);
             }
@@ -128,14 +135,14 @@ impl Driven<'_> {
                 return Err(dead(id));
             }
             tokio::select! {
-                () = cancel.cancelled() => return Err(self.cancelled().await),
+                () = cancel.cancelled() => return Err(self.cancelled(ui).await),
                 () = sleep(PAUSE) => {}
             }
         }
     }
 
     /// Has the function stop, as far as it can be told.
-    async fn cancelled(&self) -> CommandError {
+    async fn cancelled(&self, ui: &Ui) -> CommandError {
         let Self { farm, bucket, id } = self;
         let content = json!({ "cancelledAt": now_ms() }).to_string();
         let key = progress::cancel_key(id);
@@ -144,9 +151,16 @@ impl Driven<'_> {
             .cloud
             .put_object(bucket, &key, content.into(), &options);
         let error = CommandError::new(CommandErrorKind::Interrupted, "Interrupted").hint(format!(
-            "`rmx renders delete {id}` deletes what is left of it"
+            "`rmx renders delete {id}` deletes what is left of it, once it has ended"
         ));
-        match told.await {
+        let told = told.await;
+        if told.is_ok() {
+            // Said at once: the end of the embedded cloud may take longer than there is time for.
+            ui.say(format!(
+                "Render {id} is cancelled; `rmx renders delete {id}` deletes what is left of it, once it has ended"
+            ));
+        }
+        match told {
             Ok(_) => error.detail(format!("The render {id} was cancelled.")),
             Err(cause) => error
                 .detail(format!("The render {id} goes on: it could not be told."))
@@ -242,6 +256,14 @@ fn counts(progress: &Progress) -> render::Progress {
         running: progress.lambdas_invoked.saturating_sub(chunks_done),
         retries: count(progress.retries.len()),
         backups: 0,
+    }
+}
+
+fn farthest(before: render::Progress, now: render::Progress) -> render::Progress {
+    render::Progress {
+        frames_rendered: now.frames_rendered.max(before.frames_rendered),
+        frames_encoded: now.frames_encoded.max(before.frames_encoded),
+        ..now
     }
 }
 
