@@ -251,7 +251,9 @@ fn what_takes_a_replacement_says_which_field_forces_it() {
     ] {
         assert!(plan.contains(line), "{line} is missing in\n{plan}");
     }
-    apply(&project);
+    let applied = apply_and_look(&project).to_string();
+    let goes = "bucket.main: Destroying... [id=rmx-hello-000000000000-us-east-1]";
+    assert!(applied.contains(goes), "{applied}");
     assert!(recorded(&project, "site.page").contains("bucket = \"my-own-bucket\""));
 }
 

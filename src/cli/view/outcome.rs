@@ -158,7 +158,7 @@ fn event_text(plan: &Plan, event: &ApplyEvent) -> String {
         ApplyEvent::Started { address, action } => {
             let id = match action {
                 Action::Create => None,
-                _ => name_of(plan, address),
+                _ => name_of(plan, address, *action),
             };
             let id = id.map(|id| format!(" [id={id}]")).unwrap_or_default();
             format!("{address}: {}...{id}", words(*action).0)
@@ -184,7 +184,7 @@ fn event_text(plan: &Plan, event: &ApplyEvent) -> String {
         } => {
             let id = match action {
                 Action::Delete => None,
-                _ => name_of(plan, address),
+                _ => name_of(plan, address, *action),
             };
             let id = id.map(|id| format!(" [id={id}]")).unwrap_or_default();
             format!(
@@ -256,7 +256,7 @@ fn event_json(plan: &Plan, event: &ApplyEvent) -> Value {
         hook["elapsed_seconds"] = elapsed.as_secs().into();
     }
     if kind == "apply_complete"
-        && let Some(name) = name_of(plan, address)
+        && let Some(name) = action.and_then(|action| name_of(plan, address, action))
     {
         hook["id_key"] = "name".into();
         hook["id_value"] = name.into();
@@ -264,12 +264,14 @@ fn event_json(plan: &Plan, event: &ApplyEvent) -> Value {
     with(message(event_text(plan, event), kind), &[("hook", hook)])
 }
 
-fn name_of(plan: &Plan, address: &Address) -> Option<String> {
-    change_name(
-        plan.changes
-            .iter()
-            .find(|change| change.address == *address)?,
-    )
+fn name_of(plan: &Plan, address: &Address, action: Action) -> Option<String> {
+    let mut changes = plan.changes.iter();
+    let change = changes.find(|change| change.address == *address)?;
+    match (action, &change.before) {
+        // Of a replacement, what goes has another name than what comes.
+        (Action::Delete, Some(before)) => Some(super::cloud_name(before)),
+        _ => change_name(change),
+    }
 }
 
 /// The stream's words for an action.
