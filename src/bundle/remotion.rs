@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::BundleError;
 use super::function::FunctionPackage;
+use super::parts::part_sizes;
 use super::tree::Entry;
-use super::{BundleError, zip};
 
 /// The package of npm that holds it, and its name there (4.0.527).
 const PACKAGE: &str = "node_modules/@remotion/lambda";
@@ -22,12 +23,12 @@ impl FunctionPackage {
         let Entry {
             digest, size_bytes, ..
         } = Entry::read(&zip)?;
-        let unzipped = zip::unzipped_bytes(&zip);
+        let sizes = part_sizes(&zip).map_err(|source| BundleError::Read {
+            path: zip.clone(),
+            source,
+        })?;
         Ok(Self {
-            unzipped_bytes: unzipped.map_err(|source| BundleError::Read {
-                path: zip.clone(),
-                source,
-            })?,
+            unzipped_bytes: sizes.values().sum(),
             zip,
             code_sha256: digest,
             size_bytes,

@@ -52,14 +52,6 @@ pub(super) fn write(
     Ok(())
 }
 
-/// What all files of the zip at `path` take, unzipped.
-pub(super) fn unzipped_bytes(path: &Path) -> io::Result<u64> {
-    let mut archive = ZipArchive::new(File::open(path)?)?;
-    (0..archive.len())
-        .map(|index| Ok(archive.by_index_raw(index)?.size()))
-        .sum()
-}
-
 /// What each file takes in the zip at `path`.
 pub(super) fn sizes(path: &Path) -> io::Result<BTreeMap<String, u64>> {
     let mut archive = ZipArchive::new(File::open(path)?)?;

@@ -74,7 +74,7 @@ pub(super) fn isolated_package(root: &Table, problems: &mut Vec<Problem>) {
         return;
     };
     let function = root.table("function");
-    if function.and_then(|function| function.text("worker")) == Some("remotion") {
+    if function.map(WorkerKind::of) == Some(WorkerKind::Remotion) {
         return;
     }
     let named = function.and_then(|function| function.text("package"));
@@ -202,10 +202,7 @@ pub(super) fn config(
 }
 
 fn function(table: &Table, target: Target, directory: &Path) -> FunctionConfig {
-    let worker = match table.text("worker") {
-        Some("remotion") => WorkerKind::Remotion,
-        Some(_) | None => WorkerKind::Rmx,
-    };
+    let worker = WorkerKind::of(table);
     FunctionConfig {
         worker,
         name: table.parsed("name"),

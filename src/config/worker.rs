@@ -18,12 +18,22 @@ pub(super) const FUNCTION_PREFIX: &str = "remotion-render-";
 /// What the names of its buckets begin with.
 pub(super) const BUCKET_PREFIX: &str = "remotionlambda-";
 
+impl WorkerKind {
+    /// What `[function]` says of it.
+    pub(super) fn of(function: &Table) -> Self {
+        match function.text("worker") {
+            Some("remotion") => Self::Remotion,
+            Some(_) | None => Self::Rmx,
+        }
+    }
+}
+
 /// Notes what was said that Remotion's function has no use for, or does not work with.
 pub(super) fn check(root: &Table, problems: &mut Vec<Problem>) {
     let empty = Table::default();
     let table = |name| root.table(name).unwrap_or(&empty);
     let (function, bucket, local) = (table("function"), table("bucket"), table("local"));
-    let (Some("remotion"), Some(worker)) = (function.text("worker"), function.entry("worker"))
+    let (WorkerKind::Remotion, Some(worker)) = (WorkerKind::of(function), function.entry("worker"))
     else {
         return;
     };

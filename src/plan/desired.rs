@@ -248,20 +248,20 @@ fn functions(
         ),
     ];
     let own = own.map(|(name, value)| (name.to_owned(), EnvironmentSpec::Plain(value)));
-    let remotions = function.worker == WorkerKind::Remotion;
-    let own = own.into_iter().filter(|_| !remotions);
-    let environment: BTreeMap<_, _> = environment.chain(own).collect();
-    let (runtime, handler) = match function.worker {
-        WorkerKind::Rmx => (RUNTIME, HANDLER),
-        WorkerKind::Remotion => (REMOTION_RUNTIME, REMOTION_HANDLER),
-    };
     let region = &ingredients.identity.region;
-    let runtime_version_arn = match remotions {
-        true => remotion::runtime_version_arn(region),
-        false => None,
+    let (runtime, handler, runtime_version_arn, own, usual_layers) = match function.worker {
+        WorkerKind::Rmx => (RUNTIME, HANDLER, None, Some(own), Vec::new()),
+        WorkerKind::Remotion => (
+            REMOTION_RUNTIME,
+            REMOTION_HANDLER,
+            remotion::runtime_version_arn(region),
+            None,
+            remotion::layers(region),
+        ),
     };
-    let layers = match remotions && function.layers.is_empty() {
-        true => remotion::layers(region),
+    let environment: BTreeMap<_, _> = environment.chain(own.into_iter().flatten()).collect();
+    let layers = match function.layers.is_empty() {
+        true => usual_layers,
         false => function.layers.clone(),
     };
     let role = match &config.role {

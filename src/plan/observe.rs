@@ -212,33 +212,38 @@ impl Observer<'_> {
         name: &FunctionName,
         known: &[&FunctionSpec],
     ) -> Result<Observation, CloudError> {
-        let (latest, live, alias, retries) = tokio::join!(
+        // Where no version of the runtime is wanted or recorded, whether one is kept is none of our business.
+        let may_be_kept = known
+            .iter()
+            .any(|known| known.runtime_version_arn.is_some());
+        let kept_runtime = async {
+            match may_be_kept {
+                true => self.cloud.runtime_version_arn(name).await,
+                false => Ok(None),
+            }
+        };
+        let (latest, live, alias, retries, kept_runtime) = tokio::join!(
             self.cloud.function_at_rest(name),
             self.cloud.live_function(name),
             self.cloud.live_alias(name),
             self.cloud.retries(name, LIVE_ALIAS),
+            kept_runtime,
         );
         let Some(latest) = latest? else {
             return Ok(Observation::Absent);
         };
-        let (live, alias, retries) = (live?, alias?, retries?);
+        let (live, alias, retries, kept_runtime) = (live?, alias?, retries?, kept_runtime?);
         // An alias of `$LATEST` freezes nothing.
         let frozen = live.as_ref();
         let frozen = frozen.filter(|live| live.version.parse::<u64>().is_ok());
-        let published =
+        let frozen_as_it_is =
             frozen.is_some_and(|live| live.settings == latest.settings && retries == Some(0));
+        let published = frozen_as_it_is
+            && (latest.settings.runtime != REMOTION_RUNTIME
+                || self.cloud.retries(name, LATEST).await? == Some(0));
         let other = frozen.filter(|live| live.settings != latest.settings);
-        let mut published = published;
-        if published && latest.settings.runtime == REMOTION_RUNTIME {
-            published = self.cloud.retries(name, LATEST).await? == Some(0);
-        }
-        // Where no version is wanted or recorded, whether it keeps one is none of our business.
-        let runtime_version_arn = match known.iter().any(|k| k.runtime_version_arn.is_some()) {
-            true => self.cloud.runtime_version_arn(name).await?,
-            false => None,
-        };
         let spec = |found, published| FunctionSpec {
-            runtime_version_arn: runtime_version_arn.clone(),
+            runtime_version_arn: kept_runtime.clone(),
             ..self.function_spec(name, known, found, published)
         };
         let served = other.map(|live| spec(live, false));

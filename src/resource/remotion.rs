@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::role::{WorkerAccess, bucket_arn, partition};
+use super::role::{WorkerAccess, allow, bucket_arn, partition};
 use crate::names::Region;
 
 /// The account that publishes the layers with Chromium and fonts.
@@ -76,7 +76,6 @@ pub fn runtime_version_arn(region: &Region) -> Option<String> {
 /// What `getRolePolicy()` says: the inline policy of its role.
 pub fn policy_document(region: &Region) -> Value {
     let partition = partition(region);
-    let allow = |sid: &str, actions: &[&str], resources: &[String]| json!({ "Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resources });
     let log_group = |name: &str| format!("arn:{partition}:logs:*:*:log-group:/aws/{name}");
     let statements = [
         allow("0", &["s3:ListAllMyBuckets"], &["*".to_owned()]),

@@ -172,7 +172,8 @@ pub fn partition(region: &Region) -> &'static str {
     }
 }
 
-fn allow(sid: &str, actions: &[&str], resources: &[String]) -> Value {
+/// A statement that allows.
+pub(super) fn allow(sid: &str, actions: &[&str], resources: &[String]) -> Value {
     json!({ "Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resources })
 }
 

@@ -13,10 +13,31 @@ const FRAMES: (u32, u32) = (0, 19);
 /// Two renders of Remotion's differ by how the frames are compressed on their way.
 const PSNR_MIN: f64 = 30.0;
 
+#[expect(clippy::print_stderr, reason = "whoever runs the tests sees it")]
+fn is_skipped() -> bool {
+    let skipped = std::env::var_os("RMX_TEST_WITHOUT_ISOLATION").is_some();
+    if skipped {
+        eprintln!("skipped: this system does not let functions have a root of their own");
+    }
+    skipped
+}
+
+/// The video is of [`FRAMES`] of [`COMPOSITION`], as Remotion's renderer draws them on this machine.
+#[track_caller]
+fn assert_shows_the_frames(video: &Path) {
+    let stream = &peer::probe(video)["streams"][0];
+    assert_eq!(stream["codec_name"], "h264");
+    assert_eq!(stream["nb_read_packets"], "20");
+    let pictures = peer::folder();
+    let site = peer::slides();
+    let frames = peer::official_frames(&site, COMPOSITION, FRAMES, "png", pictures.path());
+    let psnr = peer::psnr_against_frames(video, &frames, FRAMES.0);
+    assert!(psnr > PSNR_MIN, "{psnr} dB");
+}
+
 #[test]
 fn the_official_function_renders_on_the_embedded_cloud_and_leaves_tmp_alone() {
-    if std::env::var_os("RMX_TEST_WITHOUT_ISOLATION").is_some() {
-        eprintln!("skipped: this system does not let functions have a root of their own");
+    if is_skipped() {
         return;
     }
     let project = peer::folder();
@@ -34,14 +55,7 @@ fn the_official_function_renders_on_the_embedded_cloud_and_leaves_tmp_alone() {
     drop(serve);
     assert!(bystander.path().exists(), "it emptied this machine's /tmp");
 
-    let video = project.path().join("official.mp4");
-    let stream = &peer::probe(&video)["streams"][0];
-    assert_eq!(stream["codec_name"], "h264");
-    assert_eq!(stream["nb_read_packets"], "20");
-    let pictures = peer::folder();
-    let frames = peer::official_frames(&site, COMPOSITION, FRAMES, "png", pictures.path());
-    let psnr = peer::psnr_against_frames(&video, &frames, FRAMES.0);
-    assert!(psnr > PSNR_MIN, "{psnr} dB");
+    assert_shows_the_frames(&project.path().join("official.mp4"));
 }
 
 /// A project whose function is Remotion's own, with the packages of npm that `scripts/test` has installed.
@@ -72,8 +86,7 @@ fn rmx(project: &Path) -> Command {
 
 #[test]
 fn rmx_deploys_the_official_function_and_renders_with_it() {
-    if std::env::var_os("RMX_TEST_WITHOUT_ISOLATION").is_some() {
-        eprintln!("skipped: this system does not let functions have a root of their own");
+    if is_skipped() {
         return;
     }
     let project = project_of_remotions_worker();
@@ -94,15 +107,7 @@ fn rmx_deploys_the_official_function_and_renders_with_it() {
 
     let title = ["render", COMPOSITION, "title.mp4", "--frames=0-19"];
     succeeds(&[&title[..], &["--frames-per-lambda=10"]].concat());
-    let video = project.path().join("title.mp4");
-    let stream = &peer::probe(&video)["streams"][0];
-    assert_eq!(stream["codec_name"], "h264");
-    assert_eq!(stream["nb_read_packets"], "20");
-    let pictures = peer::folder();
-    let site = peer::slides();
-    let frames = peer::official_frames(&site, COMPOSITION, FRAMES, "png", pictures.path());
-    let psnr = peer::psnr_against_frames(&video, &frames, FRAMES.0);
-    assert!(psnr > PSNR_MIN, "{psnr} dB");
+    assert_shows_the_frames(&project.path().join("title.mp4"));
     let listed = rmx(&["renders", "list"]).stdout;
     assert_eq!(
         String::from_utf8_lossy(&listed),

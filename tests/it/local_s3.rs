@@ -94,6 +94,14 @@ async fn put(client: &Client, key: &str, bytes: &[u8]) {
         .unwrap();
 }
 
+/// Gives the bucket a policy, which may be public.
+async fn set_policy(s3: &Client, policy: &str) {
+    let block = s3.delete_public_access_block().bucket("test");
+    block.send().await.unwrap();
+    let policy = s3.put_bucket_policy().bucket("test").policy(policy);
+    policy.send().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn objects_are_read_by_everybody_where_the_policy_says_so() {
     let folder = tempfile::tempdir().unwrap();
@@ -108,13 +116,10 @@ async fn objects_are_read_by_everybody_where_the_policy_says_so() {
     };
     denied("sites/a/index.html").await;
 
-    let block = s3.delete_public_access_block().bucket("test");
-    block.send().await.unwrap();
     let policy = r#"{"Version": "2012-10-17", "Statement": [{
         "Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::test/sites/*"
     }]}"#;
-    let policy = s3.put_bucket_policy().bucket("test").policy(policy);
-    policy.send().await.unwrap();
+    set_policy(&s3, policy).await;
     assert_eq!(read(&stranger, "sites/a/index.html").await, b"<h1>A</h1>");
     denied("renders/b").await;
     assert_eq!(
@@ -143,13 +148,10 @@ async fn statements_of_others_stay_in_a_buckets_policy() {
     let local = cloud(folder.path()).await;
     let s3 = client(&local);
     s3.create_bucket().bucket("test").send().await.unwrap();
-    let block = s3.delete_public_access_block().bucket("test");
-    block.send().await.unwrap();
     let others = r#"{"Version": "2012-10-17", "Statement": {
         "Effect": "Deny", "Principal": "*", "Action": "s3:DeleteBucket", "Resource": "arn:aws:s3:::test"
     }}"#;
-    let policy = s3.put_bucket_policy().bucket("test").policy(others);
-    policy.send().await.unwrap();
+    set_policy(&s3, others).await;
     let cloud = rmx::cloud::Cloud::connect(&rmx::cloud::Connection {
         region: "us-east-1".parse().unwrap(),
         endpoint_url: Some(local.endpoint_url().to_owned()),

@@ -16,6 +16,10 @@ use crate::state::{RecordStatus, State};
 
 use super::options::{PageArgs, input_props, page_environment};
 
+/// Why something is refused that only rmx's own worker does.
+pub(super) const OF_REMOTION: &str =
+    "The function that is deployed is Remotion's own (`worker = \"remotion\"` under [function]).";
+
 /// A deployed farm, as the state records it.
 #[derive(Debug)]
 pub(in crate::cli) struct Deployed {
@@ -36,7 +40,7 @@ impl Deployed {
         match deployed.worker() {
             WorkerKind::Rmx => Ok(deployed),
             WorkerKind::Remotion => Err(CommandError::error("Only rmx's own worker does this")
-                .detail("The function that is deployed is Remotion's own (`worker = \"remotion\"` under [function]).")
+                .detail(OF_REMOTION)
                 .hint("`rmx render` has Remotion's function render; ask it for all else with `npx remotion lambda`")),
         }
     }

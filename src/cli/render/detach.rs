@@ -108,7 +108,7 @@ async fn input_props(
         let payload = props.to_owned();
         return Ok(InputProps::Payload { payload });
     }
-    // The function takes them from there into the render's own folder.
+    // rmx's function takes them from there into the render's own folder; Remotion's removes them at the end of a render.
     let hash = new_render_id().to_string();
     let key = format!("input-props/{hash}.json");
     let content = Bytes::from(props.to_owned());

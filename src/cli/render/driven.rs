@@ -9,22 +9,21 @@ use serde_json::json;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::deployed::Deployed;
+use super::deployed::{Deployed, OF_REMOTION};
 use super::view::{self, View};
-use super::{RenderArgs, artifacts, detach, shown_path};
+use super::{RenderArgs, artifacts, detach, failure, say_what_is_there, shown_path};
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, CommandErrorKind, ExitStatus};
 use crate::cli::farm::{self, Farm};
 use crate::cli::foreign::lines;
-use crate::cli::renders;
+use crate::cli::renders::objects;
 use crate::cli::ui::Ui;
-use crate::cloud::PutOptions;
 use crate::env::now_ms;
 use crate::names::{ArtifactName, BucketName, RenderId};
 use crate::render::output::OutputFile;
 use crate::render::request::RenderOptions;
 use crate::render::stitch::copy_object;
-use crate::render::{self, ArtifactFile, RenderEvent};
+use crate::render::{self, ArtifactError, ArtifactFile, RenderEvent};
 use crate::wire::progress::{self, Progress};
 use crate::wire::status::is_dead;
 
@@ -89,7 +88,7 @@ pub(super) async fn render(
         let path = output.commit()?;
         let folder = args.artifacts.folder(context, &args.composition);
         let artifacts = driven.artifacts(&done, &folder).await?;
-        renders::remove(&farm, &bucket, &id).await?;
+        objects::remove(&farm, &bucket, &id).await?;
         let brought = Brought {
             done,
             path,
@@ -144,24 +143,15 @@ impl Driven<'_> {
     /// Has the function stop, as far as it can be told.
     async fn cancelled(&self, ui: &Ui) -> CommandError {
         let Self { farm, bucket, id } = self;
-        let content = json!({ "cancelledAt": now_ms() }).to_string();
-        let key = progress::cancel_key(id);
-        let options = PutOptions::default();
-        let told = farm
-            .cloud
-            .put_object(bucket, &key, content.into(), &options);
-        let error = CommandError::new(CommandErrorKind::Interrupted, "Interrupted").hint(format!(
-            "`rmx renders delete {id}` deletes what is left of it, once it has ended"
-        ));
-        let told = told.await;
-        if told.is_ok() {
-            // Said at once: the end of the embedded cloud may take longer than there is time for.
-            ui.say(format!(
-                "Render {id} is cancelled; `rmx renders delete {id}` deletes what is left of it, once it has ended"
-            ));
-        }
-        match told {
-            Ok(_) => error.detail(format!("The render {id} was cancelled.")),
+        let later =
+            format!("`rmx renders delete {id}` deletes what is left of it, once it has ended");
+        let error = CommandError::new(CommandErrorKind::Interrupted, "Interrupted").hint(&later);
+        match objects::ask_to_end(farm, bucket, id).await {
+            Ok(()) => {
+                // Said at once: the end of the embedded cloud may take longer than there is time for.
+                ui.say(format!("Render {id} is cancelled; {later}"));
+                error.detail(format!("The render {id} was cancelled."))
+            }
             Err(cause) => error
                 .detail(format!("The render {id} goes on: it could not be told."))
                 .cause(cause),
@@ -199,10 +189,11 @@ impl Driven<'_> {
     ) -> Result<Vec<ArtifactFile>, CommandError> {
         let mut files = Vec::new();
         for artifact in &done.received_artifact {
-            // Whoever may write to the bucket has chosen it.
-            let name: ArtifactName = artifact.filename.parse().map_err(|error| {
-                CommandError::error("An artifact cannot be kept under its name").cause(error)
+            let name = artifact.filename.parse().map_err(|error| {
+                let key = artifact.s3_key.clone();
+                failure::artifacts(ArtifactError::Foreign { key, error })
             })?;
+            let name: ArtifactName = name;
             let output = OutputFile::create(&folder.join(name.as_str()), true)?;
             let size_bytes = self.fetch(&artifact.s3_key, &output).await?;
             files.push(ArtifactFile {
@@ -236,7 +227,7 @@ fn refuse_what_it_cannot_do(args: &RenderArgs) -> Result<(), CommandError> {
         None => Ok(()),
         Some((option, _)) => Err(
             CommandError::usage(format!("{option} is for rmx's own worker"))
-                .detail("The configuration says `worker = \"remotion\"` under [function].")
+                .detail(OF_REMOTION)
                 .hint("leave it out"),
         ),
     }
@@ -319,10 +310,7 @@ fn summary(
             view::counted(u64::from(counts.chunks_total), "chunk", "chunks"),
             view::counted(u64::from(counts.retries), "retry", "retries"),
         ));
-        for artifact in emitted {
-            ui.say(format!("Artifact: {}", shown_path(context, &artifact.path)));
-        }
-        ui.say(format!("Watch it in any player or browser: {shown}"));
+        say_what_is_there(context, emitted, shown);
     }
     ui.print(shown)
 }

@@ -291,7 +291,8 @@ impl From<RequestError> for CommandError {
     }
 }
 
-fn artifacts(error: ArtifactError) -> CommandError {
+/// Of artifacts in the bucket that cannot become files.
+pub(super) fn artifacts(error: ArtifactError) -> CommandError {
     let (shown, hint) = match &error {
         ArtifactError::Twice { .. } => (
             "Two frames emit the same artifact",

@@ -29,7 +29,7 @@ use crate::render::output::OutputFile;
 use crate::render::request::{
     CaptureOptions, EncodeOptions, RenderOptions, RenderRequest, SoundOptions,
 };
-use crate::render::{self, RenderJob, RenderOutput, new_render_id};
+use crate::render::{self, ArtifactFile, RenderJob, RenderOutput, new_render_id};
 use crate::state::Holder;
 
 use super::context::Context;
@@ -481,10 +481,16 @@ fn summary(
         }
         line += &view::captured(captured);
         ui.say(line);
-        for artifact in artifacts {
-            ui.say(format!("Artifact: {}", shown_path(context, &artifact.path)));
-        }
-        ui.say(format!("Watch it in any player or browser: {shown}"));
+        say_what_is_there(context, artifacts, shown);
     }
     ui.print(shown)
+}
+
+/// Tells people what files a render has left.
+fn say_what_is_there(context: &Context, artifacts: &[ArtifactFile], shown: &str) {
+    let ui = &context.ui;
+    for artifact in artifacts {
+        ui.say(format!("Artifact: {}", shown_path(context, &artifact.path)));
+    }
+    ui.say(format!("Watch it in any player or browser: {shown}"));
 }

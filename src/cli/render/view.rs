@@ -316,7 +316,7 @@ impl View {
             return None;
         }
         let (since, before) = *self.first.get_or_insert((Instant::now(), rendered));
-        let done = rendered.saturating_sub(before);
+        let done = rendered - before;
         let enough = u64::from(done) * 100 >= u64::from(total) * u64::from(ESTIMATE_PERCENT);
         if done == 0 || !enough {
             return None;
@@ -336,8 +336,7 @@ impl View {
             Some((_, before)) if rendered == before && rendered == total => false,
             Some((at, before)) => {
                 let elapsed = now - at;
-                let share =
-                    u64::from(rendered.saturating_sub(before)) * 100 / u64::from(total.max(1));
+                let share = u64::from(rendered - before) * 100 / u64::from(total.max(1));
                 let step = share >= u64::from(LINE_PERCENT) || rendered == total;
                 match self.mode {
                     Mode::Json => elapsed >= INTERVAL || (rendered == total && before < total),

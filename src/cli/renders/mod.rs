@@ -1,5 +1,6 @@
 //! `rmx renders`: what the farm's bucket tells of its renders.
 
+pub(super) mod objects;
 mod resume;
 mod watch;
 
@@ -9,7 +10,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-use crate::cloud::{Cloud, CloudError};
+use crate::cloud::Cloud;
 use crate::env::{now_ms, timestamp};
 use crate::names::{BucketName, RenderId};
 use crate::render::dispatch::Workers;
@@ -18,6 +19,7 @@ use crate::wire::output::Place;
 use crate::wire::progress::{self, MediaKind, Progress};
 use crate::wire::status::{is_dead, overall_progress};
 
+use objects::{ask_to_end, objects_of, remove_objects};
 use resume::{ResumeArgs, resume};
 use watch::watch;
 
@@ -416,12 +418,7 @@ async fn cancel(
                 .hint("wait for its end, or for the function's timeout"),
         );
     }
-    let content = json!({ "cancelledAt": now_ms() }).to_string();
-    let key = progress::cancel_key(id);
-    let options = crate::cloud::PutOptions::default();
-    farm.cloud
-        .put_object(bucket, &key, content.into(), &options)
-        .await?;
+    ask_to_end(farm, bucket, id).await?;
     context.ui.say(format!("{id}: ends within a second or two"));
     Ok(())
 }
@@ -447,44 +444,6 @@ async fn delete(
     remove_objects(farm, bucket, id, objects).await?;
     context.ui.say(format!("{id}: deleted"));
     Ok(())
-}
-
-/// Removes everything of a render that has ended from the bucket.
-///
-/// # Errors
-/// The cloud says no.
-pub(super) async fn remove(
-    farm: &Farm,
-    bucket: &BucketName,
-    id: &RenderId,
-) -> Result<(), CloudError> {
-    let objects = objects_of(farm, bucket, id).await?;
-    remove_objects(farm, bucket, id, objects).await
-}
-
-/// The keys of everything below a render's folder.
-async fn objects_of(
-    farm: &Farm,
-    bucket: &BucketName,
-    id: &RenderId,
-) -> Result<Vec<String>, CloudError> {
-    let folder = format!("{RENDERS}{id}/");
-    let objects = farm.cloud.list_objects(bucket, &folder).await?;
-    Ok(objects.into_iter().map(|object| object.key).collect())
-}
-
-/// Removes them, the document last: whoever is interrupted can delete the rest.
-async fn remove_objects(
-    farm: &Farm,
-    bucket: &BucketName,
-    id: &RenderId,
-    objects: Vec<String>,
-) -> Result<(), CloudError> {
-    let document = progress::key(id);
-    let (last, first): (Vec<String>, Vec<String>) =
-        objects.into_iter().partition(|key| *key == document);
-    farm.cloud.delete_objects(bucket, &first).await?;
-    farm.cloud.delete_objects(bucket, &last).await
 }
 
 impl Found {
