@@ -11,12 +11,17 @@ use crate::resource::role::bucket_arn;
 /// What Remotion calls the statement.
 const SID: &str = "PublicReadGetObject";
 
+/// Of the language of a policy that is made anew.
+const VERSION: &str = "2012-10-17";
+
 impl Cloud {
     /// Whether the bucket's policy lets everybody read its objects, in the words in which [`Cloud::set_public_read`] says it.
     pub async fn public_read(&self, name: &BucketName) -> Result<bool, CloudError> {
         let policy = self.bucket_policy(name).await?;
         let ours = self.public_statement(name);
-        Ok(statements(policy).iter().any(|one| is_same(one, &ours)))
+        let statements = policy.map(|mut policy| take_statements(&mut policy));
+        let statements = statements.unwrap_or_default();
+        Ok(statements.iter().any(|one| is_same(one, &ours)))
     }
 
     /// Lets everybody read the bucket's objects, or not any more.
@@ -27,22 +32,22 @@ impl Cloud {
         let operation = "set the policy of bucket";
         let ours = self.public_statement(name);
         let policy = self.bucket_policy(name).await?;
-        let mut statements = statements(policy);
-        statements.retain(|one| one["Sid"] != SID && !is_same(one, &ours));
-        if on {
-            statements.push(ours);
-        }
+        let changed = changed(
+            policy.unwrap_or_else(|| json!({ "Version": VERSION })),
+            ours,
+            on,
+        );
         let s3 = &self.clients.s3;
-        if statements.is_empty() {
+        let Some(changed) = changed else {
             let deleted = s3.delete_bucket_policy().bucket(name.as_str()).send();
             return deleted
                 .await
                 .map(drop)
                 .map_err(|error| cloud_error(operation, name, &error));
-        }
+        };
         s3.put_bucket_policy()
             .bucket(name.as_str())
-            .policy(document(statements).to_string())
+            .policy(changed.to_string())
             .send()
             .await
             .map(drop)
@@ -78,20 +83,76 @@ impl Cloud {
     }
 }
 
-fn document(statements: Vec<Value>) -> Value {
-    json!({ "Version": "2012-10-17", "Statement": statements })
+/// `policy` with our statement or without it, and with all else that it says. `None`: it says nothing then.
+fn changed(mut policy: Value, mut ours: Value, on: bool) -> Option<Value> {
+    let mut statements = take_statements(&mut policy);
+    statements.retain(|one| !is_same(one, &ours));
+    if on {
+        // Two statements of a policy never have the same name.
+        if statements.iter().any(|one| one["Sid"] == SID) {
+            ours.as_object_mut()?.remove("Sid");
+        }
+        statements.push(ours);
+    }
+    if statements.is_empty() {
+        return None;
+    }
+    policy["Statement"] = Value::Array(statements);
+    Some(policy)
 }
 
-fn statements(policy: Option<Value>) -> Vec<Value> {
-    match policy.map(|mut policy| policy["Statement"].take()) {
-        Some(Value::Array(statements)) => statements,
-        Some(Value::Null) | None => Vec::new(),
-        Some(single) => vec![single],
+/// The statements of a policy; a single one need not be in a list.
+fn take_statements(policy: &mut Value) -> Vec<Value> {
+    match policy["Statement"].take() {
+        Value::Array(statements) => statements,
+        Value::Null => Vec::new(),
+        single => vec![single],
     }
 }
 
 /// Whether two statements say the same, whatever they are called.
 fn is_same(one: &Value, other: &Value) -> bool {
-    let policy = |statement: &Value| document(vec![statement.clone()]);
+    let policy = |statement: &Value| json!({ "Version": VERSION, "Statement": [statement] });
     same_meaning(&policy(one), &policy(other))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ours() -> Value {
+        json!({
+            "Sid": SID, "Effect": "Allow", "Principal": "*", "Action": ["s3:GetObject"],
+            "Resource": ["arn:aws:s3:::mine/*"],
+        })
+    }
+
+    #[test]
+    fn what_others_say_in_the_policy_stays_as_it_is() {
+        let alone = changed(json!({ "Version": VERSION }), ours(), true).unwrap();
+        assert_eq!(alone, json!({ "Version": VERSION, "Statement": [ours()] }));
+        assert_eq!(changed(alone, ours(), false), None);
+
+        let theirs = json!({
+            "Sid": SID, "Effect": "Deny", "Principal": "*", "Action": "s3:GetObject",
+            "Resource": "arn:aws:s3:::mine/secret/*",
+        });
+        let before = json!({ "Version": "2008-10-17", "Id": "theirs", "Statement": theirs });
+        let with = changed(before, ours(), true).unwrap();
+        assert_eq!(
+            (&with["Version"], &with["Id"]),
+            (&json!("2008-10-17"), &json!("theirs"))
+        );
+        assert_eq!(with["Statement"][0], theirs);
+        let added = &with["Statement"][1];
+        assert!(
+            is_same(added, &ours()) && added.get("Sid").is_none(),
+            "{added}"
+        );
+        assert_eq!(changed(with.clone(), ours(), true), Some(with.clone()));
+
+        let without = changed(with, ours(), false).unwrap();
+        let expected = json!({ "Version": "2008-10-17", "Id": "theirs", "Statement": [theirs] });
+        assert_eq!(without, expected);
+    }
 }
