@@ -5,6 +5,7 @@ use serde_json::json;
 use crate::apply::{self, ApplyError, ChangeError, Rollback};
 use crate::cloud::Cloud;
 use crate::plan::rollback::{RollbackError, Standing};
+use crate::resource::function::invokes_latest;
 use crate::resource::{Address, Resource, ResourceKind};
 use crate::state::{CloudIdentity, Record, RecordStatus, State};
 
@@ -130,13 +131,19 @@ async fn step(
         cloud.function_versions(&spec.name)
     );
     let alias = alias?.ok_or_else(|| RollbackError::NoAlias(address.clone()))?;
-    let there: Vec<u64> = versions?.iter().map(|version| version.number).collect();
+    let versions = versions?;
+    let of_remotion = versions
+        .iter()
+        .filter(|version| invokes_latest(&version.runtime));
+    let of_remotion: Vec<u64> = of_remotion.map(|version| version.number).collect();
+    let there: Vec<u64> = versions.iter().map(|version| version.number).collect();
     let standing = Standing {
         address,
         record,
         // An alias that somebody pointed to `$LATEST` is at no release.
         live: Some(alias.version.parse().unwrap_or_default()),
         there: &there,
+        of_remotion: &of_remotion,
     };
     let version = standing.target(to)?;
     let from = standing.live.unwrap_or_default();
@@ -236,6 +243,9 @@ impl From<RollbackError> for CommandError {
     fn from(error: RollbackError) -> Self {
         let hint = match &error {
             RollbackError::NoAlias(_) => "run `rmx apply`, which makes it",
+            RollbackError::OfRemotion { .. } => {
+                "bring back the remotion.toml and the node_modules that it was deployed from, and run `rmx apply`"
+            }
             RollbackError::NoSuchVersion { .. }
             | RollbackError::NeverReleased { .. }
             | RollbackError::NothingBefore { .. } => {

@@ -110,6 +110,7 @@ impl Listed<'_> {
                 memory_mb,
                 timeout_s,
                 code_sha256,
+                runtime,
                 // What the next publication would give is the plan's affair.
                 is_latest: _,
             } = version;
@@ -123,6 +124,7 @@ impl Listed<'_> {
                 "memory_mb": memory_mb,
                 "timeout_s": timeout_s,
                 "code_sha256": code_sha256,
+                "runtime": runtime,
             })
         });
         json!({

@@ -40,6 +40,8 @@ pub struct FunctionAlias {
 pub struct PublishedVersion {
     /// Its number.
     pub number: u64,
+    /// Its runtime.
+    pub runtime: String,
     /// When it was published, as Lambda writes it (ISO 8601).
     pub published_at: String,
     /// Memory.
@@ -244,6 +246,7 @@ impl Cloud {
                 memory_mb: version.settings.memory_mb,
                 timeout_s: version.settings.timeout_s,
                 is_latest: latest == Some(&version.settings),
+                runtime: version.settings.runtime,
                 code_sha256: version.settings.code_sha256,
             })
         });

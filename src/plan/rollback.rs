@@ -14,6 +14,8 @@ pub struct Standing<'a> {
     pub live: Option<u64>,
     /// The published versions that are there, oldest first.
     pub there: &'a [u64],
+    /// Those of Remotion's own function. It invokes itself by its name, so what `live` says is not what renders.
+    pub of_remotion: &'a [u64],
 }
 
 /// Why there is nothing to go back to.
@@ -47,6 +49,17 @@ pub enum RollbackError {
         version: u64,
         /// What could have been asked for.
         released: Vec<u64>,
+    },
+    /// Where `live` points, or was to point, is Remotion's own function.
+    #[error(
+        "version {version} of {address} is Remotion's own function: it invokes itself by its name, which is what was applied last, \
+         wherever `live` points"
+    )]
+    OfRemotion {
+        /// Of which function.
+        address: Address,
+        /// Which of the two versions.
+        version: u64,
     },
     /// `live` points to the first release that is still there.
     #[error(
@@ -84,8 +97,20 @@ impl Standing<'_> {
     /// was interrupted goes on to where it was going: it is recorded there already.
     ///
     /// # Errors
-    /// There is none, or `to` is none of this deployment's.
+    /// There is none, `to` is none of this deployment's, or one of the two is Remotion's own function.
     pub fn target(&self, to: Option<u64>) -> Result<u64, RollbackError> {
+        let target = self.release(to)?;
+        let mut both = self.live.into_iter().chain([target]);
+        match both.find(|version| self.of_remotion.contains(version)) {
+            None => Ok(target),
+            Some(version) => Err(RollbackError::OfRemotion {
+                address: self.address.clone(),
+                version,
+            }),
+        }
+    }
+
+    fn release(&self, to: Option<u64>) -> Result<u64, RollbackError> {
         let address = || self.address.clone();
         let live = self.live.ok_or_else(|| RollbackError::NoAlias(address()))?;
         let released = self.released();
@@ -151,6 +176,7 @@ mod tests {
             record,
             live: Some(live),
             there,
+            of_remotion: &[7, 8],
         };
         standing.target(to).map_err(|error| error.to_string())
     }
@@ -177,6 +203,18 @@ mod tests {
         assert_eq!(target(&record, 6, &there, None), Ok(4), "5 was withdrawn");
         // Somebody moved the alias by hand.
         assert_eq!(target(&record, 3, &there, None), Ok(6));
+    }
+
+    #[test]
+    fn remotions_own_function_is_not_rolled_back_nor_rolled_back_to() {
+        let record = record(RecordStatus::Complete, &[6, 7, 8, 9]);
+        let there = [6, 7, 8, 9];
+        for (live, to, named) in [(9, None, 8), (8, Some(6), 8), (9, Some(7), 7)] {
+            let refused = target(&record, live, &there, to).unwrap_err();
+            let says = format!("version {named} of function.worker is Remotion's");
+            assert!(refused.starts_with(&says), "{refused}");
+        }
+        assert_eq!(target(&record, 9, &there, Some(6)), Ok(6));
     }
 
     #[test]

@@ -17,10 +17,15 @@ pub const REMOTION_HANDLER: &str = "index.handler";
 /// What Lambda calls a function that is invoked by its name alone, as Remotion's invokes itself.
 pub const LATEST: &str = "$LATEST";
 
+/// Whether a function with that runtime invokes itself by its name alone, whatever version it is: Remotion's does, rmx's does not.
+pub fn invokes_latest(runtime: &str) -> bool {
+    runtime != RUNTIME
+}
+
 impl FunctionSpec {
     /// Whether it invokes itself by its name alone, whatever version it is.
     pub fn invokes_latest(&self) -> bool {
-        self.runtime == REMOTION_RUNTIME
+        invokes_latest(&self.runtime)
     }
 }
 

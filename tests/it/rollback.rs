@@ -260,6 +260,7 @@ async fn roll_back_once(farm: &Farm, disk: &Mutex<State>, saves_max: usize) -> R
         record: &state.records[&address],
         live: alias.version.parse().ok(),
         there: &there,
+        of_remotion: &[],
     };
     let rollbacks = [Rollback {
         version: standing.target(None).map_err(|error| error.to_string())?,
