@@ -185,6 +185,26 @@ name! {
     |text| text.len() == 36 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f' | b'-'))
 }
 
+impl FunctionName {
+    /// What the names of Remotion's functions begin with. It invokes itself by its name, which its role's policy allows for these.
+    pub const OF_REMOTION: &str = "remotion-render-";
+
+    /// Whether Remotion's function may have the name.
+    pub fn is_of_remotion(&self) -> bool {
+        self.as_str().starts_with(Self::OF_REMOTION)
+    }
+}
+
+impl BucketName {
+    /// What the names of Remotion's buckets begin with.
+    pub const OF_REMOTION: &str = "remotionlambda-";
+
+    /// Whether Remotion's function may use a bucket of that name.
+    pub fn is_of_remotion(&self) -> bool {
+        self.as_str().starts_with(Self::OF_REMOTION)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

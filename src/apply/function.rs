@@ -1,4 +1,4 @@
-//! Functions: configuration, code, version, alias. In this order, each step after the one before has settled.
+//! Functions: configuration and code, version, alias. In this order, each step after the one before has settled.
 //!
 //! Every step names the revision it goes on from, and Lambda refuses it if the function or the alias is another by then. As
 //! the revision changes once more while a change settles, what connects two steps is the content: what has settled must
@@ -18,7 +18,7 @@ use crate::names::FunctionName;
 use crate::plan::change::AliasRevision;
 use crate::plan::in_use;
 use crate::resource::function::LATEST;
-use crate::resource::{EnvironmentSpec, FunctionSpec, Resource, RoleReference, role, site};
+use crate::resource::{EnvironmentSpec, FunctionSpec, RoleReference, role, site};
 
 /// Old versions whose deletion is denied, once it was tried.
 pub(super) type Undeletable = OnceLock<BTreeSet<u64>>;
@@ -41,12 +41,13 @@ impl Executor<'_> {
             .await?
             .ok_or_else(|| role_not_ready(&settings, patience))?;
         let now = self.settled(&spec.name, "create").await?;
-        self.publish(spec, &now, None).await
+        self.publish(spec, now, None).await
     }
 
-    /// Changes the function that is at `revision_id`, whose alias is `alias`.
+    /// Changes the function that was found as `found`, at `revision_id`, and whose alias is `alias`.
     pub(super) async fn update_function(
         &self,
+        found: &FunctionSpec,
         revision_id: &str,
         alias: Option<&AliasRevision>,
         spec: &FunctionSpec,
@@ -65,21 +66,49 @@ impl Executor<'_> {
             cloud.delete_function(name).await?;
             return self.create_function(spec).await;
         }
-        // Before anything else: another runtime has no such version, and who is killed here finds all the rest still to be done.
-        if self.gives_up_runtime(spec) {
+        // Before anything else: another runtime has no such version.
+        if found.runtime_version_arn.is_some() && spec.runtime_version_arn.is_none() {
             cloud.keep_runtime_version(name, None).await?;
             now = self.settled(name, "update").await?;
         }
         let settings = self.settings(spec)?;
-        if !same_configuration(&now.settings, &settings) {
-            now = self.change_configuration(name, &settings, &now).await?;
+        // Lambda unzips so much of code and layers together and no more: what may become less goes first.
+        if settings.layers.len() > now.settings.layers.len() {
+            now = self.with_code(spec, &settings, now).await?;
+            now = self.with_configuration(name, &settings, now).await?;
+        } else {
+            now = self.with_configuration(name, &settings, now).await?;
+            now = self.with_code(spec, &settings, now).await?;
         }
-        if now.settings.code_sha256 != settings.code_sha256
-            || now.settings.architecture != settings.architecture
-        {
-            now = self.change_code(spec, &settings, &now).await?;
+        self.publish(spec, now, alias).await
+    }
+
+    /// The function, which is as `now`, with the configuration that `settings` say.
+    async fn with_configuration(
+        &self,
+        name: &FunctionName,
+        settings: &FunctionSettings,
+        now: FunctionDescription,
+    ) -> Result<FunctionDescription, ChangeError> {
+        match same_configuration(&now.settings, settings) {
+            true => Ok(now),
+            false => self.change_configuration(name, settings, &now).await,
         }
-        self.publish(spec, &now, alias).await
+    }
+
+    /// The function, which is as `now`, with the code that `settings` say.
+    async fn with_code(
+        &self,
+        spec: &FunctionSpec,
+        settings: &FunctionSettings,
+        now: FunctionDescription,
+    ) -> Result<FunctionDescription, ChangeError> {
+        let code =
+            |settings: &FunctionSettings| (settings.code_sha256, settings.architecture.clone());
+        match code(&now.settings) == code(settings) {
+            true => Ok(now),
+            false => self.change_code(spec, settings, &now).await,
+        }
     }
 
     async fn change_configuration(
@@ -151,45 +180,38 @@ impl Executor<'_> {
     async fn publish(
         &self,
         spec: &FunctionSpec,
-        now: &FunctionDescription,
+        now: FunctionDescription,
         alias: Option<&AliasRevision>,
     ) -> Result<(), ChangeError> {
         let cloud = self.inputs.cloud;
         let name = &spec.name;
-        let version = self.publish_version(spec, now).await?;
+        let now = self.with_runtime_version(spec, now).await?;
+        let version = self.publish_version(spec, &now).await?;
         sound(cloud.settled_version(name, &version).await?, "publish")?;
         if alias.is_none_or(|alias| alias.version != version) {
-            self.require_smoke(name, &version, alias).await?;
+            self.require_smoke(spec, &version, alias).await?;
             self.move_alias(name, &version, alias).await?;
         }
         cloud.turn_off_retries(name, LIVE_ALIAS).await?;
         if spec.invokes_latest() {
             cloud.turn_off_retries(name, LATEST).await?;
         }
-        self.keep_runtime(spec).await?;
         self.delete_old_versions(name).await
     }
 
-    /// Whether the function keeps a version of its runtime and should not any more.
-    fn gives_up_runtime(&self, spec: &FunctionSpec) -> bool {
-        let mut changes = self.inputs.plan.changes.iter();
-        spec.runtime_version_arn.is_none()
-            && changes.any(|change| match &change.before {
-                Some(Resource::Function(before)) => {
-                    before.name == spec.name && before.runtime_version_arn.is_some()
-                }
-                _ => false,
-            })
-    }
-
-    /// Has the function keep the version of the runtime that is wanted.
-    async fn keep_runtime(&self, spec: &FunctionSpec) -> Result<(), ChangeError> {
+    /// The function, which is as `now`, keeping the version of the runtime that is wanted, if one is.
+    async fn with_runtime_version(
+        &self,
+        spec: &FunctionSpec,
+        now: FunctionDescription,
+    ) -> Result<FunctionDescription, ChangeError> {
         let (cloud, name) = (self.inputs.cloud, &spec.name);
         let wanted = spec.runtime_version_arn.as_deref();
-        if wanted.is_some() && cloud.runtime_version_arn(name).await?.as_deref() != wanted {
-            cloud.keep_runtime_version(name, wanted).await?;
+        if wanted.is_none() || cloud.runtime_version_arn(name).await?.as_deref() == wanted {
+            return Ok(now);
         }
-        Ok(())
+        cloud.keep_runtime_version(name, wanted).await?;
+        self.settled(name, "update").await
     }
 
     async fn publish_version(

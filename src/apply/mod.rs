@@ -285,9 +285,9 @@ impl Executor<'_> {
             (Resource::Bucket(now), Resource::Bucket(after)) => {
                 self.update_bucket(now, after).await
             }
-            (Resource::Function(_), Resource::Function(after)) => match &now.precondition {
+            (Resource::Function(found), Resource::Function(after)) => match &now.precondition {
                 Precondition::Function { revision_id, alias } => {
-                    self.update_function(revision_id, alias.as_ref(), after)
+                    self.update_function(found, revision_id, alias.as_ref(), after)
                         .await
                 }
                 _ => Err(ChangeError::Moved),

@@ -8,6 +8,7 @@ use super::{ChangeError, Executor, Outputs};
 use crate::names::FunctionName;
 use crate::plan::change::AliasRevision;
 use crate::plan::in_use::FAILED_SMOKE_OUTPUT;
+use crate::resource::FunctionSpec;
 
 /// Why a version did not pass.
 #[derive(Debug)]
@@ -44,19 +45,21 @@ pub(super) fn remember_failure(outputs: &mut Outputs, version: &str) {
 }
 
 impl Executor<'_> {
-    /// Requires that `version`, which is not live, passes the check, if it has to. `live` is what is.
+    /// Requires that `version`, which is not live, passes the check, if it has to. `live` is what is. Remotion's own function cannot: it
+    /// does not know the check's page.
     pub(super) async fn require_smoke(
         &self,
-        name: &FunctionName,
+        spec: &FunctionSpec,
         version: &str,
         live: Option<&AliasRevision>,
     ) -> Result<(), ChangeError> {
+        let name = &spec.name;
         let Some(SmokeCheck { always, check }) = self.inputs.smoke else {
             return Ok(());
         };
         let record = self.state.records.get(&self.change.address);
         let owed = record.is_some_and(|record| record.outputs.contains_key(FAILED_SMOKE_OUTPUT));
-        if !always && !owed {
+        if (!always && !owed) || spec.invokes_latest() {
             return Ok(());
         }
         self.wait_for(format!("version {version} to pass its smoke render"));

@@ -85,7 +85,11 @@ impl<S: AsyncFnMut(&mut State) -> Result<(), SaveError>> Step<'_, S> {
         }
         let earlier = self.state.records.get(address);
         let outputs = earlier.map_or_else(Outputs::new, |record| record.outputs.clone());
-        self.record(after, outputs, RecordStatus::Pending).await?;
+        let begun = match &self.change.before {
+            Some(before) if action == Action::Update => after.on_the_way_from(before),
+            _ => after.clone(),
+        };
+        self.record(&begun, outputs, RecordStatus::Pending).await?;
         let executor = self.executor();
         // On the heap: a call of the SDK is a large future, and these nest.
         let work = Box::pin(self.wrote.watch(executor.converge(action, after, claim)));

@@ -6,7 +6,6 @@
 use crate::digest::Digest;
 use crate::names::{AccountId, BucketName, FunctionName, LogGroupName, Region, RoleName};
 
-use super::worker::{BUCKET_PREFIX, FUNCTION_PREFIX};
 use super::{Config, FunctionConfig, ResourceNames, WorkerKind};
 
 /// The longest configured name of a function: a replica's has `_` and two digits behind it.
@@ -82,14 +81,17 @@ fn remotions_function(function: &FunctionConfig) -> String {
         timeout_s,
         ..
     } = function;
-    format!("{FUNCTION_PREFIX}{version}-mem{memory_mb}mb-disk{disk_mb}mb-{timeout_s}sec")
+    format!(
+        "{}{version}-mem{memory_mb}mb-disk{disk_mb}mb-{timeout_s}sec",
+        FunctionName::OF_REMOTION
+    )
 }
 
 /// As Remotion calls its buckets, with letters and digits that belong to this deployment where it takes random ones.
 fn remotions_bucket(whole: &str, region: &Region) -> String {
     let region: String = region.as_str().chars().filter(|c| *c != '-').collect();
     let hash = &Digest::of(whole).to_string()[..10];
-    format!("{BUCKET_PREFIX}{region}-{hash}")
+    format!("{}{region}-{hash}", BucketName::OF_REMOTION)
 }
 
 /// `base` and `tail`; where that is too long, the beginning of `base`, a hash of all of it, and `tail`.

@@ -2,6 +2,7 @@
 
 use super::problem::Problem;
 use super::tree::{Entry, Table};
+use crate::names::{BucketName, FunctionName};
 
 /// Whose worker the function is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,12 +12,6 @@ pub enum WorkerKind {
     /// Remotion's own function, from the project's `node_modules`.
     Remotion,
 }
-
-/// What the names of Remotion's functions begin with. It invokes itself by its name, which its role's policy allows for these.
-pub(super) const FUNCTION_PREFIX: &str = "remotion-render-";
-
-/// What the names of its buckets begin with.
-pub(super) const BUCKET_PREFIX: &str = "remotionlambda-";
 
 impl WorkerKind {
     /// What `[function]` says of it.
@@ -76,13 +71,13 @@ pub(super) fn check(root: &Table, problems: &mut Vec<Problem>) {
     );
     of_function(
         "name",
-        !begins(function, "name", FUNCTION_PREFIX),
+        !begins(function, "name", FunctionName::OF_REMOTION),
         "its role may invoke only what begins with remotion-render-",
         "begin it with remotion-render-, or leave `name` out",
     );
     refuse(
         bucket.entry("name"),
-        !begins(bucket, "name", BUCKET_PREFIX),
+        !begins(bucket, "name", BucketName::OF_REMOTION),
         "its role may use only what begins with remotionlambda-",
         "begin it with remotionlambda-, or leave `name` out",
     );
@@ -92,12 +87,4 @@ pub(super) fn check(root: &Table, problems: &mut Vec<Problem>) {
         "an isolated function reaches no site, and it fetches them as a browser does",
         "leave `isolate` out: on the embedded cloud it has a root of its own in any case",
     );
-    let in_china = root
-        .text("region")
-        .is_some_and(|region| region.starts_with("cn-"));
-    if in_china && function.texts("layers").is_empty() {
-        let summary = "Remotion publishes no layers in the regions of China";
-        let problem = Problem::new(summary, &worker.node.span, "it needs Chromium and fonts");
-        problems.push(problem.help("publish them there and name them: `layers` under [function]"));
-    }
 }

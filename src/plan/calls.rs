@@ -336,13 +336,14 @@ impl List<'_> {
 
     /// Which version of the runtime is kept, or that none is any more.
     fn keep_runtime(&mut self, before: Option<&FunctionSpec>, after: &FunctionSpec) {
-        let kept = |spec: &FunctionSpec| spec.runtime_version_arn.is_some();
-        if kept(after) || before.is_some_and(kept) {
-            let actions = [
-                "lambda:GetRuntimeManagementConfig",
-                "lambda:PutRuntimeManagementConfig",
-            ];
-            self.add(actions, &self.function_arn(after));
+        let arn = self.function_arn(after);
+        let kept = before.and_then(|before| before.runtime_version_arn.as_ref());
+        let other_runtime = before.is_some_and(|before| before.runtime != after.runtime);
+        if kept.is_some() || after.runtime_version_arn.is_some() || other_runtime {
+            self.add(["lambda:GetRuntimeManagementConfig"], &arn);
+        }
+        if kept != after.runtime_version_arn.as_ref() {
+            self.add(["lambda:PutRuntimeManagementConfig"], &arn);
         }
     }
 

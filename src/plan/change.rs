@@ -179,10 +179,15 @@ impl Change {
         self.live.as_ref().or(self.before.as_ref())
     }
 
-    /// The version of a function that did not pass its smoke render, so that the one that goes live next has to.
+    /// The version of a function that did not pass its smoke render, so that the one that goes live next has to, unless that is
+    /// Remotion's own, which cannot.
     pub fn owes_smoke_after(&self) -> Option<&str> {
         let version = self.outputs.get(FAILED_SMOKE_OUTPUT)?;
-        self.after.as_ref().map(|_| version.as_str())
+        match &self.after {
+            Some(Resource::Function(after)) if after.invokes_latest() => None,
+            Some(_) => Some(version),
+            None => None,
+        }
     }
 
     /// Whether carrying it out calls anything that changes the cloud.

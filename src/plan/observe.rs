@@ -22,13 +22,13 @@ use crate::cloud::{
 };
 use crate::digest::Digest;
 use crate::names::{BucketName, FunctionName, Lineage, LogGroupName, RoleName, SiteName};
-use crate::resource::function::{LATEST, REMOTION_RUNTIME};
+use crate::resource::function::{LATEST, invokes_latest};
 use crate::resource::site::{self, ListedFile, SiteManifest};
 use crate::resource::{
     Address, BucketSpec, EnvironmentSpec, FunctionSpec, LogGroupSpec, Resource, RoleReference,
     RoleSpec, role,
 };
-use crate::state::{ARN_OUTPUT, Claim, CloudIdentity, Record, State};
+use crate::state::{ARN_OUTPUT, Claim, CloudIdentity, RUNTIME_OUTPUT, Record, State};
 
 /// Reads everything that is desired or recorded.
 ///
@@ -212,35 +212,41 @@ impl Observer<'_> {
         name: &FunctionName,
         known: &[&FunctionSpec],
     ) -> Result<Observation, CloudError> {
-        // Where no version of the runtime is wanted or recorded, whether one is kept is none of our business.
-        let may_be_kept = known
-            .iter()
-            .any(|known| known.runtime_version_arn.is_some());
-        let kept_runtime = async {
-            match may_be_kept {
-                true => self.cloud.runtime_version_arn(name).await,
-                false => Ok(None),
-            }
-        };
-        let (latest, live, alias, retries, kept_runtime) = tokio::join!(
+        let (latest, live, alias, retries) = tokio::join!(
             self.cloud.function_at_rest(name),
             self.cloud.live_function(name),
             self.cloud.live_alias(name),
             self.cloud.retries(name, LIVE_ALIAS),
-            kept_runtime,
         );
         let Some(latest) = latest? else {
             return Ok(Observation::Absent);
         };
-        let (live, alias, retries, kept_runtime) = (live?, alias?, retries?, kept_runtime?);
+        let (live, alias, retries) = (live?, alias?, retries?);
+        let runtime = &latest.settings.runtime;
         // An alias of `$LATEST` freezes nothing.
         let frozen = live.as_ref();
         let frozen = frozen.filter(|live| live.version.parse::<u64>().is_ok());
         let frozen_as_it_is =
             frozen.is_some_and(|live| live.settings == latest.settings && retries == Some(0));
-        let published = frozen_as_it_is
-            && (latest.settings.runtime != REMOTION_RUNTIME
-                || self.cloud.retries(name, LATEST).await? == Some(0));
+        let published = async {
+            match frozen_as_it_is && invokes_latest(runtime) {
+                true => Ok(self.cloud.retries(name, LATEST).await? == Some(0)),
+                false => Ok(frozen_as_it_is),
+            }
+        };
+        // Where a version of the runtime is neither wanted nor recorded, whether one is kept is none of our business; unless the
+        // function is to have another runtime, to which it would not belong.
+        let may_be_kept = |known: &&FunctionSpec| known.runtime_version_arn.is_some();
+        let other_wanted = known
+            .first()
+            .is_some_and(|wanted| wanted.runtime != *runtime);
+        let kept_runtime = async {
+            match other_wanted || known.iter().any(may_be_kept) {
+                true => self.cloud.runtime_version_arn(name).await,
+                false => Ok(None),
+            }
+        };
+        let (published, kept_runtime) = tokio::try_join!(published, kept_runtime)?;
         let other = frozen.filter(|live| live.settings != latest.settings);
         let spec = |found, published| FunctionSpec {
             runtime_version_arn: kept_runtime.clone(),
@@ -254,6 +260,7 @@ impl Observer<'_> {
         ]);
         if let Some(live) = &live {
             outputs.insert("version".to_owned(), live.version.clone());
+            outputs.insert(RUNTIME_OUTPUT.to_owned(), live.settings.runtime.clone());
             outputs.insert("alias".to_owned(), LIVE_ALIAS.to_owned());
         }
         let precondition = Precondition::Function {

@@ -216,8 +216,14 @@ fn otherwise(resource: &Resource) -> Resource {
             spec.expire_days.clear();
             spec.block_public_access = false;
             spec.owner_enforced = false;
+            // From a farm of Remotion's own function, or to one.
+            spec.public_read = !spec.public_read && spec.name.is_of_remotion();
         }
         Resource::Function(spec) => {
+            spec.runtime_version_arn = match &spec.runtime_version_arn {
+                None if spec.name.is_of_remotion() => Some(other_text()),
+                Some(_) | None => None,
+            };
             spec.memory_mb = 0;
             spec.code_sha256 = Digest::of("other");
             spec.published = false;

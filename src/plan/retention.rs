@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::resource::{FieldChange, PUBLISHED_FIELD};
+use crate::resource::{FieldChange, PUBLISHED_FIELD, RUNTIME_VERSION_FIELD};
 
 /// The published versions of a function.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -52,10 +52,14 @@ pub struct Retention {
 impl Versions {
     /// What it takes to bring a function whose `$LATEST` differs in `fields` to what is wanted.
     pub fn publishing(&self, fields: &[FieldChange]) -> Publishing {
-        let moves_alias_only = fields.iter().all(|field| field.path == PUBLISHED_FIELD);
+        // Neither is part of what is published.
+        let beside = [PUBLISHED_FIELD, RUNTIME_VERSION_FIELD];
+        let same_version = fields
+            .iter()
+            .all(|field| beside.contains(&field.path.as_str()));
         match self.latest {
             _ if fields.is_empty() => Publishing::Nothing,
-            Some(version) if moves_alias_only => Publishing::Again(version),
+            Some(version) if same_version => Publishing::Again(version),
             _ => Publishing::Another,
         }
     }
@@ -167,6 +171,8 @@ mod tests {
         assert_eq!(back.publishing(&[]), Publishing::Nothing);
         assert_eq!(back.publishing(&moved), Publishing::Again(10));
         assert_eq!(back.publishing(&more), Publishing::Another);
+        let kept = [changed(RUNTIME_VERSION_FIELD)];
+        assert_eq!(back.publishing(&kept), Publishing::Again(10));
     }
 
     #[test]

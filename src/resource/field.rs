@@ -215,6 +215,9 @@ fn fields(resource: &Resource) -> Vec<Field> {
 /// Name of the field that says whether `live` serves the function as it is; see [`FunctionSpec::published`].
 pub const PUBLISHED_FIELD: &str = "published";
 
+/// Name of the field that says which version of its runtime a function keeps.
+pub const RUNTIME_VERSION_FIELD: &str = "runtime_version_arn";
+
 fn function_fields(spec: &FunctionSpec) -> Vec<Field> {
     let FunctionSpec {
         name,
@@ -243,7 +246,7 @@ fn function_fields(spec: &FunctionSpec) -> Vec<Field> {
         field("role", role),
         field("runtime", runtime.as_str()),
         field("handler", handler.as_str()),
-        field("runtime_version_arn", runtime_version_arn.clone()),
+        field(RUNTIME_VERSION_FIELD, runtime_version_arn.clone()),
         field("architecture", architecture.as_str()),
         field("memory_mb", *memory_mb),
         field("timeout_s", *timeout_s),

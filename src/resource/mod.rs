@@ -10,7 +10,9 @@ pub mod remotion;
 pub mod role;
 pub mod site;
 
-pub use field::{FieldChange, FieldValue, PUBLISHED_FIELD, changed_fields, field_count};
+pub use field::{
+    FieldChange, FieldValue, PUBLISHED_FIELD, RUNTIME_VERSION_FIELD, changed_fields, field_count,
+};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -157,6 +159,21 @@ impl Resource {
             Self::Function(_) => ResourceKind::Function,
             Self::Site(_) => ResourceKind::Site,
         }
+    }
+
+    /// What is recorded while `before` is being made this: this, and what of `before` is looked for only where it is wanted or
+    /// recorded. Whoever is killed on the way finds it again.
+    pub fn on_the_way_from(&self, before: &Self) -> Self {
+        let mut both = self.clone();
+        match (&mut both, before) {
+            (Self::Bucket(both), Self::Bucket(before)) => both.public_read |= before.public_read,
+            (Self::Function(both), Self::Function(before)) => {
+                let kept = both.runtime_version_arn.take();
+                both.runtime_version_arn = kept.or_else(|| before.runtime_version_arn.clone());
+            }
+            _ => {}
+        }
+        both
     }
 }
 

@@ -76,7 +76,7 @@ pub struct CloudIdentity {
 pub struct Record {
     /// What rmx last wrote.
     pub applied: Resource,
-    /// What AWS assigned, for example `arn`, and for functions `version`, to which `live` points.
+    /// What AWS assigned, for example `arn`, and for functions `version`, to which `live` points, and `runtime`, which that one has.
     pub outputs: BTreeMap<String, String>,
     /// Whether the last change of it came to its end.
     pub status: RecordStatus,
@@ -121,6 +121,9 @@ impl Claim {
 
 /// The output that holds an object's ARN. Sites have none.
 pub const ARN_OUTPUT: &str = "arn";
+
+/// The output of a function that holds the runtime of the version that is live.
+pub const RUNTIME_OUTPUT: &str = "runtime";
 
 #[cfg(test)]
 mod tests {

@@ -35,7 +35,7 @@ fn edit(farm: &mut Farm, address: &str, edit: impl FnOnce(&mut Resource)) {
     edit(farm.desired.resources.get_mut(&address).unwrap());
 }
 
-const SCENARIOS: [Scenario; 13] = [
+const SCENARIOS: [Scenario; 16] = [
     Scenario {
         name: "first deploy",
         before: None,
@@ -145,6 +145,21 @@ const SCENARIOS: [Scenario; 13] = [
             let site: Address = "site.hello".parse().unwrap();
             farm.desired.resources.remove(&site);
         },
+    },
+    Scenario {
+        name: "first deploy of Remotion's worker",
+        before: None,
+        change: Farm::want_remotions,
+    },
+    Scenario {
+        name: "to Remotion's worker",
+        before: Some(nothing),
+        change: Farm::want_remotions,
+    },
+    Scenario {
+        name: "from Remotion's worker",
+        before: Some(Farm::want_remotions),
+        change: Farm::declare,
     },
     Scenario {
         name: "destroy",
@@ -257,4 +272,32 @@ async fn what_apply_calls_is_what_the_table_lists() {
         superfluous.is_empty(),
         "listed and never called: {superfluous:?}"
     );
+}
+
+/// Lambda unzips 250 MB of code and layers together.
+#[tokio::test(flavor = "multi_thread")]
+async fn code_and_layers_are_changed_in_the_order_in_which_they_fit() {
+    let mut farm = Farm::new().await;
+    farm.apply().await;
+    let trace = farm.test_cloud.faults().trace().clone();
+    let order = [
+        "lambda:UpdateFunctionCode",
+        "lambda:UpdateFunctionConfiguration",
+    ];
+    for (number, expected) in [order, [order[1], order[0]]].into_iter().enumerate() {
+        match number {
+            0 => farm.want_remotions(),
+            _ => farm.declare(),
+        }
+        let code_sha256 = farm.write_code(&format!("code {number}"));
+        farm.function().code_sha256 = code_sha256;
+        let plan = farm.plan().await;
+        trace.begin(Duration::ZERO);
+        farm.apply_plan(&plan, usize::MAX).await.unwrap();
+        let called = trace.end();
+        let called = called.iter().flat_map(|call| &call.permissions);
+        let called = called.map(|made| made.action.as_str());
+        let called: Vec<&str> = called.filter(|action| expected.contains(action)).collect();
+        assert_eq!(called, expected);
+    }
 }

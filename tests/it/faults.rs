@@ -18,28 +18,29 @@ use crate::support::farm::Farm;
 /// Something a user does to a farm that is there, or not yet.
 struct Scenario {
     name: &'static str,
-    deployed: bool,
+    /// What is deployed before that, of the farm that is declared; `None`: nothing is there yet.
+    before: Option<fn(&mut Farm)>,
     /// Every how many calls something goes wrong.
     step: usize,
     change: fn(&mut Farm),
 }
 
-const SCENARIOS: [Scenario; 8] = [
+const SCENARIOS: [Scenario; 10] = [
     Scenario {
         name: "first deploy",
-        deployed: false,
+        before: None,
         step: 1,
         change: |_| {},
     },
     Scenario {
         name: "change memory",
-        deployed: true,
+        before: Some(nothing),
         step: 1,
         change: |farm| farm.function().memory_mb = 3008,
     },
     Scenario {
         name: "new code",
-        deployed: true,
+        before: Some(nothing),
         step: 1,
         change: |farm| {
             let code_sha256 = farm.write_code("two");
@@ -48,7 +49,7 @@ const SCENARIOS: [Scenario; 8] = [
     },
     Scenario {
         name: "a role with more policies",
-        deployed: true,
+        before: Some(nothing),
         step: 1,
         change: |farm| {
             let cloud = &farm.test_cloud;
@@ -58,19 +59,19 @@ const SCENARIOS: [Scenario; 8] = [
     },
     Scenario {
         name: "rename",
-        deployed: true,
+        before: Some(nothing),
         step: 3,
         change: rename,
     },
     Scenario {
         name: "other site",
-        deployed: true,
+        before: Some(nothing),
         step: 1,
         change: |farm| farm.want_site(&[("index.html", "<h1>two</h1>"), ("c.js", "3")]),
     },
     Scenario {
         name: "remove site",
-        deployed: true,
+        before: Some(nothing),
         step: 1,
         change: |farm| {
             let site: Address = "site.hello".parse().unwrap();
@@ -78,12 +79,38 @@ const SCENARIOS: [Scenario; 8] = [
         },
     },
     Scenario {
+        name: "to Remotion's worker",
+        before: Some(nothing),
+        step: 2,
+        change: remotions,
+    },
+    Scenario {
+        name: "from Remotion's worker",
+        before: Some(remotions),
+        step: 1,
+        change: rmxs,
+    },
+    Scenario {
         name: "destroy",
-        deployed: true,
+        before: Some(nothing),
         step: 1,
         change: |farm| farm.desired.resources.clear(),
     },
 ];
+
+fn nothing(_: &mut Farm) {}
+
+/// Remotion's function in place of rmx's.
+fn remotions(farm: &mut Farm) {
+    farm.want_remotions();
+    let code_sha256 = farm.write_code("remotion's");
+    farm.function().code_sha256 = code_sha256;
+}
+
+/// Back to what is declared where nothing else is said.
+fn rmxs(farm: &mut Farm) {
+    farm.declare();
+}
 
 /// Everything that has a name gets another, as with another name of the project.
 fn rename(farm: &mut Farm) {
@@ -162,6 +189,9 @@ struct Look {
     keys: Vec<String>,
     /// What nobody recorded would show here.
     inventory: Vec<String>,
+    /// Whether everybody may read the bucket, and the version of its runtime that the function keeps. Neither is looked at by a plan
+    /// that has no cause to.
+    beside: (bool, Option<String>),
 }
 
 async fn look(farm: &Farm) -> Look {
@@ -177,14 +207,20 @@ async fn look(farm: &Farm) -> Look {
             Resource::Bucket(spec) => Some(spec.name.clone()),
             _ => None,
         });
-    let keys = match bucket {
-        Some(bucket) => farm.keys_in(&bucket).await,
-        None => Vec::new(),
+    let (keys, is_public) = match bucket {
+        Some(bucket) => (
+            farm.keys_in(&bucket).await,
+            farm.cloud.public_read(&bucket).await.unwrap(),
+        ),
+        None => Default::default(),
     };
+    let function = "rmx-test".parse().unwrap();
+    let kept = farm.cloud.runtime_version_arn(&function).await.unwrap();
     Look {
         recorded: recorded.collect(),
         keys,
         inventory: farm.test_cloud.inventory(),
+        beside: (is_public, kept),
     }
 }
 
@@ -234,7 +270,8 @@ async fn run(start: &Farm, change: fn(&mut Farm), trouble: Option<(Trouble, u64)
 
 async fn sweep(scenario: &Scenario) -> usize {
     let mut start = Farm::new().await;
-    if scenario.deployed {
+    if let Some(before) = scenario.before {
+        before(&mut start);
         start.apply().await;
     }
     let Outcome {

@@ -22,8 +22,8 @@ use super::{ImportArgs, desired, take_over};
 use crate::apply::Import;
 
 /// How the names of its functions and buckets begin, and what its role is called.
-const FUNCTIONS: &str = "remotion-render-";
-const BUCKETS: &str = "remotionlambda-";
+const FUNCTIONS: &str = FunctionName::OF_REMOTION;
+const BUCKETS: &str = BucketName::OF_REMOTION;
 const ROLE: &str = "remotion-lambda-role";
 
 /// Where a function says which version of Remotion it is of.

@@ -221,6 +221,10 @@ impl Function {
             if let Some(description) = description {
                 version.configuration.description = description;
             }
+            if let Some(management) = self.runtime_management.get("$LATEST").cloned() {
+                self.runtime_management
+                    .insert(number.to_string(), management);
+            }
             self.versions.insert(number, version);
             self.latest.revision_id = revision_id();
         }

@@ -14,7 +14,7 @@ use rmx::plan::observe::observe;
 use rmx::resource::role::{WorkerAccess, policy_document, trust_policy};
 use rmx::resource::{
     BucketSpec, EnvironmentSpec, FunctionSpec, LogGroupSpec, Resource, RoleReference, RoleSpec,
-    SiteSpec,
+    SiteSpec, remotion,
 };
 use rmx::state::{CloudIdentity, State};
 use tokio_util::sync::CancellationToken;
@@ -189,6 +189,28 @@ impl Farm {
         match self.desired.resources.get_mut(&address) {
             Some(Resource::Function(spec)) => spec,
             _ => panic!("the farm has a function"),
+        }
+    }
+
+    /// As `worker = "remotion"` has function and bucket, but for names and code.
+    pub(crate) fn want_remotions(&mut self) {
+        let region = self.identity.region.clone();
+        let function = self.function();
+        function.runtime = "nodejs24.x".to_owned();
+        function.handler = "index.handler".to_owned();
+        function.runtime_version_arn = remotion::runtime_version_arn(&region);
+        function.layers = remotion::layers(&region);
+        let bucket = self.bucket_spec();
+        bucket.block_public_access = false;
+        bucket.owner_enforced = false;
+        bucket.public_read = true;
+    }
+
+    pub(crate) fn bucket_spec(&mut self) -> &mut BucketSpec {
+        let address = "bucket.main".parse().unwrap();
+        match self.desired.resources.get_mut(&address) {
+            Some(Resource::Bucket(spec)) => spec,
+            _ => panic!("the farm has a bucket"),
         }
     }
 
