@@ -18,8 +18,7 @@ impl FunctionPackage {
     /// # Errors
     /// There is none, it is of another version, or it cannot be read.
     pub fn of_remotion(project: &Path, version: &str) -> Result<Self, BundleError> {
-        let zip = zip_of(project)?;
-        check_version(zip.with_file_name("package.json"), version)?;
+        let zip = Self::find_remotion(project, version)?;
         let Entry {
             digest, size_bytes, ..
         } = Entry::read(&zip)?;
@@ -33,6 +32,16 @@ impl FunctionPackage {
             code_sha256: digest,
             size_bytes,
         })
+    }
+
+    /// Where the zip is.
+    ///
+    /// # Errors
+    /// There is no such package, or it is of another version.
+    pub fn find_remotion(project: &Path, version: &str) -> Result<PathBuf, BundleError> {
+        let zip = zip_of(project)?;
+        check_version(zip.with_file_name("package.json"), version)?;
+        Ok(zip)
     }
 }
 

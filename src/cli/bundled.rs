@@ -76,46 +76,51 @@ pub(super) fn wrong_machine(found: &str, wanted: &str) -> (String, String) {
     (heading, hint)
 }
 
+/// What can be done about it.
+pub(super) fn hint(error: &BundleError) -> String {
+    let hint = match error {
+        BundleError::NoFolder(_) => {
+            "make the folder, or name another one in the configuration; \
+             a site with a `build` command must be built into it"
+        }
+        BundleError::NoIndexPage(_) => {
+            "name the folder that a build writes its pages to (for Remotion, what `npx remotion bundle` made)"
+        }
+        BundleError::NoRemotion(_) => {
+            "install it: npm install --save-exact @remotion/lambda, in the version that `remotion_version` says"
+        }
+        BundleError::RemotionVersion { .. } => {
+            "install that version of @remotion/lambda, or set `remotion_version` under [function]"
+        }
+        BundleError::NoBootstrap(_) => "put the program there under that name",
+        BundleError::NoWorker(_) => {
+            "install rmx-worker beside rmx, or name a folder with a `bootstrap` as `package` under [function]"
+        }
+        BundleError::Link(_) | BundleError::Special(_) => "leave it out of the folder",
+        BundleError::Name(_) => "rename it",
+        BundleError::OwnData(_) | BundleError::TooManyFiles { .. } => {
+            "name a folder that holds nothing but what is to be uploaded"
+        }
+        BundleError::TooLarge { .. } => {
+            "`rmx package show FOLDER` tells what each component takes: build it again with `--without NAME`; what a layer brings \
+             counts too"
+        }
+        BundleError::WrongMachine { found, wanted, .. } => return wrong_machine(found, wanted).1,
+        BundleError::Changed(_) => "run the same command again when nothing writes to it",
+        BundleError::Read { .. } | BundleError::Write { .. } => {
+            "mend what is named above, then run the same command again"
+        }
+    };
+    hint.to_owned()
+}
+
 impl From<BundleError> for CommandError {
     fn from(error: BundleError) -> Self {
-        let hint = match &error {
-            BundleError::NoFolder(_) => {
-                "make the folder, or name another one in the configuration; \
-                 a site with a `build` command must be built into it"
-            }
-            BundleError::NoIndexPage(_) => {
-                "name the folder that a build writes its pages to (for Remotion, what `npx remotion bundle` made)"
-            }
-            BundleError::NoRemotion(_) => {
-                "install it: npm install --save-exact @remotion/lambda, in the version that `remotion_version` says"
-            }
-            BundleError::RemotionVersion { .. } => {
-                "install that version of @remotion/lambda, or set `remotion_version` under [function]"
-            }
-            BundleError::NoBootstrap(_) => "put the program there under that name",
-            BundleError::NoWorker(_) => {
-                "install rmx-worker beside rmx, or name a folder with a `bootstrap` as `package` under [function]"
-            }
-            BundleError::Link(_) | BundleError::Special(_) => "leave it out of the folder",
-            BundleError::Name(_) => "rename it",
-            BundleError::OwnData(_) | BundleError::TooManyFiles { .. } => {
-                "name a folder that holds nothing but what is to be uploaded"
-            }
-            BundleError::TooLarge { .. } => {
-                "`rmx package show FOLDER` tells what each component takes: build it again with `--without NAME`; what a layer brings \
-                 counts too"
-            }
-            BundleError::WrongMachine { found, wanted, .. } => {
-                let (heading, hint) = wrong_machine(found, wanted);
-                return Self::error(heading).cause(error).hint(hint);
-            }
-            BundleError::Changed(_) => "run the same command again when nothing writes to it",
-            BundleError::Read { .. } | BundleError::Write { .. } => {
-                "mend what is named above, then run the same command again"
-            }
+        let heading = match &error {
+            BundleError::WrongMachine { found, wanted, .. } => wrong_machine(found, wanted).0,
+            _ => "Cannot bundle what is to be uploaded".to_owned(),
         };
-        CommandError::error("Cannot bundle what is to be uploaded")
-            .cause(error)
-            .hint(hint)
+        let hint = hint(&error);
+        CommandError::error(heading).cause(error).hint(hint)
     }
 }

@@ -281,7 +281,7 @@ pub(super) async fn make(
         PlanMode::Destroy | PlanMode::RefreshOnly => None,
     };
     let desired = match &project {
-        Some(project) => project.desired(config, &farm.identity),
+        Some(project) => project.desired(config, &farm.identity)?,
         None => Desired::protection(config, state.records.keys()),
     };
     // The limits are read beside the rest: a plan without changes takes no more round trips for them.

@@ -7,10 +7,12 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::apply::Artefacts;
 use crate::cloud::Cloud;
-use crate::config::{Config, EnvironmentValue};
+use crate::config::{Config, EnvironmentValue, FunctionConfig, WorkerKind};
+use crate::names::Region;
 use crate::plan::change::Desired;
 use crate::plan::desired::Ingredients;
 use crate::plan::limits::Package;
+use crate::resource::remotion;
 use crate::state::CloudIdentity;
 
 use super::bundled::{Bundles, bundles};
@@ -42,14 +44,22 @@ impl Project {
     }
 
     /// What it asks for in the cloud that `identity` names.
-    pub(super) fn desired(&self, config: &Config, identity: &CloudIdentity) -> Desired {
+    ///
+    /// # Errors
+    /// It cannot be had there.
+    pub(super) fn desired(
+        &self,
+        config: &Config,
+        identity: &CloudIdentity,
+    ) -> Result<Desired, CommandError> {
+        require_layers(&config.function, &identity.region)?;
         let ingredients = Ingredients {
             identity,
             code_sha256: self.bundles.function.code_sha256,
             sites: &self.bundles.sites,
             secrets: &self.secrets,
         };
-        Desired::from_config(config, ingredients)
+        Ok(Desired::from_config(config, ingredients))
     }
 
     /// The function package.
@@ -69,6 +79,21 @@ impl Project {
                 .map(|(name, site)| (name.clone(), site.folder.clone()))
                 .collect(),
         }
+    }
+}
+
+/// Remotion's function has its browser from layers, and Remotion publishes them in some regions.
+fn require_layers(function: &FunctionConfig, region: &Region) -> Result<(), CommandError> {
+    let missing = function.worker == WorkerKind::Remotion
+        && function.layers.is_empty()
+        && remotion::layers(region).is_empty();
+    match missing {
+        false => Ok(()),
+        true => Err(CommandError::error(format!(
+            "Remotion publishes no layers in the region {region}"
+        ))
+        .detail("Its function finds Chromium and fonts in them (`worker = \"remotion\"` under [function]).")
+        .hint("publish layers of your own there and name them in `layers` under [function], or choose another region")),
     }
 }
 

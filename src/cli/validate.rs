@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::bundle::BundleError;
-use crate::config::{self, Config, ConfigError};
+use crate::bundle::{BundleError, FunctionPackage};
+use crate::config::{self, Config, ConfigError, WorkerKind};
 
-use super::bundled::{package_source, wrong_machine};
+use super::bundled::{hint, package_source, wrong_machine};
 use super::context::Context;
 use super::error::{CommandError, ExitStatus};
 use super::ui::{Style, Ui};
@@ -36,9 +36,15 @@ pub(crate) fn cmd_validate(
     }
 }
 
-/// A package that is named must be for the function's machine. The worker beside rmx is looked at when it is packed.
+/// A package that is named must be for the function's machine, Remotion's of the version that the function is to claim. The worker
+/// beside rmx is looked at when it is packed.
 fn checked_package(context: &Context, config: &Config) -> Result<(), BundleError> {
-    if config.function.package.is_none() {
+    let function = &config.function;
+    if function.worker == WorkerKind::Remotion {
+        let version = &function.remotion_version;
+        return FunctionPackage::find_remotion(&config.directory, version).map(drop);
+    }
+    if function.package.is_none() {
         return Ok(());
     }
     let architecture = config.function.architecture.as_str();
@@ -48,6 +54,10 @@ fn checked_package(context: &Context, config: &Config) -> Result<(), BundleError
 fn diagnostic(error: &BundleError) -> Value {
     let (summary, help) = match error {
         BundleError::WrongMachine { found, wanted, .. } => wrong_machine(found, wanted),
+        BundleError::NoRemotion(_) | BundleError::RemotionVersion { .. } => (
+            "Remotion's function is not there as configured".to_owned(),
+            hint(error),
+        ),
         _ => (
             "The function's package cannot be read".to_owned(),
             "mend what is named above".to_owned(),
