@@ -321,10 +321,38 @@ impl From<CloudError> for CommandError {
     }
 }
 
+/// A farm whose embedded cloud has its data below `folder`, and `faults`.
 #[cfg(test)]
-mod tests {
+pub(crate) async fn embedded_for_tests(folder: &Path, faults: &local::Faults) -> Farm {
+    let text = "project = \"a\"\nregion = \"eu-central-1\"";
+    let config = Config {
+        directory: folder.to_owned(),
+        ..crate::config::parse_for_tests(text, None)
+    };
+    let context = context_for_tests();
+    let options = LocalOptions {
+        faults: faults.clone(),
+        ..local_options(&context, &config)
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let running = local::start(options, listener).await.unwrap();
+    let connection = embedded(&config, running.endpoint_url(), running.credentials());
+    let cloud = Cloud::connect(&connection).await;
+    let identity = cloud.identity().await.unwrap();
+    farm(&config, cloud, connection, identity, Some(running)).unwrap()
+}
+
+#[cfg(test)]
+fn context_for_tests() -> Context {
     use clap::{CommandFactory as _, FromArgMatches as _};
 
+    let arguments = super::Cli::command().get_matches_from(["rmx", "schema"]);
+    let cli = super::Cli::from_arg_matches(&arguments).unwrap();
+    Context::new(Env::read().unwrap(), super::ui::Ui::plain(), cli.global).unwrap()
+}
+
+#[cfg(test)]
+mod tests {
     use super::*;
     use crate::cli::ui::Ui;
     use crate::config::parse_for_tests;
@@ -363,12 +391,7 @@ mod tests {
             directory: folder.path().to_owned(),
             ..parse_for_tests(text, None)
         };
-        let arguments = crate::cli::Cli::command().get_matches_from(["rmx", "schema"]);
-        let global = crate::cli::Cli::from_arg_matches(&arguments)
-            .unwrap()
-            .global;
-        let context = Context::new(Env::read().unwrap(), Ui::plain(), global).unwrap();
-        let farm = connect(&context, &config).await.unwrap();
+        let farm = connect(&context_for_tests(), &config).await.unwrap();
         assert_eq!(farm.identity.account.as_str(), LOCAL_ACCOUNT);
         assert_eq!(farm.identity.region.as_str(), "eu-central-1");
         assert!(folder.path().join(".rmx/local").is_dir());

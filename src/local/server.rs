@@ -87,6 +87,11 @@ impl Running {
         served::announce(&self.services.store, &self.endpoint_url)
     }
 
+    /// Ends the processes of its functions: nothing that was begun goes on. All else is served as before.
+    pub async fn end_functions(&self) {
+        self.services.shutdown().await;
+    }
+
     /// Ends it: no new requests, those under way get a second, no process of a function is left.
     pub async fn shutdown(mut self) {
         // Who finds it afterwards finds that nobody answers.

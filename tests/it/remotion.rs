@@ -120,18 +120,57 @@ fn drift_of_what_is_its_own_is_seen_and_mended() {
     );
     apply(&project);
     assert_eq!(planned(&project), [] as [Value; 0]);
+    assert_eq!(
+        versions(&project),
+        ["1 live"],
+        "code and configuration are the same"
+    );
+}
+
+/// `2 live`, the newest first.
+fn versions(project: &TestProject) -> Vec<String> {
+    let versions = project.rmx(&["versions", "--json"]).expect_status(0);
+    let versions: Value = serde_json::from_str(&versions.stdout).unwrap();
+    let versions = versions["functions"][0]["versions"].as_array().unwrap();
+    let versions = versions.iter().map(|version| {
+        let status = version["status"].as_str().unwrap();
+        format!("{} {status}", version["version"])
+    });
+    versions.collect()
+}
+
+/// With a worker of rmx's that does nothing.
+fn own_config(project: &TestProject) -> String {
+    project.write("function/bootstrap", "#!/bin/sh\nexit 1\n");
+    config("rmx").replace(
+        "worker = \"rmx\"",
+        "worker = \"rmx\"\npackage = \"function\"\narchitecture = \"arm64\"",
+    )
+}
+
+#[test]
+fn what_is_half_way_between_the_workers_is_not_rendered_with() {
+    let project = project();
+    apply(&project);
+    project.write("remotion.toml", &own_config(&project));
+    let smoke = ["apply", "--auto-approve", "--smoke"];
+    drop(project.rmx(&smoke).expect_status(15));
+    assert_eq!(versions(&project), ["2 unreleased", "1 live"]);
+    let refused = project.rmx(&["render", "Any"]).expect_status(1).to_string();
+    assert!(
+        refused.contains("function.worker is missing, or its last change did not come to its end"),
+        "{refused}"
+    );
+    project.write("remotion.toml", &config("remotion"));
+    apply(&project);
+    assert_eq!(planned(&project), [] as [Value; 0]);
 }
 
 #[test]
 fn a_farm_moves_to_rmxs_worker_in_place_and_back() {
     let project = project();
-    project.write("function/bootstrap", "#!/bin/sh\nexit 1\n");
     apply(&project);
-    let own = config("rmx").replace(
-        "worker = \"rmx\"",
-        "worker = \"rmx\"\npackage = \"function\"\narchitecture = \"arm64\"",
-    );
-    project.write("remotion.toml", &own);
+    project.write("remotion.toml", &own_config(&project));
     let changes = planned(&project);
     let of = |address: &str| {
         let found = changes.iter().find(|change| change["address"] == address);
@@ -150,6 +189,14 @@ fn a_farm_moves_to_rmxs_worker_in_place_and_back() {
         let name = "remotion-render-mine".parse().unwrap();
         assert_eq!(cloud.runtime_version_arn(&name).await.unwrap(), None);
     });
+    let refused = project
+        .rmx(&["rollback", "--auto-approve"])
+        .expect_status(1);
+    let refused = refused.to_string();
+    assert!(
+        refused.contains("version 1 of function.worker is Remotion's own function"),
+        "{refused}"
+    );
 
     project.write("remotion.toml", &config("remotion"));
     apply(&project);
@@ -190,12 +237,28 @@ fn what_does_not_go_with_it_is_refused_where_it_stands() {
             "project = \"official\"\n[function]\nworker = \"remotion\"\n"
         ),
     );
+    for verb in ["plan", "validate"] {
+        let refused = project.rmx(&[verb]).expect_status(1).to_string();
+        assert!(
+            refused.contains("4.0.527") && refused.contains("4.0.526"),
+            "{refused}"
+        );
+    }
+    project.write(
+        "remotion.toml",
+        &format!("region = \"ca-west-1\"\n{}", config("remotion")),
+    );
     let refused = project.rmx(&["plan"]).expect_status(1).to_string();
     assert!(
-        refused.contains("4.0.527") && refused.contains("4.0.526"),
+        refused.contains("no layers in the region ca-west-1"),
         "{refused}"
     );
     std::fs::remove_dir_all(project.path().join("node_modules")).unwrap();
-    let refused = project.rmx(&["plan"]).expect_status(1).to_string();
-    assert!(refused.contains("npm install"), "{refused}");
+    for verb in ["plan", "validate"] {
+        let refused = project.rmx(&[verb]).expect_status(1).to_string();
+        assert!(refused.contains("npm install"), "{refused}");
+    }
+    let told = project.rmx(&["validate", "--json"]).expect_status(1);
+    let told: Value = serde_json::from_str(&told.stdout).unwrap();
+    assert_eq!(told["error_count"], 1, "{told}");
 }

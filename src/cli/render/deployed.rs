@@ -12,7 +12,7 @@ use crate::render::dispatch::Workers;
 use crate::render::invocation::WorkerFunction;
 use crate::render::request::PageOptions;
 use crate::resource::{Address, EnvironmentSpec, FunctionSpec, Resource, ResourceKind, site};
-use crate::state::{RecordStatus, State};
+use crate::state::{RUNTIME_OUTPUT, RecordStatus, State};
 
 use super::options::{PageArgs, input_props, page_environment};
 
@@ -39,10 +39,15 @@ impl Deployed {
         let deployed = Self::of_any_worker(context, page).await?;
         match deployed.worker() {
             WorkerKind::Rmx => Ok(deployed),
-            WorkerKind::Remotion => Err(CommandError::error("Only rmx's own worker does this")
-                .detail(OF_REMOTION)
-                .hint("`rmx render` has Remotion's function render; ask it for all else with `npx remotion lambda`")),
+            WorkerKind::Remotion => Err(Self::only_rmxs()),
         }
+    }
+
+    /// What is said of what Remotion's function cannot be asked for.
+    pub(in crate::cli) fn only_rmxs() -> CommandError {
+        CommandError::error("Only rmx's own worker does this")
+            .detail(OF_REMOTION)
+            .hint("`rmx render` has Remotion's function render; ask it for all else with `npx remotion lambda`")
     }
 
     /// As [`Deployed::load`], whosever the workers are.
@@ -84,8 +89,12 @@ impl Deployed {
             match &record.applied {
                 Resource::Function(spec) => {
                     let version = record.outputs.get("version");
-                    // A version that did not pass its checks leaves the one before it live.
-                    let usable = record.status == RecordStatus::Complete || record.is_released();
+                    // A version that did not pass its checks leaves the one before it live. On the way from another runtime,
+                    // that one is asked in another way, and may invoke what is half made.
+                    let runtime = record.outputs.get(RUNTIME_OUTPUT);
+                    let same_runtime = runtime.is_none_or(|runtime| *runtime == spec.runtime);
+                    let usable = record.status == RecordStatus::Complete
+                        || (record.is_released() && same_runtime);
                     let (Some(version), true) = (version, usable) else {
                         return Err(incomplete(address));
                     };

@@ -87,7 +87,7 @@ pub(super) async fn begin(
         WorkerKind::Rmx => start.payload(&version),
         WorkerKind::Remotion => start.payload_for_remotion(&version),
     };
-    ask(farm, function, &payload).await
+    asked.ask(function, &payload).await
 }
 
 /// Who is asked, and where.
@@ -227,28 +227,34 @@ impl Asked<'_> {
             }
         }
     }
-}
 
-/// Has the function begin.
-async fn ask(
-    farm: &Farm,
-    function: &WorkerFunction,
-    payload: &Value,
-) -> Result<RenderId, CommandError> {
-    let payload = payload.to_string().into_bytes();
-    let reply = farm
-        .cloud
-        .invoke(&function.name, &function.version, payload)
-        .await?;
-    let text = String::from_utf8_lossy(&reply.payload);
-    let answer: Value = serde_json::from_str(&text).unwrap_or_default();
-    let id = answer["renderId"].as_str().and_then(|id| id.parse().ok());
-    match (reply.function_error, id) {
-        (None, Some(id)) => Ok(id),
-        (None, None) => Err(CommandError::error("The function refused the render")
-            .detail(lines(answer["message"].as_str().unwrap_or(&text)))),
-        (Some(_), _) => Err(CommandError::error("The function failed")
-            .detail(lines(answer["errorMessage"].as_str().unwrap_or(&text)))
-            .hint("run `rmx apply` to deploy the workers of this rmx")),
+    /// Has the function begin.
+    async fn ask(
+        self,
+        function: &WorkerFunction,
+        payload: &Value,
+    ) -> Result<RenderId, CommandError> {
+        let payload = payload.to_string().into_bytes();
+        let cloud = &self.farm.cloud;
+        let reply = cloud
+            .invoke(&function.name, &function.version, payload)
+            .await?;
+        let text = String::from_utf8_lossy(&reply.payload);
+        let answer: Value = serde_json::from_str(&text).unwrap_or_default();
+        let id = answer["renderId"].as_str().and_then(|id| id.parse().ok());
+        let (summary, says) = match (reply.function_error, id) {
+            (None, Some(id)) => return Ok(id),
+            (None, None) => ("The function refused the render", "message"),
+            (Some(_), _) => ("The function failed", "errorMessage"),
+        };
+        let error =
+            CommandError::error(summary).detail(lines(answer[says].as_str().unwrap_or(&text)));
+        Err(match (self.worker, says) {
+            (WorkerKind::Rmx, "message") => error,
+            (WorkerKind::Rmx, _) => error.hint("run `rmx apply` to deploy the workers of this rmx"),
+            (WorkerKind::Remotion, _) => error.hint(
+                "`remotion_version` under [function] has to be that of the function that is deployed; `rmx apply` deploys the one in node_modules",
+            ),
+        })
     }
 }

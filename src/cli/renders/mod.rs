@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use crate::cloud::Cloud;
+use crate::config::WorkerKind;
 use crate::env::{now_ms, timestamp};
 use crate::names::{BucketName, RenderId};
 use crate::render::dispatch::Workers;
@@ -94,6 +95,10 @@ pub(crate) async fn cmd_renders(
     let Workers {
         bucket, timeout_s, ..
     } = deployed.workers(1)?;
+    let worker = deployed.worker();
+    if let (RendersVerb::Resume(_), WorkerKind::Remotion) = (&args.verb, worker) {
+        return Err(Deployed::only_rmxs());
+    }
     let farm = match &args.verb {
         RendersVerb::Resume(_) => farm::connect_lasting(context, &deployed.config).await?,
         _ => farm::connect(context, &deployed.config).await?,
@@ -102,9 +107,9 @@ pub(crate) async fn cmd_renders(
     let outcome = match &args.verb {
         RendersVerb::List => list(context, &farm, &bucket).await,
         RendersVerb::Show { id } => show(context, &farm, &bucket, id).await,
-        RendersVerb::Watch { id } => watch(context, &farm, &bucket, id).await,
+        RendersVerb::Watch { id } => watch(context, &farm, &bucket, worker, id).await,
         RendersVerb::Resume(args) => resume(context, &farm, &bucket, timeout_s, args).await,
-        RendersVerb::Cancel { id } => cancel(context, &farm, &bucket, id).await,
+        RendersVerb::Cancel { id } => cancel(context, &farm, &bucket, worker, id).await,
         RendersVerb::Delete { id, auto_approve } => {
             delete(context, &farm, &bucket, id, *auto_approve).await
         }
@@ -261,11 +266,14 @@ impl Found {
     }
 
     /// What can be done with it as it is.
-    fn next_step(&self) -> String {
+    fn next_step(&self, worker: WorkerKind) -> String {
         let id = &self.id;
         match self.status() {
             "running" => {
                 format!("`rmx renders watch {id}` follows it, `rmx renders cancel {id}` ends it")
+            }
+            "failed" | "dead" if worker == WorkerKind::Remotion => {
+                format!("`rmx renders delete {id}` deletes what is left of it")
             }
             "failed" | "dead" => format!(
                 "`rmx renders resume {id}` renders what is missing, `rmx renders delete {id}` deletes it"
@@ -397,6 +405,7 @@ async fn cancel(
     context: &Context,
     farm: &Farm,
     bucket: &BucketName,
+    worker: WorkerKind,
     id: &RenderId,
 ) -> Result<(), CommandError> {
     let found = Found::required(farm, bucket, id).await?;
@@ -408,7 +417,7 @@ async fn cancel(
         return Err(
             CommandError::error(format!("The render {id} does not go on"))
                 .detail(format!("It is {}.", found.status()))
-                .hint(found.next_step()),
+                .hint(found.next_step(worker)),
         );
     }
     if !cancellable {

@@ -8,6 +8,7 @@ use crate::cli::error::CommandError;
 use crate::cli::farm::Farm;
 use crate::cli::render::options::page_environment;
 use crate::cloud::{CloudError, PutOptions};
+use crate::config::WorkerKind;
 use crate::env::now_ms;
 use crate::names::{BucketName, RenderId};
 use crate::render::launch_key;
@@ -50,7 +51,7 @@ pub(super) async fn resume(
             return Err(
                 CommandError::error(format!("The render {id} cannot be taken up"))
                     .detail(format!("It is {status}."))
-                    .hint(found.next_step()),
+                    .hint(found.next_step(WorkerKind::Rmx)),
             );
         }
     }

@@ -8,6 +8,7 @@ use super::Found;
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, CommandErrorKind};
 use crate::cli::farm::Farm;
+use crate::config::WorkerKind;
 use crate::names::{BucketName, RenderId};
 
 /// From one look at the progress document to the next.
@@ -21,6 +22,7 @@ pub(super) async fn watch(
     context: &Context,
     farm: &Farm,
     bucket: &BucketName,
+    worker: WorkerKind,
     id: &RenderId,
 ) -> Result<(), CommandError> {
     let ui = &context.ui;
@@ -52,10 +54,13 @@ pub(super) async fn watch(
                 let error = CommandError::error(format!("The render {id} is {status}"));
                 return Err(match found.fatal_message() {
                     Some(message) => error.detail(message),
-                    None => error.detail("Its orchestrator has not been heard of since its deadline."),
+                    None => {
+                        error.detail("Its orchestrator has not been heard of since its deadline.")
+                    }
                 }
                 .hint(format!(
-                    "`rmx logs --render {id}` shows what it wrote, `rmx renders resume {id}` renders what is missing"
+                    "`rmx logs --render {id}` shows what it wrote, {}",
+                    found.next_step(worker)
                 )));
             }
         }

@@ -17,7 +17,6 @@ use crate::cli::error::{CommandError, CommandErrorKind, ExitStatus};
 use crate::cli::farm::{self, Farm};
 use crate::cli::foreign::lines;
 use crate::cli::renders::objects;
-use crate::cli::ui::Ui;
 use crate::env::now_ms;
 use crate::names::{ArtifactName, BucketName, RenderId};
 use crate::render::output::OutputFile;
@@ -30,11 +29,16 @@ use crate::wire::status::is_dead;
 /// From one look at the progress document to the next.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// How long a render that cannot be looked at is followed all the same.
+const UNSEEN_MAX: Duration = Duration::from_secs(30);
+
 /// A render, and where it is.
 struct Driven<'a> {
     farm: &'a Farm,
     bucket: &'a BucketName,
     id: &'a RenderId,
+    /// How long it is followed all the same where it cannot be looked at.
+    unseen_max: Duration,
 }
 
 /// What has come of it here.
@@ -76,25 +80,14 @@ pub(super) async fn render(
             farm: &farm,
             bucket: &bucket,
             id: &id,
+            unseen_max: UNSEEN_MAX,
         };
-        let followed = driven
-            .follow(&cancel, &context.ui, |event| view.show(&event))
+        let folder = args.artifacts.folder(context, &args.composition);
+        let brought = driven
+            .bring(&name, output, &folder, &cancel, |event| view.show(&event))
             .await;
         view.end()?;
-        let done = followed?;
-        let size_bytes = driven
-            .fetch(&progress::output_key(&id, &name), &output)
-            .await?;
-        let path = output.commit()?;
-        let folder = args.artifacts.folder(context, &args.composition);
-        let artifacts = driven.artifacts(&done, &folder).await?;
-        objects::remove(&farm, &bucket, &id).await?;
-        let brought = Brought {
-            done,
-            path,
-            size_bytes,
-            artifacts,
-        };
+        let brought = brought?;
         Ok::<_, CommandError>((id, brought))
     }
     .await;
@@ -105,62 +98,127 @@ pub(super) async fn render(
 }
 
 impl Driven<'_> {
+    /// Follows the render to its end, and brings here its video, which is called `name` there, and what the page emitted.
+    async fn bring(
+        &self,
+        name: &str,
+        output: OutputFile,
+        folder: &Path,
+        cancel: &CancellationToken,
+        mut on_event: impl FnMut(RenderEvent<'_>),
+    ) -> Result<Brought, CommandError> {
+        let Self {
+            farm, bucket, id, ..
+        } = *self;
+        let done = self.follow(cancel, &mut on_event).await?;
+        let key = progress::output_key(id, name);
+        let size_bytes = self.fetch(&key, &output).await?;
+        let path = output.commit()?;
+        let artifacts = self.artifacts(&done, folder).await?;
+        // What was asked for is here: that the rest stays there does not make it less so.
+        if let Err(error) = objects::remove(farm, bucket, id).await {
+            on_event(RenderEvent::NotCleaned { error: &error });
+        }
+        Ok(Brought {
+            done,
+            path,
+            size_bytes,
+            artifacts,
+        })
+    }
+
     /// Follows the render until its video is in the bucket.
     async fn follow(
         &self,
         cancel: &CancellationToken,
-        ui: &Ui,
         mut on_event: impl FnMut(RenderEvent<'_>),
     ) -> Result<Progress, CommandError> {
-        let Self { farm, bucket, id } = self;
         let mut shown = render::Progress::default();
+        let mut seen = Instant::now();
         loop {
-            let content = farm.cloud.get_object(bucket, &progress::key(id)).await?;
-            let progress: Progress = serde_json::from_slice(&content).map_err(|error| {
-                CommandError::error(format!("The document of the render {id} cannot be read"))
-                    .cause(error)
-                    .hint("rmx knows the one of Remotion 4.0.527: see docs/WIRE.md")
-            })?;
-            // A chunk that is tried again begins anew; what is shown does not go back.
-            shown = farthest(shown, counts(&progress));
-            on_event(RenderEvent::Progress(shown));
-            if progress.post_render_data.is_some() {
-                return Ok(progress);
-            }
-            if progress.failed() {
-                return Err(failed(id, &progress));
-            }
-            if is_dead(&progress, now_ms()) {
-                return Err(dead(id));
+            match self.look().await {
+                Ok(progress) => {
+                    seen = Instant::now();
+                    // A chunk that is tried again begins anew; what is shown does not go back.
+                    shown = farthest(shown, counts(&progress));
+                    on_event(RenderEvent::Progress(shown));
+                    if progress.post_render_data.is_some() {
+                        return Ok(progress);
+                    }
+                    if progress.failed() {
+                        return Err(failed(self.id, &progress));
+                    }
+                    if is_dead(&progress, now_ms()) {
+                        return Err(dead(self.id));
+                    }
+                }
+                Err(error) if seen.elapsed() > self.unseen_max => return Err(self.unseen(error)),
+                // The render does not know of it.
+                Err(_) => {}
             }
             tokio::select! {
-                () = cancel.cancelled() => return Err(self.cancelled(ui).await),
+                () = cancel.cancelled() => return Err(self.cancelled().await),
                 () = sleep(PAUSE) => {}
             }
         }
     }
 
-    /// Has the function stop, as far as it can be told.
-    async fn cancelled(&self, ui: &Ui) -> CommandError {
-        let Self { farm, bucket, id } = self;
+    /// What the document of the render says.
+    async fn look(&self) -> Result<Progress, CommandError> {
+        let Self {
+            farm, bucket, id, ..
+        } = self;
+        let content = farm.cloud.get_object(bucket, &progress::key(id)).await?;
+        serde_json::from_slice(&content).map_err(|error| {
+            CommandError::error(format!("The document of the render {id} cannot be read"))
+                .cause(error)
+                .detail("rmx knows the one of Remotion 4.0.527: see docs/WIRE.md.")
+        })
+    }
+
+    /// Nobody knows by now how far it is. That it goes on is likely.
+    fn unseen(&self, error: CommandError) -> CommandError {
+        let Self { id, unseen_max, .. } = self;
+        error
+            .detail(format!(
+                "The render {id} goes on; it could not be looked at for {} seconds.",
+                unseen_max.as_secs()
+            ))
+            .hint(format!(
+                "`rmx renders watch {id}` follows it, `rmx renders cancel {id}` ends it"
+            ))
+    }
+
+    /// Has the function stop, as far as it can be told. On the embedded cloud it ends with this command: nothing is left of it then.
+    async fn cancelled(&self) -> CommandError {
+        let Self {
+            farm, bucket, id, ..
+        } = self;
+        let error = CommandError::new(CommandErrorKind::Interrupted, "Interrupted");
         let later =
             format!("`rmx renders delete {id}` deletes what is left of it, once it has ended");
-        let error = CommandError::new(CommandErrorKind::Interrupted, "Interrupted").hint(&later);
+        if let Some(local) = &farm.local {
+            local.end_functions().await;
+            let error = error.detail(format!("The render {id} was cancelled."));
+            return match objects::remove(farm, bucket, id).await {
+                Ok(()) => error,
+                Err(cause) => error.cause(cause).hint(later),
+            };
+        }
         match objects::ask_to_end(farm, bucket, id).await {
-            Ok(()) => {
-                // Said at once: the end of the embedded cloud may take longer than there is time for.
-                ui.say(format!("Render {id} is cancelled; {later}"));
-                error.detail(format!("The render {id} was cancelled."))
-            }
+            Ok(()) => error.detail(format!("The render {id} was cancelled.")),
             Err(cause) => error
                 .detail(format!("The render {id} goes on: it could not be told."))
                 .cause(cause),
         }
+        .hint(later)
     }
 
     /// Brings the object `key` here; returns its size.
     async fn fetch(&self, key: &str, output: &OutputFile) -> Result<u64, CommandError> {
-        let Self { farm, bucket, id } = *self;
+        let Self {
+            farm, bucket, id, ..
+        } = *self;
         let failed = |error: CommandError| {
             error.detail(format!("It is s3://{bucket}/{key} of the render {id}."))
         };
@@ -176,7 +234,11 @@ impl Driven<'_> {
         };
         let copied = copy_object(key, found.size_bytes, &open, output.part()).await;
         copied.map_err(|error| {
-            failed(CommandError::error("What was rendered cannot be fetched")).cause(error)
+            failed(CommandError::error("What was rendered cannot be fetched"))
+                .cause(error)
+                .hint(format!(
+                    "it stays there until `rmx renders delete {id}`: fetch it with a tool for S3 or render again"
+                ))
         })?;
         Ok(found.size_bytes)
     }
@@ -314,3 +376,6 @@ fn summary(
     }
     ui.print(shown)
 }
+
+#[cfg(test)]
+mod tests;
