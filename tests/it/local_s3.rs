@@ -121,6 +121,20 @@ async fn objects_are_read_by_everybody_where_the_policy_says_so() {
     }]}"#;
     set_policy(&s3, policy).await;
     assert_eq!(read(&stranger, "sites/a/index.html").await, b"<h1>A</h1>");
+    // Where everybody may read an object in any case, an ACL can say so too.
+    let ownership = s3.delete_bucket_ownership_controls().bucket("test");
+    ownership.send().await.unwrap();
+    let public = async |key: &str| {
+        let acl = aws_sdk_s3::types::ObjectCannedAcl::PublicRead;
+        s3.put_object()
+            .bucket("test")
+            .key(key)
+            .acl(acl)
+            .send()
+            .await
+    };
+    public("sites/a/more.js").await.unwrap();
+    assert_eq!(code(public("renders/c").await), "NotImplemented");
     denied("renders/b").await;
     assert_eq!(
         code(stranger.list_objects_v2().bucket("test").send().await),

@@ -5,6 +5,7 @@ use s3s::{S3Error, S3Result, s3_error};
 
 use super::S3Data;
 use super::data::{BUCKETS, BucketData, internal};
+use super::public::may_be_read;
 use super::record::{BucketRecord, Buckets, PublicAccessBlock, timestamp};
 use crate::env::now_ms;
 use crate::local::iam;
@@ -316,14 +317,18 @@ impl S3Data {
     }
 
     /// Buckets with ACLs disabled take only `private` and `bucket-owner-full-control` (S3 user guide,
-    /// "Controlling ownership of objects").
+    /// "Controlling ownership of objects"). None is kept: what else is taken is `public-read` of an object that everybody may read in any
+    /// case. `key` is the object's; the ACL is the bucket's own without it.
     pub(super) fn put_acl(
         &self,
         bucket: &str,
+        key: Option<&str>,
         owner: Option<&str>,
         acl: Option<&str>,
     ) -> S3Result<()> {
+        let name = bucket;
         let bucket = self.bucket(bucket, owner)?;
+        let is_public = |key| may_be_read(&bucket.record, &format!("arn:aws:s3:::{name}/{key}"));
         let enforced =
             bucket.record.ownership.as_deref() == Some(ObjectOwnership::BUCKET_OWNER_ENFORCED);
         match acl {
@@ -332,9 +337,10 @@ impl S3Data {
                 AccessControlListNotSupported,
                 "The bucket does not allow ACLs"
             )),
+            Some("public-read") if key.is_some_and(is_public) => Ok(()),
             _ => Err(s3_error!(
                 NotImplemented,
-                "the embedded cloud keeps no ACLs but `private` and `bucket-owner-full-control`"
+                "the embedded cloud keeps no ACLs but `private` and `bucket-owner-full-control`; a bucket's policy can let everybody read"
             )),
         }
     }

@@ -33,7 +33,7 @@ impl S3Data {
         check_key(&input.key)?;
         let bucket = self.bucket(&input.bucket, input.expected_bucket_owner.as_deref())?;
         if let Some(acl) = &input.acl {
-            self.put_acl(&input.bucket, None, Some(acl.as_str()))?;
+            self.put_acl(&input.bucket, Some(&input.key), None, Some(acl.as_str()))?;
         }
         let claims = Claims {
             md5: input.content_md5,

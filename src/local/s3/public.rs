@@ -38,7 +38,7 @@ impl S3Access for PublicAccess {
 }
 
 /// Whether everybody may read the object with the ARN `object`.
-fn may_be_read(bucket: &BucketRecord, object: &str) -> bool {
+pub(super) fn may_be_read(bucket: &BucketRecord, object: &str) -> bool {
     let restricted = bucket
         .public_access_block
         .is_some_and(|block| block.restrict_public_buckets);

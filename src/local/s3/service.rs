@@ -224,7 +224,8 @@ impl S3 for S3Data {
     ) -> S3Result<S3Response<PutBucketAclOutput>> {
         let input = request.input;
         let acl = input.acl.as_ref().map(BucketCannedACL::as_str);
-        self.put_acl(&input.bucket, input.expected_bucket_owner.as_deref(), acl)?;
+        let owner = input.expected_bucket_owner.as_deref();
+        self.put_acl(&input.bucket, None, owner, acl)?;
         answer(PutBucketAclOutput::default())
     }
 
@@ -234,7 +235,8 @@ impl S3 for S3Data {
     ) -> S3Result<S3Response<PutObjectAclOutput>> {
         let input = request.input;
         let acl = input.acl.as_ref().map(ObjectCannedACL::as_str);
-        self.put_acl(&input.bucket, input.expected_bucket_owner.as_deref(), acl)?;
+        let owner = input.expected_bucket_owner.as_deref();
+        self.put_acl(&input.bucket, Some(&input.key), owner, acl)?;
         answer(PutObjectAclOutput::default())
     }
 
