@@ -76,12 +76,28 @@ impl EncodeOptions {
         }
     }
 
-    /// Matroska holds tags of any name, MP4 those of a list, and what has no place for tags none.
+    /// The same without tags that the file does not hold: ffmpeg leaves them out, and Remotion's clients hear nothing of it.
+    #[must_use]
+    pub fn without_unknown_tags(mut self) -> Self {
+        if let Some(known) = self.known_tags() {
+            let metadata = &mut self.metadata;
+            metadata.retain(|name, _| known.contains(&name.to_lowercase().as_str()));
+        }
+        self
+    }
+
+    /// Matroska holds tags of any name (`None`), MP4 those of a list, and what has no place for tags none.
+    fn known_tags(&self) -> Option<Vec<&'static str>> {
+        match self.container {
+            Container::Mkv | Container::Webm => None,
+            Container::Mp4 | Container::Mov => Some(tags::known().collect()),
+            _ => Some(Vec::new()),
+        }
+    }
+
     fn check_metadata(&self) -> Result<(), RequestError> {
-        let known: Vec<&str> = match self.container {
-            Container::Mkv | Container::Webm => return Ok(()),
-            Container::Mp4 | Container::Mov => tags::known().collect(),
-            _ => Vec::new(),
+        let Some(known) = self.known_tags() else {
+            return Ok(());
         };
         let mut names = self.metadata.keys();
         match names.find(|name| !known.contains(&name.to_lowercase().as_str())) {

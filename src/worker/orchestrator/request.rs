@@ -89,7 +89,8 @@ pub(super) fn render_request(
             gop_size: start.gop_size,
             gif_loops: start.number_of_gif_loops,
             metadata: start.metadata.clone().unwrap_or_default(),
-        },
+        }
+        .without_unknown_tags(),
         sound: SoundOptions {
             codec: audio_codec,
             sample_rate: start.sample_rate,
@@ -227,6 +228,11 @@ mod tests {
 
     /// Preset and rate factor of what a client asks for with `more`.
     fn encoder(codec: &str, more: &serde_json::Value) -> (Option<X264Preset>, Option<u8>) {
+        let encode = encode(codec, more);
+        (encode.x264_preset, encode.crf)
+    }
+
+    fn encode(codec: &str, more: &serde_json::Value) -> EncodeOptions {
         let mut payload = json!({
             "type": "start", "version": "4.0.527", "serveUrl": "site", "composition": "a", "codec": codec,
             "inputProps": {"type": "payload", "payload": "{}"}, "privacy": "no-acl",
@@ -238,8 +244,19 @@ mod tests {
         };
         let site = SiteLocation::Url("https://example.com".to_owned());
         let request = render_request(&start, site, "{}".to_owned()).unwrap();
-        let encode = &request.options().encode;
-        (encode.x264_preset, encode.crf)
+        request.options().encode.clone()
+    }
+
+    #[test]
+    fn tags_that_the_file_does_not_hold_are_left_out_for_clients() {
+        let asked = json!({ "metadata": { "Author": "me", "Title": "mine" } });
+        let tags = |codec: &str| {
+            let tags = encode(codec, &asked).metadata.into_keys();
+            tags.collect::<Vec<_>>()
+        };
+        assert_eq!(tags("h264"), ["Title"]);
+        assert_eq!(tags("vp8"), ["Author", "Title"]);
+        assert!(tags("mp3").is_empty());
     }
 
     #[test]
