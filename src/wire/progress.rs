@@ -39,6 +39,13 @@ fn whole<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u64, D::Er
         .unwrap_or(0))
 }
 
+/// What Remotion's own function writes as null where it does not apply, as for a still.
+fn or_default<'de, D: serde::Deserializer<'de>, T: Default + Deserialize<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
 /// The document. Times are milliseconds since 1970, durations milliseconds.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -189,8 +196,11 @@ pub enum ErrorKind {
 pub struct RenderMetadata {
     pub site_id: String,
     pub started_date: u64,
+    #[serde(default, deserialize_with = "or_default")]
     pub total_chunks: u32,
+    #[serde(default, deserialize_with = "or_default")]
     pub estimated_total_lambda_invokations: u32,
+    #[serde(default, deserialize_with = "or_default")]
     pub estimated_render_lambda_invokations: u32,
     pub composition_id: String,
     pub codec: Option<String>,
@@ -199,13 +209,17 @@ pub struct RenderMetadata {
     pub image_format: Option<String>,
     pub input_props: InputProps,
     pub lambda_version: String,
+    #[serde(default, deserialize_with = "or_default")]
     pub frames_per_lambda: u32,
+    #[serde(default, deserialize_with = "or_default")]
     pub memory_size_in_mb: u32,
     pub region: String,
     pub render_id: String,
     pub out_name: Option<OutName>,
+    #[serde(default, deserialize_with = "or_default")]
     pub output_file_is_conditional: bool,
     pub privacy: Privacy,
+    #[serde(default, deserialize_with = "or_default")]
     pub every_nth_frame: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frame_range: Option<(u32, u32)>,
@@ -214,6 +228,7 @@ pub struct RenderMetadata {
     pub number_of_gif_loops: Option<u32>,
     pub download_behavior: DownloadBehavior,
     pub audio_bitrate: Option<String>,
+    #[serde(default, deserialize_with = "or_default")]
     pub muted: bool,
     pub metadata: Option<BTreeMap<String, String>>,
     pub function_name: String,
@@ -336,6 +351,27 @@ impl Progress {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_does_not_apply_to_a_still_is_null() {
+        let written = serde_json::json!({
+            "siteId": "s", "startedDate": 1, "totalChunks": 1, "estimatedTotalLambdaInvokations": 1,
+            "estimatedRenderLambdaInvokations": 1, "compositionId": "Title", "codec": null, "type": "still",
+            "imageFormat": "png", "inputProps": { "type": "payload", "payload": "{}" }, "lambdaVersion": "4.0.527",
+            "framesPerLambda": null, "memorySizeInMb": 2048, "region": "us-east-1", "renderId": "r", "outName": "out.png",
+            "outputFileIsConditional": null, "privacy": "public", "everyNthFrame": null, "frameRange": [0, 0],
+            "audioCodec": null, "deleteAfter": null, "numberOfGifLoops": null,
+            "downloadBehavior": { "type": "play-in-browser" }, "audioBitrate": null, "muted": null,
+            "metadata": null, "functionName": "f", "rendererFunctionName": "f",
+            "dimensions": { "width": 2, "height": 2 }, "scale": 1,
+        });
+        let read: RenderMetadata = serde_json::from_value(written).unwrap();
+        assert_eq!(
+            (read.output_file_is_conditional, read.muted),
+            (false, false)
+        );
+        assert_eq!(read.kind, MediaKind::Still);
+    }
 
     #[test]
     fn parts_of_frames_are_left_out() {

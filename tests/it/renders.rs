@@ -97,6 +97,7 @@ fn farm() -> TestProject {
                 document["cancellationEnabled"] = json!(false);
             }),
             ("renders/broken/render.json".to_owned(), "{}".to_owned()),
+            ("renders/torn/progress.json".to_owned(), "{\"chu".to_owned()),
             ("renders/mine/render.json".to_owned(), begun()),
             ("renders/done/artifacts/a.txt".to_owned(), "a".to_owned()),
             ("films/done.mp4".to_owned(), "video".to_owned()),
@@ -129,8 +130,20 @@ failed    failed       55 %  2025-11-26T08:00:00Z  Intro
 going     running      55 %  2025-11-26T08:00:00Z  Intro
 mine      unfinished      -  2025-11-26T08:00:00Z  Intro
 stubborn  running      55 %  2025-11-26T08:00:00Z  Intro
+torn      unreadable      -  -                     -
 "
     );
+    let torn = renders(&project, &["show", "torn"], 0);
+    assert!(
+        torn.contains("renders/torn/progress.json cannot be read"),
+        "{torn}"
+    );
+    let watched = renders(&project, &["watch", "torn"], 1);
+    assert!(
+        watched.contains("The render torn is unreadable"),
+        "{watched}"
+    );
+    assert!(renders(&project, &["delete", "torn", "--auto-approve"], 0).contains("torn: deleted"));
     assert_eq!(
         renders(&project, &["show", "failed"], 0),
         "\
@@ -205,7 +218,7 @@ fn only_what_goes_on_is_cancelled_and_only_what_has_ended_is_deleted() {
         "{asked}"
     );
     assert!(asked.contains("--auto-approve"), "{asked}");
-    for id in ["broken", "done", "failed", "mine"] {
+    for id in ["broken", "done", "failed", "mine", "torn"] {
         renders(&project, &["delete", id, "--auto-approve"], 0);
     }
     behind_its_back(&project, async |cloud| {

@@ -27,7 +27,7 @@ use watch::watch;
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, ExitStatus};
 use crate::cli::farm::{self, Farm};
-use crate::cli::foreign::one_line;
+use crate::cli::foreign::{lines, one_line};
 use crate::cli::render::deployed::Deployed;
 
 /// At most a thousand times as many renders are listed.
@@ -125,6 +125,8 @@ struct Found {
     progress: Option<Progress>,
     /// Of one that `rmx render` drives, or drove.
     begun: Option<Begun>,
+    /// Why the document of one that a client began cannot be read.
+    unreadable: Option<String>,
 }
 
 impl Found {
@@ -136,18 +138,13 @@ impl Found {
     ) -> Result<Option<Self>, CommandError> {
         match cloud.get_object(bucket, &progress::key(&id)).await {
             Ok(content) => {
-                let progress = serde_json::from_slice(&content).map_err(|error| {
-                    CommandError::error(format!("The document of the render {id} cannot be read"))
-                        .cause(error)
-                        .hint(format!(
-                            "look at s3://{bucket}/{}, or delete it",
-                            progress::key(&id)
-                        ))
-                })?;
+                let read: Result<Progress, _> = serde_json::from_slice(&content);
+                let unreadable = read.as_ref().err().map(ToString::to_string);
                 Ok(Some(Self {
                     id,
-                    progress: Some(progress),
+                    progress: read.ok(),
                     begun: None,
+                    unreadable,
                 }))
             }
             Err(error) if error.is_not_found() => {
@@ -156,6 +153,7 @@ impl Found {
                     id,
                     progress: None,
                     begun: Some(begun),
+                    unreadable: None,
                 }))
             }
             Err(error) => Err(error.into()),
@@ -176,6 +174,9 @@ impl Found {
     }
 
     fn status(&self) -> &'static str {
+        if self.unreadable.is_some() {
+            return "unreadable";
+        }
         let Some(progress) = &self.progress else {
             return "unfinished";
         };
@@ -281,6 +282,9 @@ impl Found {
             "unfinished" => format!(
                 "if `rmx render` still drives it, press Ctrl-C there; `rmx renders delete {id}` deletes what is left of it"
             ),
+            "unreadable" => {
+                format!("`rmx renders delete {id}` deletes what is there of it")
+            }
             _ => format!(
                 "`rmx renders show {id}` tells of it, `rmx renders delete {id}` deletes it with its output"
             ),
@@ -370,6 +374,11 @@ async fn show(
     if let Some(begun_at) = found.begun_at() {
         ui.print(format_args!("begun        {begun_at}"))?;
     }
+    if let Some(error) = &found.unreadable {
+        let key = progress::key(id);
+        ui.print(format_args!("s3://{bucket}/{key} cannot be read: {error}"))?;
+        return ui.print(found.next_step(WorkerKind::Rmx));
+    }
     let Some(progress) = &found.progress else {
         return ui.print(format_args!(
             "the `rmx render` command that began it finishes it, with --resume {id}\n\
@@ -396,7 +405,7 @@ async fn show(
     }
     for error in &progress.errors {
         let kind = if error.is_fatal { "error" } else { "passing" };
-        ui.print(format_args!("{kind}: {}", one_line(&error.message)))?;
+        ui.print(format_args!("{kind}: {}", lines(&error.message)))?;
     }
     Ok(())
 }

@@ -52,7 +52,7 @@ pub(super) async fn watch(
             "unfinished" => return Err(found.of_a_client("followed")),
             status => {
                 let error = CommandError::error(format!("The render {id} is {status}"));
-                return Err(match found.fatal_message() {
+                return Err(match found.fatal_message().or(found.unreadable.clone()) {
                     Some(message) => error.detail(message),
                     None => {
                         error.detail("Its orchestrator has not been heard of since its deadline.")
