@@ -423,6 +423,13 @@ impl From<PlanError> for CommandError {
                 let hint = not_ours_hint(objects, lineage);
                 CommandError::error(summary).cause(error).hint(hint)
             }
+            PlanError::RecordedElsewhere { address, recorded } => {
+                let hint = format!(
+                    "`rmx state mv {recorded} {address}` records it where it is declared; where both are recorded, \
+                     `rmx state rm {recorded}` forgets the other"
+                );
+                CommandError::error("An object has two addresses").cause(error).hint(hint)
+            }
             PlanError::OtherCloud { recorded, .. } => {
                 let hint = format!(
                     "use the credentials and region of account {}, or another stage for another cloud",

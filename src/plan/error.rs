@@ -33,6 +33,14 @@ pub enum PlanError {
         /// What they should carry as their tag.
         lineage: Lineage,
     },
+    /// Two addresses would be one object, and what is done to one of them would be done to the other.
+    #[error("{address} is an object that the state records as {recorded}")]
+    RecordedElsewhere {
+        /// As what it is declared.
+        address: Address,
+        /// As what it is recorded.
+        recorded: Address,
+    },
     /// The state is of another account or region.
     #[error(
         "the state records what is in account {}, region {}; this is account {}, region {}",

@@ -85,6 +85,7 @@ fn all_changes(
         .chain(state.records.keys())
         .collect();
     require_recorded_ours(desired, observed, state)?;
+    require_one_address_each(desired, state)?;
     let mut writes = Vec::new();
     let mut deletes = Vec::new();
     let mut drift = Vec::new();
@@ -125,6 +126,23 @@ fn all_changes(
         changes: writes.into_iter().chain(deletes).collect(),
         drift,
     })
+}
+
+/// Requires that no object which is wanted is recorded under another address: it would be taken over under the one and deleted
+/// under the other.
+fn require_one_address_each(desired: &Desired, state: &State) -> Result<(), PlanError> {
+    for (address, wanted) in &desired.resources {
+        let mut records = state.records.iter();
+        let elsewhere = records
+            .find(|(other, record)| *other != address && same_object(&record.applied, wanted));
+        if let Some((recorded, _)) = elsewhere {
+            return Err(PlanError::RecordedElsewhere {
+                address: address.clone(),
+                recorded: recorded.clone(),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Requires that nothing which is recorded says that it is not ours: to forget it would leave it behind, with what it holds and

@@ -90,7 +90,8 @@ fn resource(address: &Address, Variant { name, other }: Variant) -> Resource {
             public_read: false,
         }),
         ResourceKind::Function => Resource::Function(FunctionSpec {
-            name: named.parse().unwrap(),
+            // No two replicas have one name.
+            name: format!("{named}_{}", address.name).parse().unwrap(),
             role: RoleReference::Arn("arn".to_owned()),
             runtime: "provided.al2023".to_owned(),
             handler: "bootstrap".to_owned(),

@@ -363,6 +363,27 @@ fn what_is_foreign_is_what_was_recorded_if_it_has_its_arn() {
 }
 
 #[test]
+fn one_object_under_two_addresses_is_refused() {
+    let farm = farm("");
+    let site: Address = "site.hello".parse().unwrap();
+    let mut moved = farm.clone();
+    moved.insert("site.other".parse().unwrap(), moved[&site].clone());
+    let without = |mut resources: BTreeMap<Address, Resource>| {
+        resources.remove(&site);
+        resources
+    };
+    // Recorded under another address, or under both.
+    for recorded_as in [without(moved.clone()), moved] {
+        let made = make(&wanted(&farm), &present(&farm), &recorded(&recorded_as));
+        let refused = PlanError::RecordedElsewhere {
+            address: site.clone(),
+            recorded: "site.other".parse().unwrap(),
+        };
+        assert_eq!(made, Err(refused));
+    }
+}
+
+#[test]
 fn another_cloud_is_refused() {
     let all = farm("");
     let mut now = present(&all);
