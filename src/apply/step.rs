@@ -3,7 +3,7 @@
 use crate::cloud::Wrote;
 use crate::plan::change::{Action, Change};
 use crate::resource::Resource;
-use crate::state::{ARN_OUTPUT, Claim, Record, RecordStatus, State};
+use crate::state::{ARN_OUTPUT, Claim, RUNTIME_OUTPUT, Record, RecordStatus, State};
 
 use super::event::ApplyEvent;
 use super::inputs::Inputs;
@@ -84,12 +84,18 @@ impl<S: AsyncFnMut(&mut State) -> Result<(), SaveError>> Step<'_, S> {
             gone.outputs.remove(ARN_OUTPUT);
         }
         let earlier = self.state.records.get(address);
-        let outputs = earlier.map_or_else(Outputs::new, |record| record.outputs.clone());
-        let begun = match &self.change.before {
-            Some(before) if action == Action::Update => after.on_the_way_from(before),
-            _ => after.clone(),
-        };
-        self.record(&begun, outputs, RecordStatus::Pending).await?;
+        let mut outputs = earlier.map_or_else(Outputs::new, |record| record.outputs.clone());
+        // Whatever is to be: until then it is this that renders.
+        if let Some(runtime) = self.change.outputs.get(RUNTIME_OUTPUT) {
+            outputs.insert(RUNTIME_OUTPUT.to_owned(), runtime.clone());
+        }
+        if let (Resource::Function(spec), Some(smoke)) = (after, self.inputs.smoke)
+            && smoke.always
+            && !spec.invokes_latest()
+        {
+            smoke::owe(&mut outputs);
+        }
+        self.record(after, outputs, RecordStatus::Pending).await?;
         let executor = self.executor();
         // On the heap: a call of the SDK is a large future, and these nest.
         let work = Box::pin(self.wrote.watch(executor.converge(action, after, claim)));

@@ -179,7 +179,7 @@ impl Change {
         self.live.as_ref().or(self.before.as_ref())
     }
 
-    /// The version of a function that did not pass its smoke render, so that the one that goes live next has to, unless that is
+    /// The version of a function that has not passed its smoke render, so that the one that goes live next has to, unless that is
     /// Remotion's own, which cannot.
     pub fn owes_smoke_after(&self) -> Option<&str> {
         let version = self.outputs.get(FAILED_SMOKE_OUTPUT)?;

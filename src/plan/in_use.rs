@@ -103,7 +103,7 @@ pub fn keep_remembered(recorded: &BTreeMap<String, String>, read: &mut BTreeMap<
     }
 }
 
-/// The output of a function that names the version which did not pass its smoke render. Whatever goes live next has to pass,
+/// The output of a function that names the version which has not passed its smoke render: it failed, or the run was cut off before it had. Whatever goes live next has to pass,
 /// asked for or not.
 pub const FAILED_SMOKE_OUTPUT: &str = "failed_smoke_version";
 

@@ -91,7 +91,7 @@ impl LeaseDocument {
         serde_json::to_vec_pretty(self).expect("texts and a number are JSON")
     }
 
-    fn has_expired(&self, now: OffsetDateTime) -> bool {
+    pub(super) fn has_expired(&self, now: OffsetDateTime) -> bool {
         OffsetDateTime::parse(&self.expires, &Rfc3339).is_ok_and(|expires| expires <= now)
     }
 

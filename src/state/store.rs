@@ -12,6 +12,7 @@ use super::lock::Holder;
 use super::locked::LockedStore;
 use super::s3::{Remote, S3Location};
 use super::{Lineage, State, file, lease};
+use crate::env;
 use crate::names::{ProjectName, StageName};
 
 use std::path::Path;
@@ -120,6 +121,19 @@ impl StateStore {
                 Err(error)
             }
         }
+    }
+
+    /// What whoever wants the lock now is told; `None` if nobody has it. Takes none.
+    ///
+    /// # Errors
+    /// It cannot be looked at.
+    pub async fn held(&self) -> Result<Option<StateError>, StateError> {
+        let Some(remote) = &self.remote else {
+            return self.folder.held();
+        };
+        let lease = lease::read(remote).await?.map(|(document, _)| document);
+        let lease = lease.filter(|document| !document.has_expired(env::now()));
+        Ok(lease.map(|document| document.locked(remote)))
     }
 
     /// Takes the lock, whatever is there.

@@ -89,11 +89,11 @@ fn versions_text(plan: &Plan) -> String {
     }
 }
 
-/// That a version did not pass its smoke render, and what follows from it.
+/// That a version has not passed its smoke render, and what follows from it.
 pub(super) fn smoke_owed(change: &Change) -> Option<String> {
     let (version, address) = (change.owes_smoke_after()?, &change.address);
     Some(format!(
-        "Version {version} of {address} did not pass its smoke render: the one that goes live next has to pass, asked for or not."
+        "Version {version} of {address} has not passed its smoke render: the one that goes live next has to pass, asked for or not."
     ))
 }
 
