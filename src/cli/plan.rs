@@ -2,22 +2,26 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::config::Config;
 use crate::plan::request::{PlanMode, PlanRequest};
-use crate::state::State;
+use crate::state::{Record, RecordStatus, State, StateStore};
 
 use super::context::{CONFIG_DEFAULT, Context, GlobalOptions};
 use super::error::{CommandError, ExitStatus};
-use super::farm;
+use super::farm::{self, Farm};
 use super::planned::{self, GateOptions, Planned, RequestOptions};
 use super::preflight::{PreflightOptions, require_possible};
 use super::recorded::state_store;
 use super::saved_plan;
 use super::view;
 
+/// How often a plan is made anew because the state moved in the meantime.
+const TRIES_MAX: u32 = 5;
+
 /// Show what `apply` would change
 ///
 /// Compares the configuration with what the cloud has now and with what rmx recorded. Changes nothing and takes no
-/// lock.
+/// lock. While somebody else changes the farm it ends with 11 and says who.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct PlanArgs {
     /// How the plan is written; `--json` means `--format json`
@@ -59,8 +63,7 @@ pub(crate) async fn cmd_plan(
     let config = planned::configuration(context, &request, true).await?;
     let farm = farm::connect(context, &config).await?;
     let store = state_store(&config, &farm).await?;
-    let state = store.load().await?.unwrap_or_else(State::fresh);
-    let mut planned = planned::make(context, &config, &farm, &state, request, None).await?;
+    let mut planned = at_rest(context, &config, &farm, &store, &request).await?;
     let preflight = args.preflight.check(context, &config, &farm, &mut planned);
     preflight.await;
     farm.shutdown().await;
@@ -77,6 +80,45 @@ pub(crate) async fn cmd_plan(
         false if args.detailed_exitcode => ExitStatus::Changes,
         _ => ExitStatus::Success,
     })
+}
+
+/// The plan on a state that stayed the same while the cloud was read, and of which nobody is changing anything: what somebody's apply has
+/// half done did not happen outside of rmx.
+async fn at_rest(
+    context: &Context,
+    config: &Config,
+    farm: &Farm,
+    store: &StateStore,
+    request: &PlanRequest,
+) -> Result<Planned, CommandError> {
+    let mut state = store.load().await?;
+    let mut tries = 1;
+    loop {
+        let known = state.clone().unwrap_or_else(State::fresh);
+        let made = planned::make(context, config, farm, &known, request.clone(), None).await;
+        let says_nothing =
+            |planned: &Planned| planned.plan.is_empty() && planned.plan.drift.is_empty();
+        if made.as_ref().is_ok_and(says_nothing) {
+            return made;
+        }
+        // An apply saves the state before each of its changes.
+        let now = store.load().await?;
+        let moved = now != state;
+        let is_open = |record: &Record| record.status == RecordStatus::Pending;
+        let open = now
+            .as_ref()
+            .is_some_and(|now| now.records.values().any(is_open));
+        if moved || open {
+            // Who may not look at the lock sees the plan all the same.
+            if let Ok(Some(held)) = store.held().await {
+                return Err(held.into());
+            }
+        }
+        if !moved || tries == TRIES_MAX {
+            return made;
+        }
+        (state, tries) = (now, tries + 1);
+    }
 }
 
 impl PlanArgs {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::calls::{Surroundings, arn, calls};
 use super::change::{Action, Change, Desired, Protection};
-use super::desired::{self, Ingredients, LOCK_SUFFIX};
+use super::desired::{self, Ingredients};
 use super::retention::Retention;
 use crate::bundle::SiteBundle;
 use crate::config::{Config, EnvironmentValue, ResourceNames, RoleConfig};
@@ -68,7 +68,7 @@ pub fn deployer_needs(
     least(any_code(needs))
 }
 
-/// What `plan` calls for this config: what a deployer reads, but for what only locking and uploading look at. `principal` is the
+/// What `plan` calls for this config: what a deployer reads, but for what only uploading looks at. `principal` is the
 /// ARN of the role that will apply (`rmx plan --preflight-as`).
 pub fn planner_needs(
     config: &Config,
@@ -81,10 +81,7 @@ pub fn planner_needs(
         prefixes.iter().any(|prefix| verb.starts_with(prefix))
     };
     let unread = |(action, resource): &Need| match *action {
-        "s3:GetObject" => {
-            resource.ends_with(LOCK_SUFFIX)
-                || resource.ends_with(&format!("{}*", site::CODE_PREFIX))
-        }
+        "s3:GetObject" => resource.ends_with(&format!("{}*", site::CODE_PREFIX)),
         // Asked only of whoever calls in an assumed role.
         "iam:GetRole" => Some(resource.as_str()) == principal,
         _ => false,

@@ -203,6 +203,13 @@ async fn the_planners_policy_is_what_planning_calls() {
         drop(aws.rmx(&["apply", "--auto-approve"]).expect_status(0));
     }
     put_render(&aws).await;
+    // A change that did not come to its end may be somebody's who is at it: the lock is looked at.
+    aws.project
+        .write("function/bootstrap", "#!/bin/sh\nexit 1\n");
+    drop(
+        aws.rmx(&["apply", "--auto-approve", "--smoke"])
+            .expect_status(15),
+    );
     aws.test_cloud.grant_more(ROLE).await;
 
     let policy = policy(&aws, &["planner", "--principal", &deploy]);

@@ -85,7 +85,7 @@ fn what_follows_a_version_that_did_not_pass_has_to_pass_also_where_nobody_asks()
     refused(&project, APPLY, &words);
     declare(&project, "fails", false);
     let planned = project.rmx(&["plan"]).expect_status(0);
-    let owed = "Version 2 of function.worker did not pass its smoke render: the one that goes live next has to pass";
+    let owed = "Version 2 of function.worker has not passed its smoke render: the one that goes live next has to pass";
     assert!(planned.stdout.contains(owed), "{planned}");
     let planned = project.rmx(&["plan", "--json"]).expect_status(0);
     let document: Value = serde_json::from_str(&planned.stdout).unwrap();
@@ -184,8 +184,46 @@ fn a_smoke_render_that_is_interrupted_is_no_failure() {
     assert_eq!(status.code(), Some(14), "{}", said());
     assert_eq!(live(&project), 1);
 
-    declare(&project, "right", true);
+    // It is no proof either: who goes on without being asked for one has to give it.
+    declare(&project, "crashes", false);
+    let owed = "Version 2 of function.worker has not passed its smoke render";
+    let plan = project.rmx(&["plan"]).expect_status(0).to_string();
+    assert!(plan.contains(owed), "{plan}");
+    refused(&project, APPLY, &["did not pass its smoke render"]);
+    assert_eq!(live(&project), 1);
+    declare(&project, "right", false);
     passes(&project, APPLY);
+    let plan = project.rmx(&["plan"]).expect_status(0).to_string();
+    assert!(!plan.contains("smoke"), "{plan}");
+}
+
+#[test]
+fn a_plan_beside_an_apply_says_who_is_at_it() {
+    let project = farm("right", true);
+    passes(&project, APPLY);
+    declare(&project, "hangs", true);
+    let log = project.path().join("log");
+    let mut apply = project.spawn(APPLY, Stdio::from(std::fs::File::create(&log).unwrap()));
+    let said = || std::fs::read_to_string(&log).unwrap();
+    eventually(|| {
+        let waits = said().contains("Waiting for version 2 to pass its smoke render");
+        let ended = apply.try_wait().unwrap().is_some();
+        (waits || ended).then_some(())
+    });
+    for plan in [
+        &["plan", "--detailed-exitcode"][..],
+        &["plan", "--refresh-only", "--detailed-exitcode"],
+    ] {
+        let told = project.rmx(plan).expect_status(11).to_string();
+        assert!(told.contains("`rmx apply` of "), "{told}");
+    }
+    let id = Pid::from_raw(i32::try_from(apply.id()).unwrap()).unwrap();
+    kill_process(id, Signal::TERM).unwrap();
+    let status = eventually(|| apply.try_wait().unwrap());
+    assert_eq!(status.code(), Some(14), "{}", said());
+    // Nobody is at it any more.
+    let plan = project.rmx(&["plan", "--detailed-exitcode"]);
+    assert!(plan.expect_status(2).stdout.contains("function.worker"));
 }
 
 #[test]
