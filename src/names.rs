@@ -187,21 +187,21 @@ name! {
 
 impl FunctionName {
     /// What the names of Remotion's functions begin with. It invokes itself by its name, which its role's policy allows for these.
-    pub const OF_REMOTION: &str = "remotion-render-";
+    pub const REMOTION_PREFIX: &str = "remotion-render-";
 
     /// Whether Remotion's function may have the name.
     pub fn is_of_remotion(&self) -> bool {
-        self.as_str().starts_with(Self::OF_REMOTION)
+        self.as_str().starts_with(Self::REMOTION_PREFIX)
     }
 }
 
 impl BucketName {
     /// What the names of Remotion's buckets begin with.
-    pub const OF_REMOTION: &str = "remotionlambda-";
+    pub const REMOTION_PREFIX: &str = "remotionlambda-";
 
     /// Whether Remotion's function may use a bucket of that name.
     pub fn is_of_remotion(&self) -> bool {
-        self.as_str().starts_with(Self::OF_REMOTION)
+        self.as_str().starts_with(Self::REMOTION_PREFIX)
     }
 }
 

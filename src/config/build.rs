@@ -263,6 +263,7 @@ fn role(table: &Table) -> RoleConfig {
             arn: arn.to_owned(),
         },
         None => RoleConfig::Managed {
+            name: table.parsed("name"),
             permissions_boundary: table.text("permissions_boundary").map(str::to_owned),
             path: table.text("path").unwrap_or("/").to_owned(),
             protect: protect(table),

@@ -10,7 +10,7 @@ use super::rule::{Default, FOLDER, Key, Kind, TableRule, TextRule, arn};
 use super::state::STATE;
 use super::vpc::VPC;
 use crate::media::{Codec, ImageFormat, PixelFormat, X264Preset};
-use crate::names::{AccountId, BucketName, FunctionName, ProjectName, Region, SiteName};
+use crate::names::{AccountId, BucketName, FunctionName, ProjectName, Region, RoleName, SiteName};
 
 /// The whole file.
 pub(super) static ROOT: TableRule = TableRule {
@@ -301,6 +301,19 @@ static ROLE: TableRule = TableRule {
             doc: "A role of your own. rmx uses it and never changes it.",
         },
         Key {
+            name: "name",
+            kind: Kind::Text(&TextRule {
+                what: "a role's name",
+                rule: RoleName::RULE,
+                valid: |text| text.parse::<RoleName>().is_ok(),
+            }),
+            default: Default::Words(
+                "derived from project, stage and region; `remotion-lambda-role` for Remotion's function",
+                "\"my-renderer\"",
+            ),
+            doc: "The name of the role rmx makes. Another name is another role: the function has none while a plan replaces it.",
+        },
+        Key {
             name: "permissions_boundary",
             kind: Kind::Text(&TextRule {
                 what: "the ARN of a policy",
@@ -338,6 +351,7 @@ static ROLE: TableRule = TableRule {
         },
     ]],
     exclusive: &[
+        ("arn", "name"),
         ("arn", "permissions_boundary"),
         ("arn", "path"),
         ("arn", "protect"),

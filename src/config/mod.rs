@@ -187,6 +187,8 @@ pub struct VpcConfig {
 pub enum RoleConfig {
     /// rmx owns the role.
     Managed {
+        /// Given name; derived where absent.
+        name: Option<RoleName>,
         /// `permissions_boundary`, a policy ARN.
         permissions_boundary: Option<String>,
         /// `path`, begins and ends with `/`.

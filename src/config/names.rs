@@ -6,7 +6,7 @@
 use crate::digest::Digest;
 use crate::names::{AccountId, BucketName, FunctionName, LogGroupName, Region, RoleName};
 
-use super::{Config, FunctionConfig, ResourceNames, WorkerKind};
+use super::{Config, FunctionConfig, ResourceNames, RoleConfig, WorkerKind};
 
 /// The longest configured name of a function: a replica's has `_` and two digits behind it.
 pub(super) const FUNCTION_LENGTH_MAX: usize = 61;
@@ -44,12 +44,18 @@ impl ResourceNames {
                     .expect("at most 61 + 3 letters, digits, `-` and `_`")
             })
             .collect();
-        let role: RoleName = match remotions {
-            true => REMOTIONS_ROLE.to_owned(),
-            false => shortened(&base, &format!("-{region}"), ROLE_LENGTH_MAX),
-        }
-        .parse()
-        .expect("shortened to its length, of letters, digits and `-`");
+        let named = match &config.role {
+            RoleConfig::Managed { name, .. } => name.clone(),
+            RoleConfig::Existing { .. } => None,
+        };
+        let role = named.unwrap_or_else(|| {
+            match remotions {
+                true => REMOTIONS_ROLE.to_owned(),
+                false => shortened(&base, &format!("-{region}"), ROLE_LENGTH_MAX),
+            }
+            .parse::<RoleName>()
+            .expect("shortened to its length, of letters, digits and `-`")
+        });
         let bucket = config.bucket.name.clone().unwrap_or_else(|| {
             let whole = format!("{base}-{account}-{region}");
             match remotions {
@@ -83,7 +89,7 @@ fn remotions_function(function: &FunctionConfig) -> String {
     } = function;
     format!(
         "{}{version}-mem{memory_mb}mb-disk{disk_mb}mb-{timeout_s}sec",
-        FunctionName::OF_REMOTION
+        FunctionName::REMOTION_PREFIX
     )
 }
 
@@ -91,7 +97,7 @@ fn remotions_function(function: &FunctionConfig) -> String {
 fn remotions_bucket(whole: &str, region: &Region) -> String {
     let region: String = region.as_str().chars().filter(|c| *c != '-').collect();
     let hash = &Digest::of(whole).to_string()[..10];
-    format!("{}{region}-{hash}", BucketName::OF_REMOTION)
+    format!("{}{region}-{hash}", BucketName::REMOTION_PREFIX)
 }
 
 /// `base` and `tail`; where that is too long, the beginning of `base`, a hash of all of it, and `tail`.

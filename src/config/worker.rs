@@ -71,13 +71,13 @@ pub(super) fn check(root: &Table, problems: &mut Vec<Problem>) {
     );
     of_function(
         "name",
-        !begins(function, "name", FunctionName::OF_REMOTION),
+        !begins(function, "name", FunctionName::REMOTION_PREFIX),
         "its role may invoke only what begins with remotion-render-",
         "begin it with remotion-render-, or leave `name` out",
     );
     refuse(
         bucket.entry("name"),
-        !begins(bucket, "name", BucketName::OF_REMOTION),
+        !begins(bucket, "name", BucketName::REMOTION_PREFIX),
         "its role may use only what begins with remotionlambda-",
         "begin it with remotionlambda-, or leave `name` out",
     );

@@ -22,8 +22,8 @@ use super::{ImportArgs, desired, take_over};
 use crate::apply::Import;
 
 /// How the names of its functions and buckets begin, and what its role is called.
-const FUNCTIONS: &str = FunctionName::OF_REMOTION;
-const BUCKETS: &str = BucketName::OF_REMOTION;
+const FUNCTIONS: &str = FunctionName::REMOTION_PREFIX;
+const BUCKETS: &str = BucketName::REMOTION_PREFIX;
 const ROLE: &str = "remotion-lambda-role";
 
 /// Where a function says which version of Remotion it is of.
@@ -105,7 +105,7 @@ pub(super) async fn import(
 /// The one deployment there is, or that of the function `name`.
 async fn look(cloud: &Cloud, name: Option<&str>, config: &Config) -> Result<Found, CommandError> {
     let configured = config.function.name.as_ref();
-    let configured = configured.filter(|name| name.as_str().starts_with(FUNCTIONS));
+    let configured = configured.filter(|name| name.is_of_remotion());
     let function = match (name, configured) {
         (Some(name), _) => name.parse().map_err(|error: NameError| {
             CommandError::usage("That is no function's name")
@@ -126,7 +126,7 @@ async fn look(cloud: &Cloud, name: Option<&str>, config: &Config) -> Result<Foun
             .hint("look at the name, the account and the region")
     })?;
     let bucket = match &config.bucket.name {
-        Some(bucket) if bucket.as_str().starts_with(BUCKETS) => bucket.clone(),
+        Some(bucket) if bucket.is_of_remotion() => bucket.clone(),
         _ => one(
             "bucket",
             BUCKETS,
@@ -166,7 +166,7 @@ fn one<T: std::fmt::Display>(
             .detail(format!(
                 "No {what} here has a name that begins with `{prefix}`, as Remotion Lambda gives it."
             ))
-            .hint("look at the account and the region")),
+            .hint("look at the account and the region; its bucket is there once a site is (`npx remotion lambda sites create`)")),
         (Some(last), _) => {
             found.push(last);
             let names: Vec<String> = found.iter().map(ToString::to_string).collect();
