@@ -33,6 +33,10 @@ impl Executor<'_> {
         let name = &after.name;
         // A bucket whose creation was interrupted may lack its tag.
         cloud.tag_bucket(name, &self.tags()).await?;
+        // A block of public access refuses every change of a policy that another statement makes public.
+        if now.public_read && !after.public_read {
+            cloud.set_public_read(name, false).await?;
+        }
         if now.block_public_access != after.block_public_access {
             cloud
                 .set_block_public_access(name, after.block_public_access)
@@ -41,8 +45,8 @@ impl Executor<'_> {
         if now.owner_enforced != after.owner_enforced {
             cloud.set_owner_enforced(name, after.owner_enforced).await?;
         }
-        if now.public_read != after.public_read {
-            cloud.set_public_read(name, after.public_read).await?;
+        if !now.public_read && after.public_read {
+            cloud.set_public_read(name, true).await?;
         }
         if lifecycle(now) != lifecycle(after) {
             cloud.set_lifecycle(name, lifecycle(after)).await?;

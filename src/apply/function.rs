@@ -67,19 +67,29 @@ impl Executor<'_> {
             return self.create_function(spec).await;
         }
         // Before anything else: another runtime has no such version.
-        if found.runtime_version_arn.is_some() && spec.runtime_version_arn.is_none() {
-            cloud.keep_runtime_version(name, None).await?;
-            now = self.settled(name, "update").await?;
+        if found.runtime_version_arn.is_some()
+            && (spec.runtime_version_arn.is_none() || found.runtime != spec.runtime)
+        {
+            now = self.keep_runtime(name, None, now).await?;
         }
         let settings = self.settings(spec)?;
-        // Lambda unzips so much of code and layers together and no more: what may become less goes first.
-        if settings.layers.len() > now.settings.layers.len() {
-            now = self.with_code(spec, &settings, now).await?;
-            now = self.with_configuration(name, &settings, now).await?;
-        } else {
-            now = self.with_configuration(name, &settings, now).await?;
+        let has = |layer: &String| now.settings.layers.contains(layer);
+        if !same_code(&now.settings, &settings) && !settings.layers.iter().all(has) {
+            // Lambda unzips 250 MB of code and layers together: layers go before other code comes, and come after it.
+            let fewer = FunctionSettings {
+                layers: settings
+                    .layers
+                    .iter()
+                    .filter(|layer| has(layer))
+                    .cloned()
+                    .collect(),
+                ..settings.clone()
+            };
+            now = self.with_configuration(name, &fewer, now).await?;
             now = self.with_code(spec, &settings, now).await?;
         }
+        now = self.with_configuration(name, &settings, now).await?;
+        now = self.with_code(spec, &settings, now).await?;
         self.publish(spec, now, alias).await
     }
 
@@ -103,9 +113,7 @@ impl Executor<'_> {
         settings: &FunctionSettings,
         now: FunctionDescription,
     ) -> Result<FunctionDescription, ChangeError> {
-        let code =
-            |settings: &FunctionSettings| (settings.code_sha256, settings.architecture.clone());
-        match code(&now.settings) == code(settings) {
+        match same_code(&now.settings, settings) {
             true => Ok(now),
             false => self.change_code(spec, settings, &now).await,
         }
@@ -195,6 +203,9 @@ impl Executor<'_> {
         cloud.turn_off_retries(name, LIVE_ALIAS).await?;
         if spec.invokes_latest() {
             cloud.turn_off_retries(name, LATEST).await?;
+        } else if name.is_of_remotion() {
+            // It may have been Remotion's. Who invokes rmx's by its name has a lost orchestrator repeated.
+            cloud.reset_retries(name, LATEST).await?;
         }
         self.delete_old_versions(name).await
     }
@@ -205,13 +216,27 @@ impl Executor<'_> {
         spec: &FunctionSpec,
         now: FunctionDescription,
     ) -> Result<FunctionDescription, ChangeError> {
-        let (cloud, name) = (self.inputs.cloud, &spec.name);
-        let wanted = spec.runtime_version_arn.as_deref();
-        if wanted.is_none() || cloud.runtime_version_arn(name).await?.as_deref() == wanted {
+        let Some(wanted) = &spec.runtime_version_arn else {
             return Ok(now);
+        };
+        let kept = self.inputs.cloud.runtime_version_arn(&spec.name).await?;
+        match kept.as_ref() == Some(wanted) {
+            true => Ok(now),
+            false => self.keep_runtime(&spec.name, Some(wanted), now).await,
         }
-        cloud.keep_runtime_version(name, wanted).await?;
-        self.settled(name, "update").await
+    }
+
+    /// The function, which is as `now`, keeping that version of its runtime, or none.
+    async fn keep_runtime(
+        &self,
+        name: &FunctionName,
+        version_arn: Option<&str>,
+        now: FunctionDescription,
+    ) -> Result<FunctionDescription, ChangeError> {
+        let cloud = self.inputs.cloud;
+        cloud.keep_runtime_version(name, version_arn).await?;
+        let same = now.settings;
+        self.settled_as(name, Ok(same.clone()), same).await
     }
 
     async fn publish_version(
@@ -436,6 +461,11 @@ fn same_configuration(now: &FunctionSettings, after: &FunctionSettings) -> bool 
         ..settings.clone()
     };
     configuration(now) == configuration(after)
+}
+
+/// What `UpdateFunctionCode` sets.
+fn same_code(now: &FunctionSettings, after: &FunctionSettings) -> bool {
+    now.code_sha256 == after.code_sha256 && now.architecture == after.architecture
 }
 
 fn role_not_ready(settings: &FunctionSettings, patience: Patience) -> ChangeError {

@@ -90,7 +90,8 @@ fn changed(mut policy: Value, mut ours: Value, on: bool) -> Option<Value> {
     if on {
         // Two statements of a policy never have the same name.
         if statements.iter().any(|one| one["Sid"] == SID) {
-            ours.as_object_mut()?.remove("Sid");
+            let ours = ours.as_object_mut().expect("a statement is an object");
+            ours.remove("Sid");
         }
         statements.push(ours);
     }

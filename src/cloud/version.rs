@@ -207,6 +207,27 @@ impl Cloud {
         }
     }
 
+    /// Has Lambda try failed asynchronous invocations of `qualifier` as often as it does where nobody says otherwise.
+    pub async fn reset_retries(
+        &self,
+        name: &FunctionName,
+        qualifier: &str,
+    ) -> Result<(), CloudError> {
+        let deleted = self
+            .clients
+            .lambda
+            .delete_function_event_invoke_config()
+            .function_name(name.as_str())
+            .qualifier(qualifier)
+            .send()
+            .await;
+        gone_is_fine(
+            deleted
+                .map(|_| ())
+                .map_err(|error| cloud_error("reset the retries of function", name, &error)),
+        )
+    }
+
     /// Makes Lambda not try failed asynchronous invocations of `qualifier` again: a render that failed half
     /// way must not start anew behind its owner's back.
     pub async fn turn_off_retries(

@@ -163,7 +163,7 @@ impl List<'_> {
                     "s3:GetLifecycleConfiguration",
                 ];
                 self.add(actions, &arn);
-                if spec.public_read {
+                if spec.name.is_of_remotion() {
                     self.add(["s3:GetBucketPolicy"], &arn);
                 }
             }
@@ -175,7 +175,7 @@ impl List<'_> {
                     "lambda:GetFunctionEventInvokeConfig",
                 ];
                 self.add(actions, &arn);
-                if spec.runtime_version_arn.is_some() {
+                if spec.name.is_of_remotion() {
                     self.add(["lambda:GetRuntimeManagementConfig"], &arn);
                 }
             }
@@ -216,7 +216,7 @@ impl List<'_> {
                     self.add(["s3:PutLifecycleConfiguration"], &arn);
                 }
                 if spec.public_read {
-                    self.add(["s3:GetBucketPolicy", "s3:PutBucketPolicy"], &arn);
+                    self.add(["s3:PutBucketPolicy"], &arn);
                 }
             }
             Resource::Function(spec) => {
@@ -224,7 +224,7 @@ impl List<'_> {
                 self.add(["lambda:CreateFunction", "lambda:TagResource"], &arn);
                 self.configuration(spec);
                 self.code(spec);
-                self.publish(&arn);
+                self.publish(spec);
                 self.keep_runtime(None, spec);
             }
             Resource::Site(spec) => self.upload(spec, true, false),
@@ -301,9 +301,6 @@ impl List<'_> {
         if lifecycle(before) != lifecycle(after) {
             self.add(["s3:PutLifecycleConfiguration"], &arn);
         }
-        if before.public_read || after.public_read {
-            self.add(["s3:GetBucketPolicy"], &arn);
-        }
         match (before.public_read, after.public_read) {
             (false, true) => self.add(["s3:PutBucketPolicy"], &arn),
             // Without statements of others there is no policy then.
@@ -330,19 +327,18 @@ impl List<'_> {
             self.add(["lambda:UpdateFunctionCode"], &arn);
             self.code(after);
         }
-        self.publish(&arn);
+        self.publish(after);
         self.keep_runtime(Some(before), after);
     }
 
     /// Which version of the runtime is kept, or that none is any more.
     fn keep_runtime(&mut self, before: Option<&FunctionSpec>, after: &FunctionSpec) {
-        let arn = self.function_arn(after);
-        let kept = before.and_then(|before| before.runtime_version_arn.as_ref());
-        let other_runtime = before.is_some_and(|before| before.runtime != after.runtime);
-        if kept.is_some() || after.runtime_version_arn.is_some() || other_runtime {
-            self.add(["lambda:GetRuntimeManagementConfig"], &arn);
-        }
-        if kept != after.runtime_version_arn.as_ref() {
+        let kept = |spec: &FunctionSpec| {
+            let version_arn = spec.runtime_version_arn.clone()?;
+            Some((spec.runtime.clone(), version_arn))
+        };
+        if before.and_then(kept) != kept(after) {
+            let arn = self.function_arn(after);
             self.add(["lambda:PutRuntimeManagementConfig"], &arn);
         }
     }
@@ -395,14 +391,18 @@ impl List<'_> {
         }
     }
 
-    fn publish(&mut self, function: &str) {
+    fn publish(&mut self, spec: &FunctionSpec) {
+        let function = self.function_arn(spec);
         let actions = [
             "lambda:PublishVersion",
             "lambda:UpdateAlias",
             "lambda:CreateAlias",
             "lambda:PutFunctionEventInvokeConfig",
         ];
-        self.add(actions, function);
+        self.add(actions, &function);
+        if spec.name.is_of_remotion() && !spec.invokes_latest() {
+            self.add(["lambda:DeleteFunctionEventInvokeConfig"], &function);
+        }
         if self.surroundings.smoke {
             // Of a version, whose number is not known yet.
             self.add(["lambda:InvokeFunction"], &format!("{function}:*"));

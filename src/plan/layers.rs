@@ -1,5 +1,7 @@
 //! Preflight of a function's layers: whether they are there, and what is known of their sizes. Pure.
 
+use std::collections::BTreeMap;
+
 use super::limits::size;
 use super::preflight::{Check, Subject, Verdict};
 
@@ -31,11 +33,12 @@ pub fn layers(
     bytes_max: Option<u64>,
 ) -> Check {
     let subject = Subject::Layers;
-    let (mut missing, mut unknown, mut others, mut zipped) = (vec![], vec![], vec![], 0);
+    let (mut missing, mut others, mut zipped) = (vec![], vec![], 0);
+    let mut unknown: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (arn, told) in layers {
         match told {
             Told::Missing => missing.push(arn.as_str()),
-            Told::Unknown(reason) => unknown.push(format!("{arn} was not checked: {reason}")),
+            Told::Unknown(reason) => unknown.entry(reason).or_default().push(name(arn)),
             Told::There {
                 zipped_bytes,
                 architectures,
@@ -67,8 +70,12 @@ pub fn layers(
         );
         return Check::new(subject, Verdict::Refused, detail);
     }
-    let there = layers.len() - unknown.len();
-    let mut parts = unknown;
+    let there = layers.len() - unknown.values().map(Vec::len).sum::<usize>();
+    let told = |(reason, names): (&str, Vec<&str>)| match &names[..] {
+        [one] => format!("{one} was not checked: {reason}"),
+        all => format!("{} were not checked: {reason}", all.join(", ")),
+    };
+    let mut parts: Vec<String> = unknown.into_iter().map(told).collect();
     let verdict = match parts.is_empty() {
         true => Verdict::Warning,
         false => Verdict::NotChecked,
@@ -91,6 +98,11 @@ pub fn layers(
         ));
     }
     Check::new(subject, verdict, parts.join("; "))
+}
+
+/// A layer by its own name and version, without where it is.
+fn name(arn: &str) -> &str {
+    arn.rsplit_once(":layer:").map_or(arn, |(_, name)| name)
 }
 
 #[cfg(test)]
@@ -143,5 +155,12 @@ mod tests {
         ] {
             assert!(detail.contains(told), "{told} is missing in {detail}");
         }
+        let unknown = || Told::Unknown("denied".to_owned());
+        let (_, detail) = check(&[unknown(), unknown()]);
+        assert_eq!(detail, "a, b were not checked: denied");
+        assert_eq!(
+            name("arn:aws:lambda:us-east-1:1:layer:fonts:31"),
+            "fonts:31"
+        );
     }
 }

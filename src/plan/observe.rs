@@ -115,14 +115,7 @@ impl Observer<'_> {
         match spec {
             Resource::LogGroup(spec) => Box::pin(self.log_group(&spec.name)).await,
             Resource::Role(spec) => Box::pin(self.role(&spec.name)).await,
-            Resource::Bucket(spec) => {
-                let is_public = |known: &&Resource| match known {
-                    Resource::Bucket(known) => known.public_read,
-                    _ => false,
-                };
-                let may_be_public = known.iter().any(is_public);
-                Box::pin(self.bucket(&spec.name, claim, may_be_public)).await
-            }
+            Resource::Bucket(spec) => Box::pin(self.bucket(&spec.name, claim)).await,
             Resource::Function(spec) => {
                 let known: Vec<&FunctionSpec> = known
                     .iter()
@@ -168,13 +161,7 @@ impl Observer<'_> {
         Ok(self.owned(&found.tags, spec, outputs, Precondition::None))
     }
 
-    /// `may_be_public`: its policy is looked at. Where that is neither wanted nor recorded, it is none of our business.
-    async fn bucket(
-        &self,
-        name: &BucketName,
-        claim: Claim,
-        may_be_public: bool,
-    ) -> Result<Observation, CloudError> {
+    async fn bucket(&self, name: &BucketName, claim: Claim) -> Result<Observation, CloudError> {
         let found = match self.cloud.bucket(name).await? {
             BucketPresence::Absent => return Ok(Observation::Absent),
             BucketPresence::Denied => {
@@ -192,7 +179,8 @@ impl Observer<'_> {
             expire_days: found.lifecycle.expire_days,
             block_public_access: found.block_public_access,
             owner_enforced: found.owner_enforced,
-            public_read: may_be_public && self.cloud.public_read(name).await?,
+            // Nobody asks for it under another name, and then the policy is none of our business.
+            public_read: name.is_of_remotion() && self.cloud.public_read(name).await?,
         });
         let mut outputs = outputs([
             (ARN_OUTPUT, role::bucket_arn(&self.identity.region, name)),
@@ -212,41 +200,33 @@ impl Observer<'_> {
         name: &FunctionName,
         known: &[&FunctionSpec],
     ) -> Result<Observation, CloudError> {
-        let (latest, live, alias, retries) = tokio::join!(
+        // Nobody asks for one under another name, and then whether one is kept is none of our business.
+        let kept_runtime = async {
+            match name.is_of_remotion() {
+                true => self.cloud.runtime_version_arn(name).await,
+                false => Ok(None),
+            }
+        };
+        let (latest, live, alias, retries, kept_runtime) = tokio::join!(
             self.cloud.function_at_rest(name),
             self.cloud.live_function(name),
             self.cloud.live_alias(name),
             self.cloud.retries(name, LIVE_ALIAS),
+            kept_runtime,
         );
         let Some(latest) = latest? else {
             return Ok(Observation::Absent);
         };
-        let (live, alias, retries) = (live?, alias?, retries?);
-        let runtime = &latest.settings.runtime;
+        let (live, alias, retries, kept_runtime) = (live?, alias?, retries?, kept_runtime?);
         // An alias of `$LATEST` freezes nothing.
         let frozen = live.as_ref();
         let frozen = frozen.filter(|live| live.version.parse::<u64>().is_ok());
         let frozen_as_it_is =
             frozen.is_some_and(|live| live.settings == latest.settings && retries == Some(0));
-        let published = async {
-            match frozen_as_it_is && invokes_latest(runtime) {
-                true => Ok(self.cloud.retries(name, LATEST).await? == Some(0)),
-                false => Ok(frozen_as_it_is),
-            }
-        };
-        // Where a version of the runtime is neither wanted nor recorded, whether one is kept is none of our business; unless the
-        // function is to have another runtime, to which it would not belong.
-        let may_be_kept = |known: &&FunctionSpec| known.runtime_version_arn.is_some();
-        let other_wanted = known
-            .first()
-            .is_some_and(|wanted| wanted.runtime != *runtime);
-        let kept_runtime = async {
-            match other_wanted || known.iter().any(may_be_kept) {
-                true => self.cloud.runtime_version_arn(name).await,
-                false => Ok(None),
-            }
-        };
-        let (published, kept_runtime) = tokio::try_join!(published, kept_runtime)?;
+        let published = frozen_as_it_is
+            && self
+                .retries_by_name_fit(name, &latest.settings.runtime)
+                .await?;
         let other = frozen.filter(|live| live.settings != latest.settings);
         let spec = |found, published| FunctionSpec {
             runtime_version_arn: kept_runtime.clone(),
@@ -276,6 +256,20 @@ impl Observer<'_> {
             present.live = served.map(Resource::Function);
         }
         Ok(found)
+    }
+
+    /// Whether events that are for the name alone are repeated as they should be: of Remotion's function they are not, of rmx's worker
+    /// with a name of Remotion's they are, as that may have been Remotion's. Nobody sets it for other names.
+    async fn retries_by_name_fit(
+        &self,
+        name: &FunctionName,
+        runtime: &str,
+    ) -> Result<bool, CloudError> {
+        if !name.is_of_remotion() {
+            return Ok(true);
+        }
+        let turned_off = self.cloud.retries(name, LATEST).await? == Some(0);
+        Ok(turned_off == invokes_latest(runtime))
     }
 
     fn function_spec(

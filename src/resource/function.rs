@@ -17,9 +17,10 @@ pub const REMOTION_HANDLER: &str = "index.handler";
 /// What Lambda calls a function that is invoked by its name alone, as Remotion's invokes itself.
 pub const LATEST: &str = "$LATEST";
 
-/// Whether a function with that runtime invokes itself by its name alone, whatever version it is: Remotion's does, rmx's does not.
+/// Whether a function with that runtime invokes itself by its name alone, whatever version it is: Remotion's does, which has one of
+/// Node.js, and rmx's does not.
 pub fn invokes_latest(runtime: &str) -> bool {
-    runtime != RUNTIME
+    runtime.starts_with("nodejs")
 }
 
 impl FunctionSpec {

@@ -160,21 +160,6 @@ impl Resource {
             Self::Site(_) => ResourceKind::Site,
         }
     }
-
-    /// What is recorded while `before` is being made this: this, and what of `before` is looked for only where it is wanted or
-    /// recorded. Whoever is killed on the way finds it again.
-    pub fn on_the_way_from(&self, before: &Self) -> Self {
-        let mut both = self.clone();
-        match (&mut both, before) {
-            (Self::Bucket(both), Self::Bucket(before)) => both.public_read |= before.public_read,
-            (Self::Function(both), Self::Function(before)) => {
-                let kept = both.runtime_version_arn.take();
-                both.runtime_version_arn = kept.or_else(|| before.runtime_version_arn.clone());
-            }
-            _ => {}
-        }
-        both
-    }
 }
 
 /// A CloudWatch log group.

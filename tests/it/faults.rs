@@ -80,15 +80,15 @@ const SCENARIOS: [Scenario; 10] = [
     },
     Scenario {
         name: "to Remotion's worker",
-        before: Some(nothing),
-        step: 2,
+        before: Some(Farm::named_for_remotion),
+        step: 1,
         change: remotions,
     },
     Scenario {
         name: "from Remotion's worker",
         before: Some(remotions),
         step: 1,
-        change: rmxs,
+        change: Farm::named_for_remotion,
     },
     Scenario {
         name: "destroy",
@@ -105,11 +105,6 @@ fn remotions(farm: &mut Farm) {
     farm.want_remotions();
     let code_sha256 = farm.write_code("remotion's");
     farm.function().code_sha256 = code_sha256;
-}
-
-/// Back to what is declared where nothing else is said.
-fn rmxs(farm: &mut Farm) {
-    farm.declare();
 }
 
 /// Everything that has a name gets another, as with another name of the project.
@@ -189,9 +184,9 @@ struct Look {
     keys: Vec<String>,
     /// What nobody recorded would show here.
     inventory: Vec<String>,
-    /// Whether everybody may read the bucket, and the version of its runtime that the function keeps. Neither is looked at by a plan
-    /// that has no cause to.
-    beside: (bool, Option<String>),
+    /// Whether everybody may read the bucket, the version of its runtime that the function keeps, and how often events for its name alone
+    /// are repeated: nothing says so of the farms whose plans do not look.
+    beside: (bool, Option<String>, Option<u32>),
 }
 
 async fn look(farm: &Farm) -> Look {
@@ -214,13 +209,23 @@ async fn look(farm: &Farm) -> Look {
         ),
         None => Default::default(),
     };
-    let function = "rmx-test".parse().unwrap();
-    let kept = farm.cloud.runtime_version_arn(&function).await.unwrap();
+    let functions = farm.state.records.values();
+    let mut functions = functions.filter_map(|record| match &record.applied {
+        Resource::Function(spec) => Some(&spec.name),
+        _ => None,
+    });
+    let (kept, retries) = match functions.next() {
+        Some(function) => (
+            farm.cloud.runtime_version_arn(function).await.unwrap(),
+            farm.cloud.retries(function, "$LATEST").await.unwrap(),
+        ),
+        None => (None, None),
+    };
     Look {
         recorded: recorded.collect(),
         keys,
         inventory: farm.test_cloud.inventory(),
-        beside: (is_public, kept),
+        beside: (is_public, kept, retries),
     }
 }
 

@@ -266,7 +266,7 @@ async fn a_plan_tells_what_is_known_of_layers() {
     let (verdict, detail) = finding(&plan);
     assert_eq!(verdict, "not_checked", "{detail}");
     assert!(
-        detail.contains(&format!("{foreign} was not checked")) && detail.contains("1 of 2 there"),
+        detail.contains("tools:1 was not checked") && detail.contains("1 of 2 there"),
         "{detail}"
     );
 

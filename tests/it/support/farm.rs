@@ -35,6 +35,8 @@ pub(crate) struct Farm {
     pub(crate) force_destroy: bool,
     pub(crate) inline_code_bytes_max: u64,
     pub(crate) role_patience: Patience,
+    function_name: FunctionName,
+    bucket_name: BucketName,
     /// What a killed process leaves on disk.
     saved: Arc<Mutex<State>>,
 }
@@ -65,6 +67,8 @@ impl Farm {
             force_destroy: false,
             inline_code_bytes_max: 50 * 1024 * 1024,
             role_patience: Patience::ROLE,
+            function_name: "rmx-test".parse().unwrap(),
+            bucket_name: "rmx-test-bucket".parse().unwrap(),
         };
         farm.declare();
         farm
@@ -86,6 +90,8 @@ impl Farm {
             force_destroy: other.force_destroy,
             inline_code_bytes_max: other.inline_code_bytes_max,
             role_patience: other.role_patience,
+            function_name: other.function_name.clone(),
+            bucket_name: other.bucket_name.clone(),
         }
     }
 
@@ -95,8 +101,8 @@ impl Farm {
     }
 
     pub(crate) fn declare(&mut self) {
-        let function: FunctionName = "rmx-test".parse().unwrap();
-        let bucket: BucketName = "rmx-test-bucket".parse().unwrap();
+        let function = self.function_name.clone();
+        let bucket = self.bucket_name.clone();
         let log_group = "/aws/lambda/rmx-test".parse().unwrap();
         let role = "rmx-test-role".parse().unwrap();
         let policy = policy_document(&WorkerAccess {
@@ -192,8 +198,16 @@ impl Farm {
         }
     }
 
-    /// As `worker = "remotion"` has function and bucket, but for names and code.
+    /// Declares everything with the names that a function of Remotion's needs.
+    pub(crate) fn named_for_remotion(&mut self) {
+        self.function_name = "remotion-render-test".parse().unwrap();
+        self.bucket_name = "remotionlambda-test".parse().unwrap();
+        self.declare();
+    }
+
+    /// As `worker = "remotion"` has function and bucket, but for the code.
     pub(crate) fn want_remotions(&mut self) {
+        self.named_for_remotion();
         let region = self.identity.region.clone();
         let function = self.function();
         function.runtime = "nodejs24.x".to_owned();
@@ -215,7 +229,7 @@ impl Farm {
     }
 
     pub(crate) fn bucket(&self) -> BucketName {
-        "rmx-test-bucket".parse().unwrap()
+        self.bucket_name.clone()
     }
 
     pub(crate) fn code_path(&self) -> PathBuf {
