@@ -3,8 +3,10 @@
 use serde_json::{Value, json};
 
 use crate::plan::apply;
+use crate::preflight::fewest_round_trips;
 use crate::recovery::behind_its_back;
 use crate::support::TestProject;
+use crate::support::aws::{AwsProject, allow};
 
 const PACKAGE: &str = "node_modules/@remotion/lambda";
 const BUCKET: &str = "remotionlambda-useast1-0123456789";
@@ -28,11 +30,16 @@ fn project() -> TestProject {
     let project = TestProject::new();
     project.write("remotion.toml", &config("remotion"));
     project.write("page/index.html", "<p>1</p>");
+    install(&project);
+    project
+}
+
+/// The package of npm, with a zip in which nothing runs.
+fn install(project: &TestProject) {
     let version = json!({ "name": "@remotion/lambda", "version": "4.0.527" });
     project.write(&format!("{PACKAGE}/package.json"), &version.to_string());
     let path = format!("{PACKAGE}/remotionlambda-arm64.zip");
     std::fs::write(project.path().join(path), zip()).unwrap();
-    project
 }
 
 fn planned(project: &TestProject) -> Vec<Value> {
@@ -169,13 +176,18 @@ fn what_is_half_way_between_the_workers_is_not_rendered_with() {
 #[test]
 fn a_farm_moves_to_rmxs_worker_in_place_and_back() {
     let project = project();
+    // Another name would be another role.
+    let role = "[role]\nname = \"renderer\"\n";
+    let remotions = config("remotion") + role;
+    project.write("remotion.toml", &remotions);
     apply(&project);
-    project.write("remotion.toml", &own_config(&project));
+    project.write("remotion.toml", &(own_config(&project) + role));
     let changes = planned(&project);
     let of = |address: &str| {
         let found = changes.iter().find(|change| change["address"] == address);
         found.unwrap()["change"].clone()
     };
+    assert_eq!(of("role.main")["actions"], json!(["update"]));
     let function = of("function.worker");
     assert_eq!(function["actions"], json!(["update"]));
     assert_eq!(function["after"]["runtime"], "provided.al2023");
@@ -198,7 +210,7 @@ fn a_farm_moves_to_rmxs_worker_in_place_and_back() {
         "{refused}"
     );
 
-    project.write("remotion.toml", &config("remotion"));
+    project.write("remotion.toml", &remotions);
     apply(&project);
     assert_eq!(planned(&project), [] as [Value; 0]);
 }
@@ -261,4 +273,53 @@ fn what_does_not_go_with_it_is_refused_where_it_stands() {
     let told = project.rmx(&["validate", "--json"]).expect_status(1);
     let told: Value = serde_json::from_str(&told.stdout).unwrap();
     assert_eq!(told["error_count"], 1, "{told}");
+}
+
+/// Both configurations, in a cloud that enforces policies.
+async fn on_aws() -> (AwsProject, [String; 2]) {
+    let aws = AwsProject::start("").await;
+    install(&aws.project);
+    let configs = [config("remotion"), own_config(&aws.project)];
+    let on_aws = |config: String| format!("target = \"aws\"\nregion = \"eu-central-1\"\n{config}");
+    (aws, configs.map(on_aws))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_printed_permissions_lead_from_one_worker_to_the_other_and_back() {
+    let (mut aws, [remotions, own]) = on_aws().await;
+    let calling = json!([allow(&["sts:GetCallerIdentity"])]);
+    let arn = aws.role("deploy", "/ci/", calling).await;
+    let mut statements = Vec::new();
+    for config in [&remotions, &own] {
+        aws.project.write("remotion.toml", config);
+        let printed = aws
+            .rmx(&["policies", "deployer", "--principal", &arn])
+            .expect_status(0);
+        let printed: Value = serde_json::from_str(&printed.stdout).unwrap();
+        statements.extend(printed["Statement"].as_array().unwrap().clone());
+    }
+    aws.allow("deploy", statements.into()).await;
+    aws.become_role(&arn).await;
+    for config in [&remotions, &own, &remotions] {
+        aws.project.write("remotion.toml", config);
+        let applied = aws.rmx(&["apply", "--auto-approve"]).expect_status(0);
+        assert!(
+            applied.stdout.contains("ok          permissions"),
+            "{applied}"
+        );
+        drop(aws.rmx(&["plan", "--detailed-exitcode"]).expect_status(0));
+    }
+    drop(
+        aws.rmx(&["destroy", "--auto-approve", "--delete-data"])
+            .expect_status(0),
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_without_changes_takes_three_round_trips_at_most_here_too() {
+    let (aws, [remotions, _]) = on_aws().await;
+    aws.project.write("remotion.toml", &remotions);
+    drop(aws.rmx(&["apply", "--auto-approve"]).expect_status(0));
+    let fewest = fewest_round_trips(&aws);
+    assert!(fewest <= 3, "{fewest} round trips one after the other");
 }

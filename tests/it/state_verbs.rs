@@ -483,6 +483,9 @@ fn a_state_moves_to_s3_and_back() {
         .expect_status(0);
     let told: Value = serde_json::from_str(&output.stdout).unwrap();
     assert_eq!((&told["moved"], &told["from"]), (&json!(true), &json!(URL)));
+    // As whoever was cut off at the very end runs it again.
+    let again = project.rmx(&["state", "migrate"]).expect_status(0);
+    assert!(again.stdout.contains("already"), "{again}");
     drop(
         project
             .rmx(&["plan", "--detailed-exitcode"])

@@ -17,7 +17,7 @@ use crate::state::{RUNTIME_OUTPUT, RecordStatus, State};
 use super::options::{PageArgs, input_props, page_environment};
 
 /// Why something is refused that only rmx's own worker does.
-pub(super) const OF_REMOTION: &str =
+pub(super) const REMOTIONS_IS_DEPLOYED: &str =
     "The function that is deployed is Remotion's own (`worker = \"remotion\"` under [function]).";
 
 /// A deployed farm, as the state records it.
@@ -46,7 +46,7 @@ impl Deployed {
     /// What is said of what Remotion's function cannot be asked for.
     pub(in crate::cli) fn only_rmxs() -> CommandError {
         CommandError::error("Only rmx's own worker does this")
-            .detail(OF_REMOTION)
+            .detail(REMOTIONS_IS_DEPLOYED)
             .hint("`rmx render` has Remotion's function render; ask it for all else with `npx remotion lambda`")
     }
 
@@ -89,13 +89,14 @@ impl Deployed {
             match &record.applied {
                 Resource::Function(spec) => {
                     let version = record.outputs.get("version");
-                    // A version that did not pass its checks leaves the one before it live. On the way from another runtime,
-                    // that one is asked in another way, and may invoke what is half made.
-                    let runtime = record.outputs.get(RUNTIME_OUTPUT);
-                    let same_runtime = runtime.is_none_or(|runtime| *runtime == spec.runtime);
+                    // A version that did not pass its checks leaves the one before it live, and that needs nothing else of the
+                    // function. Remotion's does: it invokes what was written last.
                     let usable = record.status == RecordStatus::Complete
-                        || (record.is_released() && same_runtime);
-                    let (Some(version), true) = (version, usable) else {
+                        || (record.is_released() && !spec.invokes_latest());
+                    // Half way between the workers, what is live is asked in another way than what is recorded.
+                    let runtime = record.outputs.get(RUNTIME_OUTPUT);
+                    let as_recorded = runtime.is_none_or(|runtime| *runtime == spec.runtime);
+                    let (Some(version), true) = (version, usable && as_recorded) else {
                         return Err(incomplete(address));
                     };
                     timeout_s = timeout_s.min(spec.timeout_s);
@@ -104,7 +105,14 @@ impl Deployed {
                         version: version.clone(),
                     });
                 }
-                Resource::Bucket(spec) => bucket = Some(spec.name.clone()),
+                Resource::Bucket(spec) => {
+                    // A browser of Remotion's fetches the site from it as anybody does.
+                    let usable = record.status == RecordStatus::Complete && spec.public_read;
+                    if self.worker() == WorkerKind::Remotion && !usable {
+                        return Err(incomplete(address));
+                    }
+                    bucket = Some(spec.name.clone());
+                }
                 Resource::LogGroup(_) | Resource::Role(_) | Resource::Site(_) => {}
             }
         }

@@ -253,7 +253,7 @@ impl Asked<'_> {
             (WorkerKind::Rmx, "message") => error,
             (WorkerKind::Rmx, _) => error.hint("run `rmx apply` to deploy the workers of this rmx"),
             (WorkerKind::Remotion, _) => error.hint(
-                "`remotion_version` under [function] has to be that of the function that is deployed; `rmx apply` deploys the one in node_modules",
+                "`remotion_version` under [function] has to be that of the function that is deployed; `rmx plan` tells what else is not as it is declared",
             ),
         })
     }

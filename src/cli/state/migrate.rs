@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::cloud::{Cloud, Connection};
 use crate::config::StateConfig;
 use crate::names::Region;
-use crate::state::{Holder, LeaseTerms, Migration, S3Location, StateStore};
+use crate::state::{Holder, LeaseTerms, Migration, S3Location, StateError, StateStore};
 
 use super::super::context::Context;
 use super::super::error::{CommandError, ExitStatus};
@@ -27,11 +27,20 @@ pub(super) async fn migrate(
                 .hint("to move it from one bucket to another, bring it here first"));
         }
         (StateConfig::Local, Some(url)) => Some(url.to_owned()),
-        (StateConfig::Local, None) => Some(local.moved_to()?.ok_or_else(|| {
-            CommandError::usage("Nothing here says where the state is")
-                .detail(format!("There is no signpost in {}.", local.place()))
-                .hint("name the object it is in: --from s3://BUCKET/KEY")
-        })?),
+        (StateConfig::Local, None) => match local.moved_to()? {
+            Some(url) => Some(url),
+            // A run that was cut off may have come to its end.
+            None if local.load().await?.is_some() => {
+                let place = local.place();
+                tell(context, &Migration::AlreadyThere, &place, &place)?;
+                return Ok(ExitStatus::Success);
+            }
+            None => {
+                return Err(CommandError::usage("Nothing here says where the state is")
+                    .detail(format!("There is no signpost in {}.", local.place()))
+                    .hint("name the object it is in: --from s3://BUCKET/KEY"));
+            }
+        },
     };
     let farm = farm::connect(context, &config).await?;
     let (source, target) = match &remote_url {
@@ -43,28 +52,39 @@ pub(super) async fn migrate(
     let moving = target.migrate_from(&source, &holder);
     let moved = interrupt.to_the_end(moving).await;
     farm.shutdown().await;
-    let (from, to) = (source.place(), target.place());
-    match moved? {
-        Migration::Moved { serial } if context.ui.json() => {
-            let told = json!({ "moved": true, "from": from, "to": to, "serial": serial });
-            context.ui.print_json(&told)?;
+    let moved = moved.map_err(|error| match (&config.state, &error) {
+        // The lock is where the state was, and not where the configuration says by now.
+        (StateConfig::Local, StateError::Locked { holder: Some(holder), expires: Some(_), .. }) => {
+            let hint = format!(
+                "wait until it is done. If it is gone, its lock runs out by itself; to remove it before, put the `backend` back under [state], run \
+                 `rmx state unlock {}`, and take it out again",
+                holder.id
+            );
+            CommandError::from(error).hint(hint)
         }
-        Migration::AlreadyThere if context.ui.json() => {
-            context
-                .ui
-                .print_json(&json!({ "moved": false, "to": to }))?;
-        }
-        Migration::Moved { serial } => {
-            let told = format_args!("Moved the state (serial {serial}) from {from} to {to}");
-            context.ui.print(told)?;
-        }
-        Migration::AlreadyThere => {
-            context
-                .ui
-                .print(format_args!("The state is in {to} already."))?;
-        }
-    }
+        _ => error.into(),
+    })?;
+    tell(context, &moved, &source.place(), &target.place())?;
     Ok(ExitStatus::Success)
+}
+
+fn tell(
+    context: &Context,
+    migration: &Migration,
+    from: &str,
+    to: &str,
+) -> Result<(), CommandError> {
+    let ui = &context.ui;
+    match migration {
+        Migration::Moved { serial } if ui.json() => {
+            ui.print_json(&json!({ "moved": true, "from": from, "to": to, "serial": serial }))
+        }
+        Migration::AlreadyThere if ui.json() => ui.print_json(&json!({ "moved": false, "to": to })),
+        Migration::Moved { serial } => ui.print(format_args!(
+            "Moved the state (serial {serial}) from {from} to {to}"
+        )),
+        Migration::AlreadyThere => ui.print(format_args!("The state is in {to} already.")),
+    }
 }
 
 /// `store` in the object that `url` names.

@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::deployed::{Deployed, OF_REMOTION};
+use super::deployed::{Deployed, REMOTIONS_IS_DEPLOYED};
 use super::view::{self, View};
 use super::{RenderArgs, artifacts, detach, failure, say_what_is_there, shown_path};
 use crate::cli::context::Context;
@@ -17,6 +17,8 @@ use crate::cli::error::{CommandError, CommandErrorKind, ExitStatus};
 use crate::cli::farm::{self, Farm};
 use crate::cli::foreign::lines;
 use crate::cli::renders::objects;
+use crate::cli::ui::Ui;
+use crate::cloud::CloudError;
 use crate::env::now_ms;
 use crate::names::{ArtifactName, BucketName, RenderId};
 use crate::render::output::OutputFile;
@@ -32,8 +34,12 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// How long a render that cannot be looked at is followed all the same.
 const UNSEEN_MAX: Duration = Duration::from_secs(30);
 
+/// How long the embedded cloud has for ending its functions, of the time that an interrupted command has.
+const END_MAX: Duration = Duration::from_millis(500);
+
 /// A render, and where it is.
 struct Driven<'a> {
+    ui: &'a Ui,
     farm: &'a Farm,
     bucket: &'a BucketName,
     id: &'a RenderId,
@@ -77,6 +83,7 @@ pub(super) async fn render(
         let id = detach::begin(&farm, deployed, options, &name).await?;
         view.begin(&args.composition, &id, false);
         let driven = Driven {
+            ui: &context.ui,
             farm: &farm,
             bucket: &bucket,
             id: &id,
@@ -112,7 +119,11 @@ impl Driven<'_> {
         } = *self;
         let done = self.follow(cancel, &mut on_event).await?;
         let key = progress::output_key(id, name);
-        let size_bytes = self.fetch(&key, &output).await?;
+        let size_bytes = tokio::select! {
+            biased;
+            () = cancel.cancelled() => return Err(self.not_fetched(&key)),
+            fetched = self.fetch(&key, &output) => fetched?,
+        };
         let path = output.commit()?;
         let artifacts = self.artifacts(&done, folder).await?;
         // What was asked for is here: that the rest stays there does not make it less so.
@@ -136,15 +147,21 @@ impl Driven<'_> {
         let mut shown = render::Progress::default();
         let mut seen = Instant::now();
         loop {
-            match self.look().await {
+            let looked = tokio::select! {
+                biased;
+                () = cancel.cancelled() => return Err(self.cancelled().await),
+                looked = self.look() => looked,
+            };
+            match looked {
                 Ok(progress) => {
                     seen = Instant::now();
                     // A chunk that is tried again begins anew; what is shown does not go back.
                     shown = farthest(shown, counts(&progress));
-                    on_event(RenderEvent::Progress(shown));
                     if progress.post_render_data.is_some() {
+                        on_event(RenderEvent::Progress(to_the_end(shown)));
                         return Ok(progress);
                     }
+                    on_event(RenderEvent::Progress(shown));
                     if progress.failed() {
                         return Err(failed(self.id, &progress));
                     }
@@ -152,12 +169,14 @@ impl Driven<'_> {
                         return Err(dead(self.id));
                     }
                 }
-                Err(error) if seen.elapsed() > self.unseen_max => return Err(self.unseen(error)),
+                Err(error) if seen.elapsed() > self.unseen_max => {
+                    return Err(self.unseen(error).await);
+                }
                 // The render does not know of it.
                 Err(_) => {}
             }
             tokio::select! {
-                () = cancel.cancelled() => return Err(self.cancelled().await),
+                () = cancel.cancelled() => {}
                 () = sleep(PAUSE) => {}
             }
         }
@@ -176,42 +195,68 @@ impl Driven<'_> {
         })
     }
 
-    /// Nobody knows by now how far it is. That it goes on is likely.
-    fn unseen(&self, error: CommandError) -> CommandError {
+    /// Nobody knows by now how far it is. That it goes on is likely, unless that is within this process.
+    async fn unseen(&self, error: CommandError) -> CommandError {
         let Self { id, unseen_max, .. } = self;
-        error
-            .detail(format!(
-                "The render {id} goes on; it could not be looked at for {} seconds.",
-                unseen_max.as_secs()
-            ))
-            .hint(format!(
-                "`rmx renders watch {id}` follows it, `rmx renders cancel {id}` ends it"
-            ))
+        let unseen = format!(
+            "it could not be looked at for {} seconds",
+            unseen_max.as_secs()
+        );
+        match self.ended_here().await {
+            Some(_) => error.detail(format!("The render {id} was ended: {unseen}.")),
+            None => error
+                .detail(format!("The render {id} goes on; {unseen}."))
+                .hint(format!(
+                    "`rmx renders watch {id}` follows it, `rmx renders cancel {id}` ends it"
+                )),
+        }
     }
 
-    /// Has the function stop, as far as it can be told. On the embedded cloud it ends with this command: nothing is left of it then.
+    /// Has the function stop, as far as it can be told.
     async fn cancelled(&self) -> CommandError {
         let Self {
-            farm, bucket, id, ..
+            ui,
+            farm,
+            bucket,
+            id,
+            ..
         } = self;
+        // Said at once: there may be no time for more.
+        ui.say(format!("Cancelling the render {id}..."));
         let error = CommandError::new(CommandErrorKind::Interrupted, "Interrupted");
+        let cancelled = format!("The render {id} was cancelled.");
         let later =
             format!("`rmx renders delete {id}` deletes what is left of it, once it has ended");
-        if let Some(local) = &farm.local {
-            local.end_functions().await;
-            let error = error.detail(format!("The render {id} was cancelled."));
-            return match objects::remove(farm, bucket, id).await {
-                Ok(()) => error,
-                Err(cause) => error.cause(cause).hint(later),
-            };
+        match self.ended_here().await {
+            Some(Ok(())) => return error.detail(cancelled),
+            Some(Err(cause)) => return error.detail(cancelled).cause(cause).hint(later),
+            None => {}
         }
         match objects::ask_to_end(farm, bucket, id).await {
-            Ok(()) => error.detail(format!("The render {id} was cancelled.")),
+            Ok(()) => error.detail(cancelled),
             Err(cause) => error
                 .detail(format!("The render {id} goes on: it could not be told."))
                 .cause(cause),
         }
         .hint(later)
+    }
+
+    /// Where the embedded cloud is within this process, the render ends with it in any case: it is ended, and whether all of it could
+    /// be removed is returned. `None`: it is elsewhere.
+    async fn ended_here(&self) -> Option<Result<(), CloudError>> {
+        let local = self.farm.local.as_ref()?;
+        // Who is not through by then is killed when this process ends.
+        let _ = tokio::time::timeout(END_MAX, local.end_functions()).await;
+        Some(objects::remove(self.farm, self.bucket, self.id).await)
+    }
+
+    fn not_fetched(&self, key: &str) -> CommandError {
+        let Self { bucket, id, .. } = self;
+        CommandError::new(CommandErrorKind::Interrupted, "Interrupted")
+            .detail(format!(
+                "The render {id} is done; its video is s3://{bucket}/{key}."
+            ))
+            .hint(format!("`rmx renders delete {id}` deletes it"))
     }
 
     /// Brings the object `key` here; returns its size.
@@ -251,11 +296,11 @@ impl Driven<'_> {
     ) -> Result<Vec<ArtifactFile>, CommandError> {
         let mut files = Vec::new();
         for artifact in &done.received_artifact {
-            let name = artifact.filename.parse().map_err(|error| {
+            let name: Result<ArtifactName, _> = artifact.filename.parse();
+            let name = name.map_err(|error| {
                 let key = artifact.s3_key.clone();
                 failure::artifacts(ArtifactError::Foreign { key, error })
             })?;
-            let name: ArtifactName = name;
             let output = OutputFile::create(&folder.join(name.as_str()), true)?;
             let size_bytes = self.fetch(&artifact.s3_key, &output).await?;
             files.push(ArtifactFile {
@@ -289,7 +334,7 @@ fn refuse_what_it_cannot_do(args: &RenderArgs) -> Result<(), CommandError> {
         None => Ok(()),
         Some((option, _)) => Err(
             CommandError::usage(format!("{option} is for rmx's own worker"))
-                .detail(OF_REMOTION)
+                .detail(REMOTIONS_IS_DEPLOYED)
                 .hint("leave it out"),
         ),
     }
@@ -317,6 +362,16 @@ fn farthest(before: render::Progress, now: render::Progress) -> render::Progress
         frames_rendered: now.frames_rendered.max(before.frames_rendered),
         frames_encoded: now.frames_encoded.max(before.frames_encoded),
         ..now
+    }
+}
+
+/// The function's last word does not count the last frames.
+fn to_the_end(counts: render::Progress) -> render::Progress {
+    render::Progress {
+        frames_rendered: counts.frames_total,
+        frames_encoded: counts.frames_total,
+        running: 0,
+        ..counts
     }
 }
 

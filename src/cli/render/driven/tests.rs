@@ -10,6 +10,7 @@ use crate::local::{Fault, FaultKind, Faults, Moment};
 struct Stage {
     farm: Farm,
     faults: Faults,
+    ui: Ui,
     bucket: BucketName,
     id: RenderId,
     folder: tempfile::TempDir,
@@ -26,6 +27,7 @@ impl Stage {
             farm,
             faults,
             bucket,
+            ui: Ui::plain(),
             id: "abcdefghij".parse().unwrap(),
             folder,
         }
@@ -33,6 +35,7 @@ impl Stage {
 
     fn driven(&self, unseen_max: Duration) -> Driven<'_> {
         Driven {
+            ui: &self.ui,
             farm: &self.farm,
             bucket: &self.bucket,
             id: &self.id,
@@ -133,16 +136,23 @@ async fn what_cannot_be_looked_at_for_a_moment_is_followed_to_its_end() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_looked_at_any_more_is_said_to_go_on() {
-    let stage = Stage::new().await;
-    let error = stage
-        .followed(&["half a docu"], Duration::ZERO, &CancellationToken::new())
-        .await;
+async fn what_cannot_be_looked_at_any_more_is_said_to_go_on_where_it_does() {
+    let mut stage = Stage::new().await;
+    let never = CancellationToken::new();
+    let here = stage.followed(&["half a docu"], Duration::ZERO, &never);
+    let here = here.await;
+    assert!(here.contains("The render abcdefghij was ended"), "{here}");
+    assert_eq!(stage.objects().await, 0);
+
+    // As if it were served by another process.
+    let running = stage.farm.local.take().unwrap();
+    let elsewhere = stage.followed(&["half a docu"], Duration::ZERO, &never);
+    let elsewhere = elsewhere.await;
     for says in ["The render abcdefghij goes on", "renders watch abcdefghij"] {
-        assert!(error.contains(says), "{error}");
+        assert!(elsewhere.contains(says), "{elsewhere}");
     }
     assert_eq!(stage.objects().await, 1);
-    stage.farm.shutdown().await;
+    running.shutdown().await;
 }
 
 #[tokio::test]
@@ -156,6 +166,22 @@ async fn on_the_embedded_cloud_nothing_is_left_of_a_cancelled_render() {
     assert!(error.contains("abcdefghij was cancelled"), "{error}");
     assert_eq!(stage.objects().await, 0);
     stage.farm.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_render_elsewhere_is_told_to_end() {
+    let mut stage = Stage::new().await;
+    let running_cloud = stage.farm.local.take().unwrap();
+    let cancel = CancellationToken::new();
+    cancel.cancel();
+    let error = stage
+        .followed(&[&text(&running())], UNSEEN_MAX, &cancel)
+        .await;
+    assert!(error.contains("renders delete abcdefghij"), "{error}");
+    let key = progress::cancel_key(&stage.id);
+    let told = stage.farm.cloud.head_object(&stage.bucket, &key).await;
+    assert!(told.unwrap().is_some());
+    running_cloud.shutdown().await;
 }
 
 #[tokio::test]
