@@ -365,11 +365,12 @@ fn farthest(before: render::Progress, now: render::Progress) -> render::Progress
     }
 }
 
-/// The function's last word does not count the last frames.
+/// The function's last word does not count the last frames and chunks.
 fn to_the_end(counts: render::Progress) -> render::Progress {
     render::Progress {
         frames_rendered: counts.frames_total,
         frames_encoded: counts.frames_total,
+        chunks_done: counts.chunks_total,
         running: 0,
         ..counts
     }
