@@ -197,6 +197,37 @@ fn a_smoke_render_that_is_interrupted_is_no_failure() {
     assert!(!plan.contains("smoke"), "{plan}");
 }
 
+/// Whose environment has `text` in it.
+fn processes_with(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        // One that has ended meanwhile has none.
+        let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+        if String::from_utf8_lossy(&environment).contains(text) {
+            found.push(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    found
+}
+
+#[test]
+fn an_apply_that_is_killed_leaves_no_process_of_its_workers() {
+    let project = farm("hangs", true);
+    let log = project.path().join("log");
+    let mut apply = project.spawn(APPLY, Stdio::from(std::fs::File::create(&log).unwrap()));
+    let folder = project.path().join(".rmx/local");
+    let folder = folder.to_str().unwrap();
+    eventually(|| {
+        let ended = apply.try_wait().unwrap().is_some();
+        assert!(!ended, "{}", std::fs::read_to_string(&log).unwrap());
+        // The worker and what it has started.
+        (processes_with(folder).len() >= 2).then_some(())
+    });
+    apply.kill().unwrap();
+    apply.wait().unwrap();
+    eventually(|| processes_with(folder).is_empty().then_some(()));
+}
+
 #[test]
 fn a_plan_beside_an_apply_says_who_is_at_it() {
     let project = farm("right", true);

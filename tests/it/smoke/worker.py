@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """A worker without a browser that answers the smoke render as the function's variable SMOKE says."""
-import base64, http.client, json, os, time
+import base64, http.client, json, os, subprocess, time
 
 API = os.environ["AWS_LAMBDA_RUNTIME_API"]
 PREFIX = "/2018-06-01/runtime/invocation/"
@@ -33,6 +33,8 @@ def serve(task, say):
         os._exit(3)
     say(type="started", warm=False)
     if MODE == "hangs":
+        # In a group of its own, as a browser that Node.js has started.
+        subprocess.Popen(["sleep", "600"], start_new_session=True)
         time.sleep(600)
     if MODE == "fails":
         failure = {"kind": "browser", "message": "starting the browser: there is none", "frame": None, "stack": None}

@@ -3,8 +3,8 @@
 //! All processes of an environment share a process group whose leader is a watchdog: a shell that waits for
 //! the end of a pipe only this process holds. If this process dies without a word (`kill -9`), the pipe ends
 //! and the watchdog kills its own group. As the leader is not waited for before the group is killed, its
-//! number cannot come to mean another group. Processes that moved to a group of their own are found through
-//! their parents or through the environment variable that names their Runtime API.
+//! number cannot come to mean another group. Processes that moved to a group of their own, as browsers of Node.js programs do, are
+//! found through the environment variable that names their Runtime API, and by us through their parents too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -21,9 +21,21 @@ use tokio::task::JoinSet;
 
 use crate::local::isolation::{Isolation, MemoryWatch, Relay, Room};
 
-/// Reads until its input ends, which it does when the holder of the other end is gone; then kills its group.
+/// Reads until its input ends, which it does when the holder of the other end is gone; then kills what carries the mark, which is its
+/// name, and its group: that in any case, also where a look into another process hangs. Each may have forked while it was looked for.
 /// Polite signals sent to the group must not end it early.
-const WATCHDOG: &str = "trap '' HUP INT TERM; read -r line; kill -KILL 0";
+const WATCHDOG: &str = r#"
+trap '' HUP INT TERM
+read -r line
+{ sleep 5; kill -KILL 0; } &
+for pass in 1 2 3; do
+  for found in $(grep -lzxF -- "$0" /proc/[0-9]*/environ 2>/dev/null); do
+    found=${found#/proc/}
+    kill -KILL "${found%/environ}" 2>/dev/null
+  done
+done
+kill -KILL 0
+"#;
 
 /// How often a program that another thread's fork still holds open for writing is tried again.
 const BUSY_ATTEMPTS_MAX: u32 = 50;
@@ -75,7 +87,7 @@ impl Process {
     /// is kept).
     pub(super) async fn start(start: Start<'_>) -> io::Result<(Self, pipe::Receiver)> {
         let watchdog = Command::new("/bin/sh")
-            .args(["-c", WATCHDOG])
+            .args(["-c", WATCHDOG, &start.mark])
             .env_clear()
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
