@@ -61,7 +61,7 @@ impl Executor<'_> {
             Err(error) if error.is_not_found() => return Ok(()),
             Err(error) => return Err(error.into()),
         };
-        let own = own_prefixes(self.state, &spec.name);
+        let own = own_prefixes(&self.state, &spec.name);
         let others: Vec<&ObjectInfo> = objects
             .iter()
             .filter(|object| !own.iter().any(|prefix| object.key.starts_with(prefix)))

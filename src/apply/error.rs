@@ -143,8 +143,6 @@ pub enum ChangeError {
         /// What went wrong.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
-        /// Whether that is the version's own doing.
-        of_version: bool,
     },
     /// The state could not be saved. Nothing is done that could not be recorded.
     #[error("the state could not be saved")]

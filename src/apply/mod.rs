@@ -21,6 +21,7 @@ mod step;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::cloud::{CloudError, CloudErrorKind, STACK_TAG, Tags, Wrote};
@@ -37,6 +38,7 @@ pub use import::{Import, ImportError, Imported, import};
 pub use inputs::Inputs;
 pub use rollback::{Rollback, roll_back};
 use site::SiteNow;
+use smoke::Owed;
 pub use smoke::{SmokeCheck, SmokeFailure};
 use step::{Progress, Step};
 
@@ -159,7 +161,10 @@ fn is_work(change: &Change, state: &State) -> bool {
 struct Executor<'a> {
     inputs: Inputs<'a>,
     change: &'a Change,
-    state: &'a State,
+    /// As it was when the change began.
+    state: State,
+    /// Hears of what has to be recorded before it is begun.
+    owing: mpsc::Sender<Owed>,
     on_event: &'a (dyn Fn(ApplyEvent) + Send + Sync),
     undeletable: function::Undeletable,
 }

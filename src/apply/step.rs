@@ -1,5 +1,7 @@
 //! One change, with the records that are made of it: begun before its first call, done after its last.
 
+use tokio::sync::mpsc;
+
 use crate::cloud::Wrote;
 use crate::plan::change::{Action, Change};
 use crate::resource::Resource;
@@ -7,6 +9,7 @@ use crate::state::{ARN_OUTPUT, Claim, RUNTIME_OUTPUT, Record, RecordStatus, Stat
 
 use super::event::ApplyEvent;
 use super::inputs::Inputs;
+use super::smoke::Owed;
 use super::{ChangeError, Executor, Outputs, SaveError, function, smoke};
 
 /// How far a change came.
@@ -35,7 +38,7 @@ pub(super) struct Step<'a, S> {
     pub(super) finished: bool,
 }
 
-impl<S: AsyncFnMut(&mut State) -> Result<(), SaveError>> Step<'_, S> {
+impl<'a, S: AsyncFnMut(&mut State) -> Result<(), SaveError>> Step<'a, S> {
     /// Carries the change out.
     pub(super) async fn perform(&mut self) -> Result<Progress, ChangeError> {
         let change = self.change;
@@ -53,8 +56,11 @@ impl<S: AsyncFnMut(&mut State) -> Result<(), SaveError>> Step<'_, S> {
             }
             (Action::Delete, Some(before), _) => self.delete(before, true).await,
             (Action::NoOp | Action::Adopt | Action::Update, _, Some(after)) => {
-                self.record(after, change.outputs.clone(), RecordStatus::Complete)
-                    .await
+                let mut outputs = change.outputs.clone();
+                if matches!(after, Resource::Function(spec) if spec.published) {
+                    smoke::nothing_made(&mut outputs);
+                }
+                self.record(after, outputs, RecordStatus::Complete).await
             }
             (Action::Forget, ..) => {
                 self.state.records.remove(&change.address);
@@ -75,13 +81,15 @@ impl<S: AsyncFnMut(&mut State) -> Result<(), SaveError>> Step<'_, S> {
 
     /// Creates or updates, whichever it takes, until the object is as `after` says.
     async fn write(&mut self, action: Action, after: &Resource) -> Result<Progress, ChangeError> {
-        let address = &self.change.address;
+        let change = self.change;
+        let address = &change.address;
         let before = self.state.records.get(address).cloned();
         let claim = Claim::of(before.as_ref());
         if let (Action::Create, Some(gone)) = (action, self.state.records.get_mut(address)) {
             // What was released, and seen, was of an object that is no more.
             gone.releases.clear();
             gone.outputs.remove(ARN_OUTPUT);
+            smoke::owe_first(&mut gone.outputs);
         }
         let earlier = self.state.records.get(address);
         let mut outputs = earlier.map_or_else(Outputs::new, |record| record.outputs.clone());
@@ -93,31 +101,19 @@ impl<S: AsyncFnMut(&mut State) -> Result<(), SaveError>> Step<'_, S> {
             && smoke.always
             && !spec.invokes_latest()
         {
-            smoke::owe(&mut outputs);
+            smoke::owe_next(&mut outputs);
         }
         self.record(after, outputs, RecordStatus::Pending).await?;
-        let executor = self.executor();
+        let (executor, owing) = self.executor();
         // On the heap: a call of the SDK is a large future, and these nest.
-        let work = Box::pin(self.wrote.watch(executor.converge(action, after, claim)));
-        let written = executor.run(action, work).await;
-        if let Err(ChangeError::Smoke {
-            version,
-            of_version: true,
-            ..
-        }) = &written
-            && let Some(record) = self.state.records.get_mut(address)
+        let wrote = self.wrote.clone();
+        let work = Box::pin(wrote.watch(executor.converge(action, after, claim)));
+        let written = self.recording(owing, executor.run(action, work)).await;
+        if let Err(error) = &written
+            && !self.wrote.anything()
         {
-            smoke::remember_failure(&mut record.outputs, version);
-            // That it did not pass is what has to be told, also where it cannot be recorded.
-            drop(self.save_state().await);
-        }
-        if matches!(written, Err(ChangeError::Foreign { .. })) && !self.wrote.anything() {
-            // Somebody was first, and nothing was begun: what is there must not pass for it.
-            match before {
-                Some(before) => drop(self.state.records.insert(address.clone(), before)),
-                None => drop(self.state.records.remove(address)),
-            }
-            drop(self.save_state().await);
+            let is_foreign = matches!(error, ChangeError::Foreign { .. });
+            self.nothing_begun(before, is_foreign).await;
         }
         match written? {
             Some(outputs) => {
@@ -128,13 +124,53 @@ impl<S: AsyncFnMut(&mut State) -> Result<(), SaveError>> Step<'_, S> {
         }
     }
 
+    /// Does `work`, and records meanwhile which version has to show that it works.
+    async fn recording<T>(
+        &mut self,
+        mut owing: mpsc::Receiver<Owed>,
+        work: impl Future<Output = Result<T, ChangeError>>,
+    ) -> Result<T, ChangeError> {
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                Some(owed) = owing.recv() => {
+                    if let Some(record) = self.state.records.get_mut(&self.change.address) {
+                        owed.note(&mut record.outputs);
+                    }
+                    owed.answer(self.save_state().await.map(drop));
+                }
+                result = &mut work => return result,
+            }
+        }
+    }
+
+    /// Takes back what was recorded of a change that has changed nothing. That it cannot be saved is not told: why nothing was changed is.
+    async fn nothing_begun(&mut self, before: Option<Record>, is_foreign: bool) {
+        let address = &self.change.address;
+        let records = &mut self.state.records;
+        match (is_foreign, before, records.get_mut(address)) {
+            // Somebody was first: what is there must not pass for it.
+            (true, Some(before), _) => drop(records.insert(address.clone(), before)),
+            (true, None, _) => drop(records.remove(address)),
+            (false, before, Some(record)) => {
+                let before = before.map(|before| before.outputs).unwrap_or_default();
+                if !smoke::owe_as(&before, &mut record.outputs) {
+                    return;
+                }
+            }
+            (false, _, None) => return,
+        }
+        drop(self.save_state().await);
+    }
+
     async fn delete(&mut self, before: &Resource, last: bool) -> Result<Progress, ChangeError> {
         let address = self.change.address.clone();
         let earlier = self.state.records.get(&address);
         let claim = earlier.map_or(Claim::Seen, |record| Claim::of(Some(record)));
         let outputs = self.change.outputs.clone();
         self.record(before, outputs, RecordStatus::Pending).await?;
-        let executor = self.executor();
+        let (executor, _) = self.executor();
         let work = Box::pin(self.wrote.watch(executor.delete(before, claim)));
         let deleted = executor.run(Action::Delete, work).await?;
         match deleted {
@@ -180,13 +216,17 @@ impl<S: AsyncFnMut(&mut State) -> Result<(), SaveError>> Step<'_, S> {
         Ok(Progress::Finished)
     }
 
-    fn executor(&self) -> Executor<'_> {
-        Executor {
+    /// What does the work, and where it tells what has to be recorded meanwhile.
+    fn executor(&self) -> (Executor<'a>, mpsc::Receiver<Owed>) {
+        let (owing, owed) = mpsc::channel(1);
+        let executor = Executor {
             inputs: self.inputs,
             change: self.change,
-            state: self.state,
+            state: self.state.clone(),
+            owing,
             on_event: self.on_event,
             undeletable: function::Undeletable::new(),
-        }
+        };
+        (executor, owed)
     }
 }

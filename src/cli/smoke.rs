@@ -38,10 +38,7 @@ pub(super) fn check(
                 workers: &workers,
                 cancel: &stop,
             };
-            let checksum = smoke(session).await.map_err(|error| SmokeFailure {
-                of_version: error.is_of_version(),
-                source: error.into(),
-            })?;
+            let checksum = smoke(session).await.map_err(SmokeFailure::from)?;
             tracing::info!(checksum = %checksum.short(), "the smoke render passed");
             Ok(())
         }

@@ -179,8 +179,8 @@ impl Change {
         self.live.as_ref().or(self.before.as_ref())
     }
 
-    /// The version of a function that has not passed its smoke render, so that the one that goes live next has to, unless that is
-    /// Remotion's own, which cannot.
+    /// The version of a function that has not passed its smoke render, or [`NEXT_VERSION`](super::in_use::NEXT_VERSION), so that the one
+    /// that goes live next has to, unless that is Remotion's own, which cannot.
     pub fn owes_smoke_after(&self) -> Option<&str> {
         let version = self.outputs.get(FAILED_SMOKE_OUTPUT)?;
         match &self.after {

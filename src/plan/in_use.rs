@@ -91,7 +91,10 @@ pub fn keep_remembered(recorded: &BTreeMap<String, String>, read: &mut BTreeMap<
         output.and_then(|version| version.parse::<u64>().ok())
     };
     // What went live since, or that one itself, has passed.
-    let owed = number(read, "version") < number(recorded, FAILED_SMOKE_OUTPUT);
+    let owed = match recorded.get(FAILED_SMOKE_OUTPUT) {
+        Some(owed) if owed == NEXT_VERSION => true,
+        _ => number(read, "version") < number(recorded, FAILED_SMOKE_OUTPUT),
+    };
     let kept = [
         Some(UNDELETABLE_OUTPUT),
         owed.then_some(FAILED_SMOKE_OUTPUT),
@@ -103,9 +106,12 @@ pub fn keep_remembered(recorded: &BTreeMap<String, String>, read: &mut BTreeMap<
     }
 }
 
-/// The output of a function that names the version which has not passed its smoke render: it failed, or the run was cut off before it had. Whatever goes live next has to pass,
-/// asked for or not.
+/// The output of a function that names the version which has not passed its smoke render: it failed, or the run was cut off
+/// before it had. Whatever goes live next has to pass, asked for or not.
 pub const FAILED_SMOKE_OUTPUT: &str = "failed_smoke_version";
+
+/// Stands there as long as the version has no number: the run was cut off before it was made.
+pub const NEXT_VERSION: &str = "next";
 
 /// The output of a function that names the versions whose deletion was denied.
 const UNDELETABLE_OUTPUT: &str = "undeletable_versions";

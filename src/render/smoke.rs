@@ -30,17 +30,6 @@ pub enum SmokeError {
     Answer,
 }
 
-impl SmokeError {
-    /// Whether the version itself did wrong: it was reached, and nobody stopped it or kept it waiting.
-    pub fn is_of_version(&self) -> bool {
-        match self {
-            Self::Worker(failure) => !matches!(**failure, super::ChunkFailure::Cloud { .. }),
-            Self::Mismatch(_) | Self::Answer => true,
-            Self::Deadline { .. } | Self::Cancelled => false,
-        }
-    }
-}
-
 /// Has one of the session's functions render the built-in composition, and requires that the video is right: every frame
 /// there, in its place, with its colours. Returns the video's checksum.
 ///

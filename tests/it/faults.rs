@@ -4,16 +4,19 @@
 //! failing; and after that once more, undisturbed: the cloud must be as in the undisturbed run, the plan empty. What fails
 //! once and not again is made good by rmx itself, so that only a kill needs a second apply.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use rmx::apply::{Rollback, roll_back};
 use rmx::local::{Fault, FaultKind, Moment};
 use rmx::plan::change::Desired;
 use rmx::resource::{Address, Resource, RoleReference};
+use rmx::state::State;
 
-use crate::support::farm::Farm;
+use crate::support::farm::{Farm, Smoke};
 
 /// Something a user does to a farm that is there, or not yet.
 struct Scenario {
@@ -322,6 +325,99 @@ async fn whatever_goes_wrong_the_next_apply_finishes() {
     }
     println!("{points} fault points swept");
     assert!(points >= 150, "{points}");
+}
+
+/// A function with three versions, the first of them live again: the next one's number does not follow from that.
+async fn rolled_back() -> Farm {
+    let mut farm = Farm::new().await;
+    for memory_mb in [2500, 2501, 2502] {
+        farm.function().memory_mb = memory_mb;
+        farm.apply().await;
+    }
+    let live = farm.cloud.live_alias(&"rmx-test".parse().unwrap()).await;
+    let back = [Rollback {
+        address: "function.worker".parse().unwrap(),
+        version: 1,
+        revision_id: live.unwrap().unwrap().revision_id,
+    }];
+    let identity = farm.state.deployed_to.clone().unwrap();
+    let mut save = async |_: &mut State| Ok(());
+    let done = roll_back(&back, &farm.cloud, &identity, &mut farm.state, &mut save);
+    done.await.unwrap();
+    farm
+}
+
+/// An apply that asks for a smoke render meets the trouble at that call, and somebody who does not ask is next. What was owed in between, and
+/// whether the trouble came.
+async fn smoke_is_owed(start: &Farm, trouble: Trouble, call: u64) -> (Option<String>, bool) {
+    let mut farm = Farm::copy_of(start).await;
+    farm.function().memory_mb = 3008;
+    let passed: Arc<Mutex<BTreeSet<String>>> = Arc::default();
+    let smoke = |always| {
+        Some(Smoke {
+            always,
+            passed: Arc::clone(&passed),
+        })
+    };
+    let owed = |farm: &Farm| {
+        let record = &farm.state.records[&"function.worker".parse().unwrap()];
+        record.outputs.get("failed_smoke_version").cloned()
+    };
+    let faults = farm.test_cloud.faults().clone();
+    let before = contents(&farm);
+    farm.smoke = smoke(true);
+    faults.schedule([trouble.at(call)]);
+    let killed = tokio::select! {
+        () = faults.struck(), if matches!(trouble, Trouble::Killed(_)) => true,
+        _ = farm.try_apply() => false,
+    };
+    let struck = faults.left() == 0;
+    faults.schedule(None);
+    if killed {
+        farm.killed();
+    }
+    let owing = owed(&farm);
+    // Ended while it planned, or refused before anything was changed, it is as if nobody had asked.
+    let changed = contents(&farm) != before && passed.lock().unwrap().is_empty();
+    assert!(owing.is_some() || !changed, "{trouble:?} of call {call}");
+
+    farm.smoke = smoke(false);
+    farm.apply().await;
+    let live = farm.cloud.live_alias(&"rmx-test".parse().unwrap()).await;
+    let live = live.unwrap().unwrap().version;
+    let proven = passed.lock().unwrap().contains(&live);
+    assert!(
+        proven || owing.is_none(),
+        "{trouble:?} of call {call}: {live}, {owing:?}"
+    );
+    assert_eq!(owed(&farm), None, "{trouble:?} of call {call}");
+    (owing, struck)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_goes_live_unproven_however_an_apply_with_a_smoke_render_ends() {
+    let start = rolled_back().await;
+    let troubles = [
+        Trouble::Killed(Moment::Before),
+        Trouble::Killed(Moment::After),
+        Trouble::Failed(Moment::Before, FaultKind::Denied),
+    ];
+    // More calls than there are: those do not come.
+    let points = (1..=60).flat_map(|call| troubles.map(|trouble| (trouble, call)));
+    let runs =
+        futures::stream::iter(points).map(|(trouble, call)| smoke_is_owed(&start, trouble, call));
+    let all: Vec<(Option<String>, bool)> = runs.buffer_unordered(AT_ONCE).collect().await;
+    let struck = all.iter().filter(|(_, struck)| *struck).count();
+    assert!(struck >= 20 && struck < all.len(), "{struck}");
+    for (known, at_least) in [(None, 3), (Some("next"), 3), (Some("4"), 2)] {
+        let owed = all.iter().filter(|(owed, _)| owed.as_deref() == known);
+        assert!(owed.count() >= at_least, "{known:?}");
+    }
+    let known = |owed: &str| ["next", "4"].contains(&owed);
+    assert!(
+        all.iter()
+            .all(|(owed, _)| owed.as_deref().is_none_or(known))
+    );
 }
 
 /// What the cloud holds, file by file.

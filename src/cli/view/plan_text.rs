@@ -11,6 +11,7 @@ use crate::cli::foreign::one_line;
 use crate::cli::ui::{Style, Ui};
 use crate::plan::change::{Action, Change, Drift, OLD_VERSIONS_FIELD, PROTECT_FIELD, Plan};
 use crate::plan::gate::Violation;
+use crate::plan::in_use::NEXT_VERSION;
 use crate::plan::loss::Loss;
 use crate::plan::preflight::Preflight;
 use crate::plan::request::PlanMode;
@@ -92,8 +93,14 @@ fn versions_text(plan: &Plan) -> String {
 /// That a version has not passed its smoke render, and what follows from it.
 pub(super) fn smoke_owed(change: &Change) -> Option<String> {
     let (version, address) = (change.owes_smoke_after()?, &change.address);
+    let why = match version {
+        NEXT_VERSION => format!(
+            "A change of {address} was cut off before its version was there for a smoke render"
+        ),
+        _ => format!("Version {version} of {address} has not passed its smoke render"),
+    };
     Some(format!(
-        "Version {version} of {address} has not passed its smoke render: the one that goes live next has to pass, asked for or not."
+        "{why}: the one that goes live next has to pass, asked for or not."
     ))
 }
 

@@ -1,9 +1,10 @@
 //! A farm of one of each kind of resource, in an embedded cloud of its own, driven at the level of plan and apply.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+use futures::FutureExt as _;
 use rmx::apply::{self, Applied, ApplyError, ApplyEvent, Artefacts, Completed, SaveError};
 use rmx::cloud::Cloud;
 use rmx::cloud::wait::Patience;
@@ -24,6 +25,15 @@ use super::cloud::{TestCloud, copy_folder};
 /// The value of the secret environment variable.
 pub(crate) const SECRET: &str = "a secret value that must not be seen";
 
+/// A smoke render that every version passes.
+#[derive(Clone)]
+pub(crate) struct Smoke {
+    /// Whether each version has to, and not only what follows one that has not.
+    pub(crate) always: bool,
+    /// Those that have.
+    pub(crate) passed: Arc<Mutex<BTreeSet<String>>>,
+}
+
 /// A farm of one of each kind, and everything needed to deploy it.
 pub(crate) struct Farm {
     pub(crate) test_cloud: TestCloud,
@@ -35,6 +45,8 @@ pub(crate) struct Farm {
     pub(crate) force_destroy: bool,
     pub(crate) inline_code_bytes_max: u64,
     pub(crate) role_patience: Patience,
+    /// What new versions have to show.
+    pub(crate) smoke: Option<Smoke>,
     function_name: FunctionName,
     bucket_name: BucketName,
     /// What a killed process leaves on disk.
@@ -67,6 +79,7 @@ impl Farm {
             force_destroy: false,
             inline_code_bytes_max: 50 * 1024 * 1024,
             role_patience: Patience::ROLE,
+            smoke: None,
             function_name: "rmx-test".parse().unwrap(),
             bucket_name: "rmx-test-bucket".parse().unwrap(),
         };
@@ -90,6 +103,7 @@ impl Farm {
             force_destroy: other.force_destroy,
             inline_code_bytes_max: other.inline_code_bytes_max,
             role_patience: other.role_patience,
+            smoke: other.smoke.clone(),
             function_name: other.function_name.clone(),
             bucket_name: other.bucket_name.clone(),
         }
@@ -332,6 +346,14 @@ impl Farm {
         };
         let secrets = BTreeMap::from([("TOKEN".to_owned(), SECRET.to_owned())]);
         let stop = CancellationToken::new();
+        let smoke = self.smoke.clone();
+        let passed = smoke.as_ref().map(|smoke| Arc::clone(&smoke.passed));
+        let check = move |_, version: String| {
+            if let Some(passed) = &passed {
+                passed.lock().unwrap().insert(version);
+            }
+            std::future::ready(Ok(())).boxed()
+        };
         let inputs = apply::Inputs {
             plan,
             artefacts: &artefacts,
@@ -339,7 +361,10 @@ impl Farm {
             delete_bucket_content: self.force_destroy,
             inline_code_bytes_max: self.inline_code_bytes_max,
             role_patience: self.role_patience,
-            smoke: None,
+            smoke: smoke.as_ref().map(|smoke| apply::SmokeCheck {
+                always: smoke.always,
+                check: &check,
+            }),
             cloud: &self.cloud,
             stop: &stop,
         };
