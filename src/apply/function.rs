@@ -11,7 +11,7 @@ use super::{ApplyEvent, ChangeError, Executor, Outputs, check_file, overtaken};
 use crate::cloud::wait::{self, Patience};
 use crate::cloud::{
     CloudError, CloudErrorKind, FunctionCode, FunctionDescription, FunctionPhase, FunctionSettings,
-    LIVE_ALIAS, PutOptions,
+    LIVE_ALIAS, PutOptions, Retries,
 };
 use crate::digest::Digest;
 use crate::names::FunctionName;
@@ -201,11 +201,14 @@ impl Executor<'_> {
             self.move_alias(name, &version, alias).await?;
         }
         cloud.turn_off_retries(name, LIVE_ALIAS).await?;
-        if spec.invokes_latest() {
-            cloud.turn_off_retries(name, LATEST).await?;
-        } else if name.is_of_remotion() {
-            // It may have been Remotion's. Who invokes rmx's by its name has a lost orchestrator repeated.
-            cloud.reset_retries(name, LATEST).await?;
+        if name.is_of_remotion() {
+            // Whoever invokes rmx's worker by its name has a lost orchestrator repeated; of Remotion's it is not, and this may have been that.
+            let turned_off = cloud.retries(name, LATEST).await? == Some(0);
+            match spec.invokes_latest() {
+                true if !turned_off => cloud.set_retries(name, LATEST, Retries::None).await?,
+                false if turned_off => cloud.set_retries(name, LATEST, Retries::Default).await?,
+                _ => {}
+            }
         }
         self.delete_old_versions(name).await
     }

@@ -59,7 +59,7 @@ pub use layer::LayerVersion;
 pub use logs::{LogEvent, LogGroupDescription};
 pub use objects::{Object, ObjectInfo, ObjectReader, PutOptions, PutOutcome};
 pub use simulate::{PolicySource, Question, SimulatedAnswer, SimulatedDecision};
-pub use version::{FunctionAlias, LiveAlias, PublishedVersion};
+pub use version::{FunctionAlias, LiveAlias, PublishedVersion, Retries};
 pub use wrote::Wrote;
 
 /// Tags of a resource.

@@ -15,6 +15,16 @@ use crate::resource::function::LATEST;
 /// Pages of versions read: 50 versions each.
 const VERSION_PAGES_MAX: usize = 100;
 
+/// How often Lambda tries an asynchronous invocation again that has failed:
+/// <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html>.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retries {
+    /// Never.
+    None = 0,
+    /// As often as where nobody says otherwise.
+    Default = 2,
+}
+
 /// The `live` alias.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LiveAlias {
@@ -207,27 +217,6 @@ impl Cloud {
         }
     }
 
-    /// Has Lambda try failed asynchronous invocations of `qualifier` as often as it does where nobody says otherwise.
-    pub async fn reset_retries(
-        &self,
-        name: &FunctionName,
-        qualifier: &str,
-    ) -> Result<(), CloudError> {
-        let deleted = self
-            .clients
-            .lambda
-            .delete_function_event_invoke_config()
-            .function_name(name.as_str())
-            .qualifier(qualifier)
-            .send()
-            .await;
-        gone_is_fine(
-            deleted
-                .map(|_| ())
-                .map_err(|error| cloud_error("reset the retries of function", name, &error)),
-        )
-    }
-
     /// Makes Lambda not try failed asynchronous invocations of `qualifier` again: a render that failed half
     /// way must not start anew behind its owner's back.
     pub async fn turn_off_retries(
@@ -245,6 +234,39 @@ impl Cloud {
             .await
             .map_err(|error| cloud_error("turn off the retries of function", name, &error))?;
         Ok(())
+    }
+
+    /// Has Lambda try failed asynchronous invocations of `qualifier` again as often as `count`. What else is set for them stays, such as
+    /// where those go that have failed.
+    pub async fn set_retries(
+        &self,
+        name: &FunctionName,
+        qualifier: &str,
+        count: Retries,
+    ) -> Result<(), CloudError> {
+        let lambda = &self.clients.lambda;
+        let changed = lambda
+            .update_function_event_invoke_config()
+            .function_name(name.as_str())
+            .qualifier(qualifier)
+            .maximum_retry_attempts(count as i32)
+            .send()
+            .await
+            .map_err(|error| cloud_error("set the retries of function", name, &error));
+        match changed {
+            Ok(_) => Ok(()),
+            // Nothing is set yet.
+            Err(error) if error.is_not_found() => lambda
+                .put_function_event_invoke_config()
+                .function_name(name.as_str())
+                .qualifier(qualifier)
+                .maximum_retry_attempts(count as i32)
+                .send()
+                .await
+                .map(drop)
+                .map_err(|error| cloud_error("set the retries of function", name, &error)),
+            Err(error) => Err(error),
+        }
     }
 
     /// The published versions, oldest first; none if there is no function.

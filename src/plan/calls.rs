@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use super::change::{Action, Change};
 use crate::names::{BucketName, LogGroupName};
 use crate::protocol::running;
+use crate::resource::function::RUNTIME;
 use crate::resource::policy::same_meaning;
 use crate::resource::role::{self, partition};
 use crate::resource::{
@@ -175,7 +176,7 @@ impl List<'_> {
                     "lambda:GetFunctionEventInvokeConfig",
                 ];
                 self.add(actions, &arn);
-                if spec.name.is_of_remotion() {
+                if spec.name.is_of_remotion() || spec.runtime != RUNTIME {
                     self.add(["lambda:GetRuntimeManagementConfig"], &arn);
                 }
             }
@@ -328,6 +329,9 @@ impl List<'_> {
             self.code(after);
         }
         self.publish(after);
+        if before.runtime != RUNTIME {
+            self.add(["lambda:GetRuntimeManagementConfig"], &arn);
+        }
         self.keep_runtime(Some(before), after);
     }
 
@@ -400,8 +404,8 @@ impl List<'_> {
             "lambda:PutFunctionEventInvokeConfig",
         ];
         self.add(actions, &function);
-        if spec.name.is_of_remotion() && !spec.invokes_latest() {
-            self.add(["lambda:DeleteFunctionEventInvokeConfig"], &function);
+        if spec.name.is_of_remotion() {
+            self.add(["lambda:UpdateFunctionEventInvokeConfig"], &function);
         }
         if self.surroundings.smoke {
             // Of a version, whose number is not known yet.

@@ -22,7 +22,7 @@ use crate::cloud::{
 };
 use crate::digest::Digest;
 use crate::names::{BucketName, FunctionName, Lineage, LogGroupName, RoleName, SiteName};
-use crate::resource::function::{LATEST, invokes_latest};
+use crate::resource::function::{LATEST, RUNTIME, invokes_latest};
 use crate::resource::site::{self, ListedFile, SiteManifest};
 use crate::resource::{
     Address, BucketSpec, EnvironmentSpec, FunctionSpec, LogGroupSpec, Resource, RoleReference,
@@ -200,7 +200,8 @@ impl Observer<'_> {
         name: &FunctionName,
         known: &[&FunctionSpec],
     ) -> Result<Observation, CloudError> {
-        // Nobody asks for one under another name, and then whether one is kept is none of our business.
+        // Nobody asks for one under another name, and then whether one is kept is none of our business, unless the function has
+        // another runtime than rmx's, as one that is taken over: it would not belong to that which it gets.
         let kept_runtime = async {
             match name.is_of_remotion() {
                 true => self.cloud.runtime_version_arn(name).await,
@@ -217,16 +218,17 @@ impl Observer<'_> {
         let Some(latest) = latest? else {
             return Ok(Observation::Absent);
         };
-        let (live, alias, retries, kept_runtime) = (live?, alias?, retries?, kept_runtime?);
+        let (live, alias, retries, mut kept_runtime) = (live?, alias?, retries?, kept_runtime?);
+        let runtime = &latest.settings.runtime;
+        if !name.is_of_remotion() && runtime != RUNTIME {
+            kept_runtime = self.cloud.runtime_version_arn(name).await?;
+        }
         // An alias of `$LATEST` freezes nothing.
         let frozen = live.as_ref();
         let frozen = frozen.filter(|live| live.version.parse::<u64>().is_ok());
         let frozen_as_it_is =
             frozen.is_some_and(|live| live.settings == latest.settings && retries == Some(0));
-        let published = frozen_as_it_is
-            && self
-                .retries_by_name_fit(name, &latest.settings.runtime)
-                .await?;
+        let published = frozen_as_it_is && self.retries_by_name_fit(name, runtime).await?;
         let other = frozen.filter(|live| live.settings != latest.settings);
         let spec = |found, published| FunctionSpec {
             runtime_version_arn: kept_runtime.clone(),

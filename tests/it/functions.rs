@@ -6,7 +6,7 @@ use std::io::Write as _;
 use bytes::Bytes;
 use rmx::cloud::{
     Cloud, CloudErrorKind, FunctionCode, FunctionPhase, FunctionSettings, InvokeEvent, LIVE_ALIAS,
-    Tags,
+    Retries, Tags,
 };
 use rmx::digest::Digest;
 use rmx::names::FunctionName;
@@ -90,6 +90,39 @@ async fn versions_freeze_and_the_alias_moves() {
     assert_eq!(cloud.retries(&name, LIVE_ALIAS).await.unwrap(), None);
     cloud.turn_off_retries(&name, LIVE_ALIAS).await.unwrap();
     assert_eq!(cloud.retries(&name, LIVE_ALIAS).await.unwrap(), Some(0));
+
+    // What somebody else has set for the same events stays.
+    for (count, expected) in [(Retries::None, 0), (Retries::Default, 2)] {
+        cloud.set_retries(&name, "$LATEST", count).await.unwrap();
+        assert_eq!(
+            cloud.retries(&name, "$LATEST").await.unwrap(),
+            Some(expected)
+        );
+        let lambda = aws_sdk_lambda::Client::new(&test_cloud.sdk().await);
+        let aged = lambda.update_function_event_invoke_config();
+        let aged = aged.function_name("worker").qualifier("$LATEST");
+        let aged = aged.maximum_event_age_in_seconds(120).send().await.unwrap();
+        assert_eq!(
+            aged.maximum_retry_attempts,
+            Some(i32::try_from(expected).unwrap())
+        );
+    }
+    cloud
+        .set_retries(&name, "$LATEST", Retries::None)
+        .await
+        .unwrap();
+    let lambda = aws_sdk_lambda::Client::new(&test_cloud.sdk().await);
+    let now = lambda.get_function_event_invoke_config();
+    let now = now
+        .function_name("worker")
+        .qualifier("$LATEST")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(
+        (now.maximum_retry_attempts, now.maximum_event_age_in_seconds),
+        (Some(0), Some(120))
+    );
 
     let now = cloud.function(&name).await.unwrap().unwrap();
     let larger = FunctionSettings {

@@ -321,6 +321,34 @@ fn a_deployment_of_remotion_lambda_is_found_and_taken_over_in_one_go() {
     });
 }
 
+/// Whatever it is called: what keeps the runtime that it had does not stay with another.
+#[test]
+fn a_function_of_node_that_is_taken_over_gives_up_the_runtime_version_it_keeps() {
+    let project = project();
+    let function = "rmx-hello";
+    behind_its_back(&project, async |cloud| {
+        by_remotion(&cloud, function).await;
+        let name = function.parse().unwrap();
+        let kept = rmx::resource::remotion::runtime_version_arn(&"us-east-1".parse().unwrap());
+        cloud.settled_function(&name).await.unwrap();
+        let pinned = cloud.keep_runtime_version(&name, kept.as_deref()).await;
+        pinned.unwrap();
+    });
+    drop(import(&project, &["function.worker", function], 0));
+    drop(import(&project, &["log_group.main", LOG_GROUP], 0));
+    let same = project.rmx(&["plan", "--refresh-only", "--detailed-exitcode"]);
+    drop(same.expect_status(0));
+    let plan = changes(&project);
+    assert!(plan.contains("runtime_version_arn"), "{plan}");
+    apply(&project);
+    behind_its_back(&project, async |cloud| {
+        let name = function.parse().unwrap();
+        assert_eq!(cloud.runtime_version_arn(&name).await.unwrap(), None);
+    });
+    let again = project.rmx(&["plan", "--detailed-exitcode"]);
+    drop(again.expect_status(0));
+}
+
 #[test]
 fn of_several_deployments_of_remotion_lambda_one_is_named() {
     let project = project();
