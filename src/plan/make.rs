@@ -23,8 +23,10 @@ use super::check::{check, check_dependencies};
 use super::error::{NotOurs, PlanError};
 use super::observe::same_object;
 use super::retention::Retention;
-use crate::resource::{Address, FieldChange, FieldValue, Resource, ResourceKind, changed_fields};
-use crate::state::{ARN_OUTPUT, Record, RecordStatus, State};
+use crate::resource::{
+    Address, FieldChange, FieldValue, Resource, ResourceKind, RoleReference, changed_fields, role,
+};
+use crate::state::{ARN_OUTPUT, CloudIdentity, Record, RecordStatus, State};
 
 /// What leads from `observed` to `desired`.
 ///
@@ -96,7 +98,7 @@ fn all_changes(
             .resources
             .get(address)
             .unwrap_or(&Observation::Absent);
-        drift.extend(record.and_then(|record| drifted(address, record, now)));
+        drift.extend(record.and_then(|record| drifted(address, record, now, &observed.identity)));
         let recorded = record.is_some_and(|record| record.protect);
         let protect = Protection {
             recorded,
@@ -351,7 +353,12 @@ fn away(address: &Address, now: &Observation) -> Change {
 }
 
 /// What somebody else did to a resource since it was applied. A record that was left open says nothing about that.
-fn drifted(address: &Address, record: &Record, now: &Observation) -> Option<Drift> {
+fn drifted(
+    address: &Address,
+    record: &Record,
+    now: &Observation,
+    identity: &CloudIdentity,
+) -> Option<Drift> {
     if record.status == RecordStatus::Pending {
         return None;
     }
@@ -363,7 +370,8 @@ fn drifted(address: &Address, record: &Record, now: &Observation) -> Option<Drif
     let Observation::Present(present) = now else {
         return Some(gone);
     };
-    let fields = changed_fields(Some(&record.applied), Some(&present.spec));
+    let applied = with_role_as_told_now(&record.applied, &present.spec, identity);
+    let fields = changed_fields(Some(&applied), Some(&present.spec));
     if fields.iter().any(|field| field.forces_replacement) {
         return Some(gone);
     }
@@ -372,6 +380,19 @@ fn drifted(address: &Address, record: &Record, now: &Observation) -> Option<Drif
         fields,
         ..gone
     })
+}
+
+/// `applied`, a function, with its role named as in `now` where that is the same role: once it is declared, its ARN is not what it is called.
+fn with_role_as_told_now(applied: &Resource, now: &Resource, identity: &CloudIdentity) -> Resource {
+    let mut applied = applied.clone();
+    if let (Resource::Function(applied), Resource::Function(now)) = (&mut applied, now)
+        && let (RoleReference::Arn(arn), RoleReference::Managed { name, path }) =
+            (&applied.role, &now.role)
+        && *arn == role::role_arn(&identity.region, &identity.account, path, name)
+    {
+        applied.role = now.role.clone();
+    }
+    applied
 }
 
 /// What AWS assigns when a resource is made.

@@ -226,6 +226,25 @@ fn what_differs_is_changed_and_what_it_takes_is_replaced() {
     assert_eq!(summary(&plan), ["Delete site.hello"]);
 }
 
+/// As an import records it, where its role is declared since.
+#[test]
+fn a_role_that_is_called_otherwise_and_is_the_same_is_no_drift() {
+    let desired = farm("");
+    let mut state = recorded(&desired);
+    let address: Address = "function.worker".parse().unwrap();
+    let mut record_with = |arn: &str| {
+        let record = state.records.get_mut(&address).unwrap();
+        let Resource::Function(spec) = &mut record.applied else {
+            unreachable!()
+        };
+        spec.role = RoleReference::Arn(arn.to_owned());
+        let plan = make(&wanted(&desired), &present(&desired), &state).unwrap();
+        plan.drift.len()
+    };
+    assert_eq!(record_with("arn:aws:iam::000000000000:role/rmx-hello"), 0);
+    assert_eq!(record_with("arn:aws:iam::000000000000:role/another"), 1);
+}
+
 #[test]
 fn drift_is_told_and_put_back() {
     let all = farm("");
