@@ -9,6 +9,7 @@ use std::fs::{File, TryLockError};
 use std::io::{self, Seek as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -116,6 +117,12 @@ fn ci_job(env: &Env) -> Option<String> {
     })
 }
 
+/// How often it is tried until somebody else counts as its holder.
+const ATTEMPTS_MAX: u32 = 20;
+
+/// From one try to the next.
+const PAUSE: Duration = Duration::from_millis(5);
+
 /// A lock that is held; letting go of it is dropping it.
 #[derive(Debug)]
 pub(super) struct Lock(File);
@@ -145,31 +152,34 @@ impl Lock {
             .mode(0o600)
             .open(path)
             .map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let holder = std::fs::read(path).ok();
-                return Err(StateError::Locked {
-                    place: state.display().to_string(),
-                    holder: holder
-                        .and_then(|bytes| Some(Box::new(serde_json::from_slice(&bytes).ok()?))),
-                    expires: None,
-                });
+        // Who only looks whether anybody has it holds it for that moment.
+        for attempt in 1.. {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if attempt < ATTEMPTS_MAX => {
+                    std::thread::sleep(PAUSE);
+                }
+                Err(TryLockError::WouldBlock) => return Err(locked(path, state)),
+                Err(TryLockError::Error(source)) => return Err(failed(source)),
             }
-            Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
         Ok(Self(file))
     }
 
     /// Who has it; `None` if nobody has.
     pub(super) fn holder(path: &Path, state: &Path) -> Result<Option<StateError>, StateError> {
-        if !path.exists() {
-            return Ok(None);
-        }
-        match Self::open(path, state) {
-            Ok(_free) => Ok(None),
-            Err(held @ StateError::Locked { .. }) => Ok(Some(held)),
-            Err(error) => Err(error),
+        let looked = match File::open(path) {
+            Ok(file) => file.try_lock_shared(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => Err(TryLockError::Error(error)),
+        };
+        match looked {
+            Ok(()) => Ok(None),
+            Err(TryLockError::WouldBlock) => Ok(Some(locked(path, state))),
+            Err(TryLockError::Error(source)) => Err(StateError::Lock {
+                path: path.to_owned(),
+                source,
+            }),
         }
     }
 
@@ -178,6 +188,16 @@ impl Lock {
         file.set_len(0)?;
         file.rewind()?;
         file.write_all(&serde_json::to_vec(holder)?)
+    }
+}
+
+/// That whoever the file at `path` names has it.
+fn locked(path: &Path, state: &Path) -> StateError {
+    let holder = std::fs::read(path).ok();
+    StateError::Locked {
+        place: state.display().to_string(),
+        holder: holder.and_then(|bytes| Some(Box::new(serde_json::from_slice(&bytes).ok()?))),
+        expires: None,
     }
 }
 
@@ -191,6 +211,31 @@ impl Drop for Lock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_looks_whether_somebody_has_it_keeps_nobody_from_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, state) = (folder.path().join("lock"), folder.path().join("state"));
+        let holder = Holder::new(&Env::read().unwrap(), "rmx apply");
+        assert!(Lock::holder(&path, &state).unwrap().is_none());
+        // As one that was killed has left it.
+        std::fs::write(&path, serde_json::to_vec(&holder).unwrap()).unwrap();
+        let over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                    Lock::holder(&path, &state).unwrap();
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            });
+            for _ in 0..200 {
+                let lock = Lock::take(&path, &state, &holder).unwrap();
+                assert!(Lock::holder(&path, &state).unwrap().is_some());
+                drop(lock);
+            }
+            over.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+    }
 
     #[test]
     fn a_holder_without_a_name_is_told_by_its_number() {

@@ -33,6 +33,9 @@ pub(super) async fn migrate(
             None if local.load().await?.is_some() => {
                 let place = local.place();
                 tell(context, &Migration::AlreadyThere, &place, &place)?;
+                context.ui.say(
+                    "Nothing here says that there is another one. If there is, name it, and the two are compared: --from s3://BUCKET/KEY",
+                );
                 return Ok(ExitStatus::Success);
             }
             None => {
