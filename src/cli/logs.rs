@@ -41,11 +41,8 @@ pub(crate) async fn cmd_logs(
     args: &LogsArgs,
 ) -> Result<ExitStatus, CommandError> {
     let deployed = Deployed::recorded(context).await?;
-    deployed.workers(1)?;
-    let function = deployed.function();
-    let function = function.expect("a farm that has workers has a function");
     // Replicas log into one group.
-    let group = &function.log_group;
+    let group = deployed.log_group()?;
     let farm = farm::connect(context, &deployed.config).await?;
     // Nothing in this block returns before the embedded cloud has been shut down.
     let outcome = show(context, &farm.cloud, group, args).await;

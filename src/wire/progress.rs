@@ -158,6 +158,9 @@ pub struct ErrorInfo {
     pub tmp_dir: Option<Value>,
 }
 
+/// The name of the error of a render that was cancelled.
+pub const CANCELLED: &str = "CancelledError";
+
 impl ErrorInfo {
     /// What ends a render, met by the orchestrator. `name` is its kind, for programs.
     pub fn fatal(name: &str, message: String) -> Self {
@@ -326,6 +329,20 @@ impl Progress {
     pub fn failed(&self) -> bool {
         let mut errors = self.errors.iter();
         errors.any(|error| error.is_fatal && !error.will_retry)
+    }
+
+    /// Whether it has failed because somebody cancelled it: rmx's orchestrator gives that a name, Remotion's only says so.
+    pub fn cancelled(&self) -> bool {
+        self.failed()
+            && self.cause().is_some_and(|error| {
+                error.name == CANCELLED || error.message.contains("renderMedia() got cancelled")
+            })
+    }
+
+    /// What has ended it. What comes after that follows from it: Remotion's orchestrator cancels the other chunks of a render that fails, and
+    /// notes that too.
+    pub fn cause(&self) -> Option<&ErrorInfo> {
+        self.errors.iter().find(|error| error.is_fatal)
     }
 
     /// Whether nothing more will come of it.

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::plan::apply;
 use crate::preflight::fewest_round_trips;
 use crate::recovery::behind_its_back;
+use crate::renders::progress;
 use crate::support::TestProject;
 use crate::support::aws::{AwsProject, allow};
 
@@ -168,9 +169,60 @@ fn what_is_half_way_between_the_workers_is_not_rendered_with() {
         refused.contains("function.worker is missing, or its last change did not come to its end"),
         "{refused}"
     );
+    // Who only looks, or ends or deletes one, is not kept from it.
+    drop(project.rmx(&["renders", "list"]).expect_status(0));
+    for arguments in [
+        &["renders", "cancel", "nosuch"][..],
+        &["renders", "watch", "nosuch"],
+        &["renders", "delete", "nosuch"],
+        &["logs", "--render", "nosuch"],
+    ] {
+        let said = project.rmx(arguments).expect_status(1).to_string();
+        let looked = said.contains("There is no render nosuch")
+            || said.contains("Nothing of it is in the log");
+        assert!(looked, "{said}");
+    }
     project.write("remotion.toml", &config("remotion"));
     apply(&project);
     assert_eq!(planned(&project), [] as [Value; 0]);
+}
+
+/// Its workers write on for some time after somebody has cancelled a render.
+#[test]
+fn a_render_that_is_still_written_to_is_deleted_when_that_is_over() {
+    let project = project();
+    apply(&project);
+    let write = |frames: u32| {
+        behind_its_back(&project, async |cloud| {
+            let (key, text) = progress("ended", |document| {
+                document["errors"] = json!([{
+                    "type": "renderer", "message": "renderMedia() got cancelled", "name": "Error", "stack": "", "frame": null,
+                    "chunk": 1, "isFatal": true, "attempt": 1, "willRetry": false, "totalAttempts": 1, "tmpDir": null,
+                }]);
+                document["framesRendered"] = frames.into();
+            });
+            let options = rmx::cloud::PutOptions::default();
+            let bucket = BUCKET.parse().unwrap();
+            let put = cloud.put_object(&bucket, &key, text.into(), &options);
+            put.await.unwrap();
+        });
+    };
+    write(0);
+    let listed = || project.rmx(&["renders", "list"]).expect_status(0).stdout;
+    assert!(listed().contains("ended  cancelled"), "{}", listed());
+    let delete = ["renders", "delete", "ended", "--auto-approve"];
+    let log = project.path().join("log");
+    let mut deleting = project.spawn(&delete, std::fs::File::create(&log).unwrap().into());
+    let said = || std::fs::read_to_string(&log).unwrap();
+    crate::support::eventually(|| said().contains("waiting").then_some(()));
+    for frames in 1..4 {
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        write(frames);
+        assert!(deleting.try_wait().unwrap().is_none(), "{}", said());
+    }
+    let status = crate::support::eventually(|| deleting.try_wait().unwrap());
+    assert_eq!(status.code(), Some(0), "{}", said());
+    assert_eq!(listed(), "");
 }
 
 #[test]
@@ -200,6 +252,7 @@ fn a_farm_moves_to_rmxs_worker_in_place_and_back() {
         assert!(!cloud.public_read(&BUCKET.parse().unwrap()).await.unwrap());
         let name = "remotion-render-mine".parse().unwrap();
         assert_eq!(cloud.runtime_version_arn(&name).await.unwrap(), None);
+        assert_eq!(cloud.retries(&name, "$LATEST").await.unwrap(), Some(2));
     });
     let refused = project
         .rmx(&["rollback", "--auto-approve"])
@@ -213,6 +266,10 @@ fn a_farm_moves_to_rmxs_worker_in_place_and_back() {
     project.write("remotion.toml", &remotions);
     apply(&project);
     assert_eq!(planned(&project), [] as [Value; 0]);
+    behind_its_back(&project, async |cloud| {
+        let name = "remotion-render-mine".parse().unwrap();
+        assert_eq!(cloud.retries(&name, "$LATEST").await.unwrap(), Some(0));
+    });
 }
 
 #[test]

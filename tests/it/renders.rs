@@ -19,7 +19,7 @@ async fn put(cloud: &Cloud, key: &str, text: String) {
 }
 
 /// A progress document, as clients read it.
-fn progress(id: &str, change: impl FnOnce(&mut Value)) -> (String, String) {
+pub(crate) fn progress(id: &str, change: impl FnOnce(&mut Value)) -> (String, String) {
     let mut document = json!({
         "cancellationEnabled": true,
         "chunks": [0],
@@ -92,7 +92,28 @@ fn farm() -> TestProject {
             progress("dead", |document| document["timeoutTimestamp"] = json!(1)),
             progress("done", done),
             progress("failed", failed),
+            progress("ended", |document| {
+                failed(document);
+                document["errors"][0]["name"] = json!("CancelledError");
+            }),
+            // Remotion's function cancels the other chunks of a render that fails.
+            progress("fallen", |document| {
+                failed(document);
+                let mut after = document["errors"][0].clone();
+                after["message"] = json!("renderMedia() got cancelled");
+                document["errors"].as_array_mut().unwrap().push(after);
+            }),
             progress("going", |_| {}),
+            progress("picture", |document| {
+                document["renderMetadata"]["type"] = json!("still");
+                document["renderMetadata"]["imageFormat"] = json!("png");
+                document["renderMetadata"]["outName"] = Value::Null;
+            }),
+            progress("sketch", |document| {
+                document["renderMetadata"]["type"] = json!("still");
+                document["renderMetadata"]["imageFormat"] = json!("png");
+            }),
+            ("renders/picture/out.png".to_owned(), "picture".to_owned()),
             progress("stubborn", |document| {
                 document["cancellationEnabled"] = json!(false);
             }),
@@ -126,9 +147,13 @@ fn renders_are_listed_and_shown_with_how_far_they_are() {
 broken    unfinished      -  -                     -
 dead      dead         55 %  2025-11-26T08:00:00Z  Intro
 done      done        100 %  2025-11-26T08:00:00Z  Intro
+ended     cancelled    55 %  2025-11-26T08:00:00Z  Intro
 failed    failed       55 %  2025-11-26T08:00:00Z  Intro
+fallen    failed       55 %  2025-11-26T08:00:00Z  Intro
 going     running      55 %  2025-11-26T08:00:00Z  Intro
 mine      unfinished      -  2025-11-26T08:00:00Z  Intro
+picture   still       100 %  2025-11-26T08:00:00Z  Intro
+sketch    running      55 %  2025-11-26T08:00:00Z  Intro
 stubborn  running      55 %  2025-11-26T08:00:00Z  Intro
 torn      unreadable      -  -                     -
 "
@@ -161,6 +186,14 @@ error: no such slide: 17
         "{shown}"
     );
     assert!(shown.contains("cost         $0.002"), "{shown}");
+    let picture = renders(&project, &["show", "picture"], 0);
+    let address =
+        format!("output       https://s3.us-east-1.amazonaws.com/{BUCKET}/renders/picture/out.png");
+    assert!(picture.contains(&address), "{picture}");
+    assert!(!picture.contains("chunks"), "{picture}");
+    // Nobody has drawn it yet.
+    let sketch = renders(&project, &["show", "sketch"], 0);
+    assert!(!sketch.contains("output"), "{sketch}");
     let mine = renders(&project, &["show", "mine"], 0);
     for part in [
         "composition  Intro",
@@ -178,6 +211,7 @@ error: no such slide: 17
     assert!(done.stderr.contains("done        100 %"), "{done}");
     for (id, says) in [
         ("failed", "no such slide: 17"),
+        ("fallen", "no such slide: 17"),
         ("dead", "not been heard of"),
         ("mine", "--resume mine"),
     ] {
@@ -189,21 +223,27 @@ error: no such slide: 17
     let listed = renders(&project, &["list", "--json"], 0);
     let listed: Value = serde_json::from_str(&listed).unwrap();
     assert_eq!(listed[2]["cost_usd"], 0.002);
-    assert_eq!(listed[3]["errors"][0]["frame"], 17);
+    assert_eq!(listed[4]["errors"][0]["frame"], 17);
+    assert_eq!(listed[4]["chunks"], json!({ "done": 1, "total": 2 }));
+    assert_eq!(listed[4]["frames"], json!({ "done": 15, "total": 30 }));
     assert_eq!(listed[0]["composition"], Value::Null);
-    assert_eq!(listed[5]["composition"], "Intro");
+    assert_eq!(listed[7]["composition"], "Intro");
+    assert_eq!(listed[8]["chunks"], Value::Null);
 }
 
 #[test]
 fn only_what_goes_on_is_cancelled_and_only_what_has_ended_is_deleted() {
     let project = farm();
-    renders(&project, &["cancel", "going"], 0);
+    let told = renders(&project, &["cancel", "going", "--json"], 0);
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(told, json!({ "id": "going", "cancelling": true }));
     let stubborn = renders(&project, &["cancel", "stubborn"], 1);
     assert!(stubborn.contains("enableCancellation"), "{stubborn}");
     for (id, says) in [
         ("done", ["It is done.", "rmx renders show done"]),
         ("failed", ["It is failed.", "rmx renders resume failed"]),
         ("dead", ["It is dead.", "rmx renders resume dead"]),
+        ("ended", ["It is cancelled.", "rmx renders resume ended"]),
         ("mine", ["It is unfinished.", "press Ctrl-C there"]),
     ] {
         let over = renders(&project, &["cancel", id], 1);
@@ -218,8 +258,12 @@ fn only_what_goes_on_is_cancelled_and_only_what_has_ended_is_deleted() {
         "{asked}"
     );
     assert!(asked.contains("--auto-approve"), "{asked}");
-    for id in ["broken", "done", "failed", "mine", "torn"] {
-        renders(&project, &["delete", id, "--auto-approve"], 0);
+    for id in [
+        "broken", "done", "ended", "failed", "mine", "picture", "torn",
+    ] {
+        let told = renders(&project, &["delete", id, "--auto-approve", "--json"], 0);
+        let told: Value = serde_json::from_str(&told).unwrap();
+        assert_eq!(told, json!({ "id": id, "deleted": true }));
     }
     behind_its_back(&project, async |cloud| {
         let bucket = BUCKET.parse().unwrap();
@@ -230,8 +274,10 @@ fn only_what_goes_on_is_cancelled_and_only_what_has_ended_is_deleted() {
             keys,
             [
                 "renders/dead/progress.json",
+                "renders/fallen/progress.json",
                 "renders/going/cancel.json",
                 "renders/going/progress.json",
+                "renders/sketch/progress.json",
                 "renders/stubborn/progress.json",
                 "films/other.mp4",
             ]

@@ -6,13 +6,13 @@ use crate::cli::error::CommandError;
 use crate::cli::recorded::recorded_state;
 use crate::config::{Config, WorkerKind};
 use crate::env::variable;
-use crate::names::SiteName;
+use crate::names::{BucketName, LogGroupName, SiteName};
 use crate::protocol::{BrowserSettings, SiteLocation, SiteObjects};
 use crate::render::dispatch::Workers;
 use crate::render::invocation::WorkerFunction;
 use crate::render::request::PageOptions;
 use crate::resource::{Address, EnvironmentSpec, FunctionSpec, Resource, ResourceKind, site};
-use crate::state::{RUNTIME_OUTPUT, RecordStatus, State};
+use crate::state::{ARN_OUTPUT, RUNTIME_OUTPUT, RecordStatus, State};
 
 use super::options::{PageArgs, input_props, page_environment};
 
@@ -125,6 +125,23 @@ impl Deployed {
             }),
             _ => Err(incomplete(&Address::new(ResourceKind::Function, "worker"))),
         }
+    }
+
+    /// The bucket, for verbs that look at renders and begin none: a change that is under way or was cut off keeps nobody from them.
+    pub(in crate::cli) fn bucket(&self) -> Result<&BucketName, CommandError> {
+        let mut records = self.state.records.values();
+        let bucket = records.find_map(|record| match &record.applied {
+            // One that was never seen may not be there.
+            Resource::Bucket(spec) if record.outputs.contains_key(ARN_OUTPUT) => Some(&spec.name),
+            _ => None,
+        });
+        bucket.ok_or_else(|| incomplete(&Address::new(ResourceKind::Bucket, "main")))
+    }
+
+    /// Where the function logs, for verbs that look at it and no more.
+    pub(in crate::cli) fn log_group(&self) -> Result<&LogGroupName, CommandError> {
+        let function = self.function().map(|function| &function.log_group);
+        function.ok_or_else(|| incomplete(&Address::new(ResourceKind::Function, "worker")))
     }
 
     /// Whose function it is that was deployed, whatever the configuration says by now.

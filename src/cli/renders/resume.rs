@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use serde_json::json;
+
 use crate::cli::context::Context;
 use crate::cli::error::CommandError;
 use crate::cli::farm::Farm;
@@ -15,7 +17,7 @@ use crate::render::launch_key;
 use crate::wire::progress::{self, Progress};
 use crate::wire::request::Launch;
 
-use super::Found;
+use super::found::Found;
 
 /// What `resume` is told.
 #[derive(Debug, Clone, clap::Args)]
@@ -45,7 +47,7 @@ pub(super) async fn resume(
     let id = &args.id;
     let found = Found::required(farm, bucket, id).await?;
     match found.status() {
-        "failed" | "dead" => {}
+        "failed" | "cancelled" | "dead" => {}
         "unfinished" => return Err(found.of_a_client("taken up")),
         status => {
             return Err(
@@ -92,10 +94,18 @@ pub(super) async fn resume(
             .await?;
         return Err(not_launched(&launch, error));
     }
-    context.ui.say(format!(
-        "{id}: goes on; `rmx renders watch {id}` follows it"
-    ));
-    Ok(())
+    match context.ui.json() {
+        true => {
+            let told = json!({ "id": id, "resumed": true });
+            context.ui.print_json(&told)
+        }
+        false => {
+            context.ui.say(format!(
+                "{id}: goes on; `rmx renders watch {id}` follows it"
+            ));
+            Ok(())
+        }
+    }
 }
 
 /// What the render was asked for.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::Found;
+use super::found::Found;
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, CommandErrorKind};
 use crate::cli::farm::Farm;
@@ -33,7 +33,7 @@ pub(super) async fn watch(
         let line = found.line(0);
         if shown.as_ref() != Some(&line) {
             match ui.json() {
-                true => ui.print_json(&found.to_json())?,
+                true => ui.print_json(&found.to_json(bucket))?,
                 false => ui.say(&line),
             }
             shown = Some(line);
@@ -44,7 +44,7 @@ pub(super) async fn watch(
                 () = sleep(PAUSE) => {}
             },
             "done" | "still" => {
-                return match found.output() {
+                return match found.output(bucket) {
                     Some(output) if !ui.json() => ui.print(output),
                     _ => Ok(()),
                 };

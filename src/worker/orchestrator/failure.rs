@@ -7,7 +7,7 @@ use crate::render::request::RequestError;
 use crate::render::scheduler::{ChunkFailure, RenderFailure};
 use crate::render::{RenderError, output::OutputError};
 use crate::wire::output::{Place, PlaceError};
-use crate::wire::progress::{ErrorInfo, ErrorKind};
+use crate::wire::progress::{CANCELLED, ErrorInfo, ErrorKind};
 use crate::wire::request;
 use crate::wire::status::timeout_error;
 
@@ -205,7 +205,7 @@ fn told(error: &RenderError) -> ErrorInfo {
     };
     match &**failure {
         RenderFailure::Cancelled => {
-            ErrorInfo::fatal("CancelledError", "The render was cancelled.".to_owned())
+            ErrorInfo::fatal(CANCELLED, "The render was cancelled.".to_owned())
         }
         RenderFailure::Deadline { waited_ms, .. } => ErrorInfo::fatal(
             "TimeoutError",
