@@ -160,7 +160,10 @@ pub(super) async fn carry_out(
     if applied.remaining.is_empty() {
         return Ok(applied);
     }
-    let progress = progress(applied.done.len(), &applied.remaining);
+    let mut progress = progress(applied.done.len(), &applied.remaining);
+    if applied.begun {
+        progress = format!("{progress} {} is changed in part.", applied.remaining[0]);
+    }
     let begun = applied.begun || !applied.done.is_empty();
     Err(lock::stopped(store, progress, begun))
 }

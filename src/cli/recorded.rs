@@ -209,11 +209,13 @@ pub(crate) fn hint(error: &StateError) -> String {
         StateError::Moved { to, .. } if !to.starts_with("s3://") => {
             return format!(
                 "{to} is on the machine where `rmx state migrate` took it: work there, with a [state] that names no bucket, or bring it back from there with a [state] \
-                 that names S3 and `rmx state migrate`"
+                 that names S3 and `rmx state migrate`, which also finishes a move that was cut off"
             );
         }
         StateError::Moved { to, .. } => {
-            return format!("let [state] name {to}, or bring it here with `rmx state migrate`");
+            return format!(
+                "let [state] name {to}, or bring it here with `rmx state migrate`, which also finishes a move that was cut off"
+            );
         }
         StateError::TwoStates { place, other } => {
             return format!(

@@ -98,9 +98,14 @@ struct ShownError {
     s3_location: &'static str,
 }
 
+/// From when on the orchestrator of this document must have died if it has not come to its end, in milliseconds since 1970.
+pub fn dead_from_ms(progress: &Progress) -> u64 {
+    progress.timeout_timestamp.saturating_add(REPEAT_MS)
+}
+
 /// Whether the orchestrator of this document must have died.
 pub fn is_dead(progress: &Progress, now_ms: u64) -> bool {
-    !progress.is_over() && now_ms > progress.timeout_timestamp + REPEAT_MS
+    !progress.is_over() && now_ms > dead_from_ms(progress)
 }
 
 impl<'a> StatusReply<'a> {

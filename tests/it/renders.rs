@@ -186,6 +186,9 @@ error: no such slide: 17
         "{shown}"
     );
     assert!(shown.contains("cost         $0.002"), "{shown}");
+    // What was written last before its end is not all of it.
+    let whole = "chunks       2 of 2\nframes       30 of 30\n";
+    assert!(shown.contains(whole), "{shown}");
     let picture = renders(&project, &["show", "picture"], 0);
     let address =
         format!("output       https://s3.us-east-1.amazonaws.com/{BUCKET}/renders/picture/out.png");
@@ -194,6 +197,7 @@ error: no such slide: 17
     // Nobody has drawn it yet.
     let sketch = renders(&project, &["show", "sketch"], 0);
     assert!(!sketch.contains("output"), "{sketch}");
+    assert!(sketch.contains("dead from    5138-11-16T"), "{sketch}");
     let mine = renders(&project, &["show", "mine"], 0);
     for part in [
         "composition  Intro",
@@ -223,6 +227,8 @@ error: no such slide: 17
     let listed = renders(&project, &["list", "--json"], 0);
     let listed: Value = serde_json::from_str(&listed).unwrap();
     assert_eq!(listed[2]["cost_usd"], 0.002);
+    assert_eq!(listed[2]["dead_from"], Value::Null);
+    assert!(listed[6]["dead_from"].is_string(), "{listed}");
     assert_eq!(listed[4]["errors"][0]["frame"], 17);
     assert_eq!(listed[4]["chunks"], json!({ "done": 1, "total": 2 }));
     assert_eq!(listed[4]["frames"], json!({ "done": 15, "total": 30 }));

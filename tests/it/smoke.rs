@@ -182,6 +182,8 @@ fn a_smoke_render_that_is_interrupted_is_no_failure() {
     kill_process(id, Signal::TERM).unwrap();
     let status = eventually(|| apply.try_wait().unwrap());
     assert_eq!(status.code(), Some(14), "{}", said());
+    let told = "Not done: function.worker. function.worker is changed in part.";
+    assert!(said().contains(told), "{}", said());
     assert_eq!(live(&project), 1);
 
     // It is no proof either: who goes on without being asked for one has to give it.

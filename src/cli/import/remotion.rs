@@ -14,7 +14,7 @@ use crate::cli::recorded::state_store;
 use crate::cli::rollback::require_same_cloud;
 use crate::cli::view;
 use crate::cloud::{Cloud, FunctionDescription, LogGroupDescription};
-use crate::config::{self, Config};
+use crate::config::{self, Config, WorkerKind};
 use crate::names::{BucketName, FunctionName, LogGroupName, NameError};
 use crate::resource::{Address, Resource};
 
@@ -95,10 +95,16 @@ pub(super) async fn import(
     let outcome = outcome.await;
     farm.shutdown().await;
     outcome?;
-    context.ui.say(
-        "`rmx plan` shows what moving to rmx's worker changes. The function's role stays as it is and nobody's: rmx makes one of \
-         its own.",
-    );
+    context.ui.say(match before.function.worker {
+        WorkerKind::Rmx => {
+            "`rmx plan` shows what moving to rmx's worker changes. The function's role stays as it is and nobody's: rmx makes one of \
+             its own."
+        }
+        WorkerKind::Remotion => {
+            "`rmx plan` shows what is not as the configuration has it. The function's role is not taken over: `[role] arn` names it, or \
+             `rmx import role.main NAME` takes it over."
+        }
+    });
     Ok(ExitStatus::Success)
 }
 

@@ -16,7 +16,7 @@ use crate::names::{BucketName, RenderId};
 use crate::render::{Begun, begun};
 use crate::wire::output::Place;
 use crate::wire::progress::{self, MediaKind, Progress, RenderMetadata};
-use crate::wire::status::{is_dead, overall_progress};
+use crate::wire::status::{dead_from_ms, is_dead, overall_progress};
 
 /// A render, by what lies in the bucket.
 pub(super) struct Found {
@@ -33,7 +33,7 @@ pub(super) struct Found {
 
 /// How much of a render is done, each of how much.
 pub(super) struct Parts {
-    pub(super) chunks: (usize, u32),
+    pub(super) chunks: (u32, u32),
     /// Nothing until it is known.
     pub(super) frames: Option<(u32, u32)>,
 }
@@ -122,11 +122,27 @@ impl Found {
     pub(super) fn parts(&self) -> Option<Parts> {
         let progress = self.progress.as_ref()?;
         let metadata = progress.render_metadata.as_ref()?;
-        let frames = progress.frame_count();
-        self.still().is_none().then_some(Parts {
-            chunks: (progress.chunks.len(), metadata.total_chunks),
-            frames: frames.map(|frames| (progress.frames_rendered, frames)),
-        })
+        let (total, frames) = (metadata.total_chunks, progress.frame_count());
+        let parts = match self.status() {
+            // What is at its end counts no more frames.
+            "done" => Parts {
+                chunks: (total, total),
+                frames: frames.map(|frames| (frames, frames)),
+            },
+            _ => Parts {
+                chunks: (u32::try_from(progress.chunks.len()).unwrap_or(total), total),
+                frames: frames.map(|frames| (progress.frames_rendered, frames)),
+            },
+        };
+        self.still().is_none().then_some(parts)
+    }
+
+    /// From when on it counts as dead, if it goes on and nothing is heard of it before.
+    pub(super) fn dead_from(&self) -> Option<String> {
+        let progress = self.progress.as_ref().filter(|_| self.is_running())?;
+        let dead_from = Duration::from_millis(dead_from_ms(progress));
+        let dead_from = OffsetDateTime::UNIX_EPOCH.checked_add(dead_from.try_into().ok()?)?;
+        Some(timestamp(dead_from))
     }
 
     pub(super) fn is_running(&self) -> bool {
@@ -257,6 +273,7 @@ impl Found {
             "chunks": parts.map(|parts| json!({ "done": parts.chunks.0, "total": parts.chunks.1 })),
             "frames": frames.map(|(done, total)| json!({ "done": done, "total": total })),
             "begun_at": self.begun_at(),
+            "dead_from": self.dead_from(),
             "output": self.output(bucket),
             "size_bytes": done.map(|done| done.output_size),
             "cost_usd": done.map(|done| done.cost.estimated_cost),

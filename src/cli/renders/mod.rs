@@ -187,6 +187,10 @@ async fn show(
             ui.print(format_args!("frames       {done} of {total}"))?;
         }
     }
+    if let Some(dead_from) = found.dead_from() {
+        let unheard = "if nothing is heard of it until then";
+        ui.print(format_args!("dead from    {dead_from}, {unheard}"))?;
+    }
     if let Some(output) = found.output(bucket) {
         ui.print(format_args!("output       {output}"))?;
     }
@@ -236,7 +240,10 @@ async fn cancel(
             context.ui.print_json(&told)
         }
         false => {
-            context.ui.say(format!("{id}: ends within a second or two"));
+            context.ui.say(format!(
+                "{id}: is asked to end, which it does within a second or two; if nobody is there who would hear it, it counts as dead from {} on",
+                found.dead_from().as_deref().unwrap_or("its timeout")
+            ));
             Ok(())
         }
     }
