@@ -244,8 +244,9 @@ impl Cloud {
         qualifier: &str,
         count: Retries,
     ) -> Result<(), CloudError> {
-        let lambda = &self.clients.lambda;
-        let changed = lambda
+        let changed = self
+            .clients
+            .lambda
             .update_function_event_invoke_config()
             .function_name(name.as_str())
             .qualifier(qualifier)
@@ -254,18 +255,12 @@ impl Cloud {
             .await
             .map_err(|error| cloud_error("set the retries of function", name, &error));
         match changed {
-            Ok(_) => Ok(()),
-            // Nothing is set yet.
-            Err(error) if error.is_not_found() => lambda
-                .put_function_event_invoke_config()
-                .function_name(name.as_str())
-                .qualifier(qualifier)
-                .maximum_retry_attempts(count as i32)
-                .send()
-                .await
-                .map(drop)
-                .map_err(|error| cloud_error("set the retries of function", name, &error)),
-            Err(error) => Err(error),
+            // Nothing is set yet, so it is as often as where nobody says otherwise.
+            Err(error) if error.is_not_found() => match count {
+                Retries::None => self.turn_off_retries(name, qualifier).await,
+                Retries::Default => Ok(()),
+            },
+            changed => changed.map(drop),
         }
     }
 

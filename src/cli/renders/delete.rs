@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use super::RENDERS;
 use super::found::Found;
 use super::objects::{objects_of, remove_objects};
+use super::{RENDERS, told};
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, CommandErrorKind};
 use crate::cli::farm::Farm;
@@ -51,16 +51,8 @@ pub(super) async fn delete(
         objects.extend(elsewhere);
     }
     remove_objects(farm, bucket, id, objects).await?;
-    match context.ui.json() {
-        true => {
-            let told = json!({ "id": id, "deleted": true });
-            context.ui.print_json(&told)
-        }
-        false => {
-            context.ui.say(format!("{id}: deleted"));
-            Ok(())
-        }
-    }
+    let to_programs = json!({ "id": id, "deleted": true });
+    told(context, &to_programs, &format!("{id}: deleted"))
 }
 
 /// Waits until nothing is written for a render that has failed any more: at the latest when its function's time is over.

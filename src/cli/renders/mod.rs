@@ -234,16 +234,23 @@ async fn cancel(
         );
     }
     ask_to_end(farm, bucket, id).await?;
+    let dead_from = found.dead_from();
+    let dead_from = dead_from.as_deref().unwrap_or("its timeout");
+    told(
+        context,
+        &json!({ "id": id, "cancelling": true }),
+        &format!(
+            "{id}: is asked to end, which it does within a second or two; if nobody is there who would hear it, it counts as dead from {dead_from} on"
+        ),
+    )
+}
+
+/// Says what was done: to programs on the standard output, to people beside it.
+fn told(context: &Context, to_programs: &Value, to_people: &str) -> Result<(), CommandError> {
     match context.ui.json() {
-        true => {
-            let told = json!({ "id": id, "cancelling": true });
-            context.ui.print_json(&told)
-        }
+        true => context.ui.print_json(to_programs),
         false => {
-            context.ui.say(format!(
-                "{id}: is asked to end, which it does within a second or two; if nobody is there who would hear it, it counts as dead from {} on",
-                found.dead_from().as_deref().unwrap_or("its timeout")
-            ));
+            context.ui.say(to_people);
             Ok(())
         }
     }

@@ -18,6 +18,7 @@ use crate::wire::progress::{self, Progress};
 use crate::wire::request::Launch;
 
 use super::found::Found;
+use super::told;
 
 /// What `resume` is told.
 #[derive(Debug, Clone, clap::Args)]
@@ -94,18 +95,11 @@ pub(super) async fn resume(
             .await?;
         return Err(not_launched(&launch, error));
     }
-    match context.ui.json() {
-        true => {
-            let told = json!({ "id": id, "resumed": true });
-            context.ui.print_json(&told)
-        }
-        false => {
-            context.ui.say(format!(
-                "{id}: goes on; `rmx renders watch {id}` follows it"
-            ));
-            Ok(())
-        }
-    }
+    told(
+        context,
+        &json!({ "id": id, "resumed": true }),
+        &format!("{id}: goes on; `rmx renders watch {id}` follows it"),
+    )
 }
 
 /// What the render was asked for.
