@@ -85,7 +85,9 @@ async fn at_rest(
         tokio::select! {
             () = stop.cancelled() => {
                 let error = CommandError::new(CommandErrorKind::Interrupted, "Interrupted");
-                return Err(error.detail("Nothing is deleted."));
+                return Err(error
+                    .detail(format!("Nothing of the render {id} is deleted."))
+                    .hint("run the same command again"));
             }
             () = sleep(PAUSE) => {}
         }

@@ -140,9 +140,7 @@ impl Found {
     /// From when on it counts as dead, if it goes on and nothing is heard of it before.
     pub(super) fn dead_from(&self) -> Option<String> {
         let progress = self.progress.as_ref().filter(|_| self.is_running())?;
-        let dead_from = Duration::from_millis(dead_from_ms(progress));
-        let dead_from = OffsetDateTime::UNIX_EPOCH.checked_add(dead_from.try_into().ok()?)?;
-        Some(timestamp(dead_from))
+        moment(dead_from_ms(progress))
     }
 
     pub(super) fn is_running(&self) -> bool {
@@ -173,9 +171,7 @@ impl Found {
         let progress = self.progress.as_ref()?;
         let metadata = progress.render_metadata.as_ref();
         let begun = metadata.map(|metadata| metadata.started_date);
-        let begun_ms = begun.or(progress.function_launched)?;
-        let begun = OffsetDateTime::UNIX_EPOCH + Duration::from_millis(begun_ms);
-        Some(timestamp(begun))
+        moment(begun.or(progress.function_launched)?)
     }
 
     fn errors(&self) -> Vec<Value> {
@@ -301,5 +297,24 @@ impl Found {
         let still = self.still()?;
         let default_name = format!("out.{}", still.image_format.as_deref()?);
         Place::of(bucket, &self.id, still.out_name.as_ref(), &default_name).ok()
+    }
+}
+
+/// So many milliseconds after 1970, as it is shown; nothing of what no calendar has, as anything may stand in a document.
+fn moment(unix_ms: u64) -> Option<String> {
+    let since = Duration::from_millis(unix_ms).try_into().ok()?;
+    let moment = OffsetDateTime::UNIX_EPOCH.checked_add(since)?;
+    Some(timestamp(moment))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_that_no_calendar_has_is_not_shown() {
+        let shown = moment(1_764_144_000_000);
+        assert_eq!(shown.as_deref(), Some("2025-11-26T08:00:00Z"));
+        assert_eq!(moment(u64::MAX), None);
     }
 }
